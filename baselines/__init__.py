@@ -1,0 +1,1 @@
+"""Segmentation methods: one module or folder each, reached by registered name."""

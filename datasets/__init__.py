@@ -1,0 +1,1 @@
+"""Dataset loaders: one folder each, reached by registered name."""

@@ -1,0 +1,1 @@
+"""Experiments, published numbers and templates that ship with vssbench."""

@@ -1,0 +1,1 @@
+"""Encoding, decoding and motion of compressed video."""

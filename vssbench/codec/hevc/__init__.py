@@ -1,0 +1,1 @@
+"""HEVC motion parser: Python face of the C++ extension `_motion`."""

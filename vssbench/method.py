@@ -1,0 +1,194 @@
+"""The contract a segmentation method implements: frames are pushed in, label maps come out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from vssbench.dataset import IMAGENET_MEAN, IMAGENET_STD
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+StepKind = Literal["key", "non_key", "partial"]
+FlowRule = Literal["paper", "exact"]
+Recipe = Literal["image", "pair", "window", "triplet", "online"]
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a method wants to be fed. The loader computes only this and refuses up front what the codec lacks."""
+
+    pixels: bool = True
+    """Pixels of every frame; if False only keyframes carry pixels."""
+    flow_previous: bool = False
+    """Flow towards the previous picture in display order."""
+    flow_key: bool = False
+    """Flow towards the clip's keyframe."""
+    flow_rule: FlowRule = "exact"
+    """'paper': integer hops as AR-Seg merges them (spec section 3.2); 'exact': sub-pel, intra marked invalid."""
+    residual: bool = False
+    """Prediction residual of each picture, int16."""
+    block_types: bool = False
+    """Intra / inter / skip map on the 4x4 grid."""
+    history: int = 0
+    """Frames before the keyframe that must be pushed first (their predictions are not scored)."""
+    lookahead: int = 0
+    """Output delay in frames: the prediction of frame t may arrive with frame t + lookahead."""
+    every_frame: bool = True
+    """False: state depends on the last keyframe only, so unscored frames between may be skipped."""
+    size_multiple: int = 1
+    """Frame height and width must be multiples of this."""
+    batchable: bool = True
+    """False: refuses more than one clip at a time."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One time step of N clips in lockstep, on the method's device."""
+
+    index: int
+    """Position in the clip: 0 is the keyframe, negative positions are history."""
+    keyframe_distance: int
+    """Pictures since the last keyframe; 0 for the keyframe itself."""
+    image: Tensor | None
+    """uint8 [N, 3, H, W] RGB."""
+    frame_type: str
+    """'I', 'P' or 'B', equal for all clips of the batch."""
+    size: tuple[int, int]
+    """(H, W) of the frames, also when pixels are absent."""
+    flow_previous: Tensor | None = None
+    """float32 [N, 2, H, W] pixels, x then y."""
+    flow_key: Tensor | None = None
+    """float32 [N, 2, H, W] pixels, x then y; zero at the keyframe."""
+    flow_valid: Tensor | None = None
+    """bool [N, H, W]: False where the requested flow does not exist (rule 'exact')."""
+    residual: Tensor | None = None
+    """int16 [N, 3, H, W]."""
+    block_types: Tensor | None = None
+    """uint8 [N, ceil(H/4), ceil(W/4)]: records.MODE_INTRA, MODE_INTER, MODE_SKIP."""
+
+    @property
+    def is_key(self) -> bool:
+        """True for the keyframe of the clip."""
+        return self.keyframe_distance == 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """Label maps of one time step."""
+
+    index: int
+    """Which `Frame.index` this answers."""
+    labels: Tensor
+    """uint8 [N, H, W] class indices."""
+    kind: StepKind
+    """Which cost the step had: full keyframe work, the lighter step between, or something data-dependent."""
+    executed_share: float = 1.0
+    """Share of the network's work that was executed, for partial steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildContext:
+    """What a method learns about its task when it is built."""
+
+    classes: int
+    size: tuple[int, int]
+    """(H, W) of the frames."""
+    keyframe_interval: int
+    device: torch.device
+    normalisation: tuple[tuple[float, float, float], tuple[float, float, float]] = (
+        IMAGENET_MEAN,
+        IMAGENET_STD,
+    )
+    seed: int = 0
+
+
+class MethodOptions(BaseModel):
+    """Base of every method's options; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    weights: dict[str, str] = Field(
+        default_factory=dict,
+        description="part of the method -> packaged weight name or path of a .safetensors file; absent parts stay untrained",
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingBatch:
+    """One mini-batch, already augmented, on the training device."""
+
+    image: Tensor
+    """float32 [N, 3, H, W], normalised."""
+    label: Tensor
+    """int64 [N, H, W] with IGNORE_INDEX where unlabelled."""
+    reference: Tensor | None = None
+    """float32 [N, 3, H, W] keyframe of each image (recipe 'pair'), normalised."""
+    flow_key: Tensor | None = None
+    """float32 [N, 2, H, W] pixels from image towards reference."""
+    window: Sequence[Tensor] = ()
+    """Frames before `image`, oldest first (recipes 'window' and 'triplet')."""
+    window_flow: Sequence[Tensor] = ()
+    """Flow of each frame after window[0] towards its predecessor; the last entry belongs to `image`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One training phase of a method. What differs between experiments (steps, rate) is set in the experiment."""
+
+    name: str
+    recipe: Recipe
+    parts: tuple[str, ...]
+    """Parts (keys of `Method.parts()`) whose parameters train; every other part is frozen and in eval mode."""
+    compute_loss: Callable[[TrainingBatch], dict[str, Tensor]]
+    """Named loss terms; the trainer minimises their sum and logs each."""
+    frozen: tuple[str, ...] = ()
+    """Parameter names 'part.parameter' (prefixes) inside `parts` that do not train."""
+    lr_multipliers: Mapping[str, float] = field(default_factory=dict)
+    """Parameter-name prefix 'part.module' -> factor on the learning rate."""
+    monitors: Callable[[TrainingBatch], dict[str, float]] | None = None
+    """Extra figures to log at validation time (for AR-Seg: feature MSE of LR, warped and fused against HR)."""
+
+
+class Method(ABC):
+    """An online segmentation algorithm. Constructed as `Method(options, context)`; weights are loaded by the caller.
+
+    The object holds networks only. Everything that belongs to a clip lives in the state that `start` returns.
+    """
+
+    Options: ClassVar[type[MethodOptions]]
+
+    def __init__(self, options: Any, context: BuildContext) -> None:
+        self.options = options
+        self.context = context
+
+    @property
+    @abstractmethod
+    def needs(self) -> Needs:
+        """What the loader must supply with these options."""
+
+    @abstractmethod
+    def parts(self) -> dict[str, nn.Module]:
+        """Named networks: the unit in which weights are loaded, trained and saved."""
+
+    @abstractmethod
+    def start(self, batch: int) -> Any:
+        """State for `batch` clips in lockstep."""
+
+    @abstractmethod
+    def step(self, state: Any, frame: Frame) -> list[Prediction]:
+        """Consume one frame (updating `state` in place) and return the predictions that are ready."""
+
+    def flush(self, state: Any) -> list[Prediction]:
+        """Predictions still owed when the clip ends; only methods with lookahead have any."""
+        return []
+
+    def stages(self) -> list[Stage]:
+        """Training plan, in order; empty for methods that train nothing."""
+        return []

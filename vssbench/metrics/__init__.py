@@ -1,0 +1,1 @@
+"""Metrics: integer counts in, numbers with intervals out."""

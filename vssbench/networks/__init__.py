@@ -1,0 +1,1 @@
+"""Image segmentation networks, split into feature and classifier, and their weights."""

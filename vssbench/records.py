@@ -1,0 +1,180 @@
+"""Frozen records that travel between the parts of vssbench. Depends on numpy only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+FrameType = Literal["I", "P", "B"]
+
+NO_REFERENCE = -(2**31)
+"""Value of `MotionField.reference_poc` where a list is unused (intra blocks use neither list)."""
+
+MODE_INTRA, MODE_INTER, MODE_SKIP = 0, 1, 2
+"""Values of `MotionField.mode`."""
+
+IGNORE_INDEX = 255
+"""Label value of pixels that are never scored and never trained on."""
+
+
+def _freeze(array: NDArray[np.generic]) -> None:
+    array.setflags(write=False)
+
+
+def _check_shape(
+    owner: str, name: str, array: NDArray[np.generic], shape: tuple[int, ...], dtype: type
+) -> None:
+    if array.shape != shape or array.dtype != dtype:
+        raise ValueError(
+            f"{owner}.{name} must be {np.dtype(dtype).name} {shape}, got {array.dtype.name} {array.shape}"
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BlockDetails:
+    """Optional per-block by-products of parsing, all on the 4x4 luma grid [H4, W4] of the coded picture."""
+
+    cu_log2: NDArray[np.uint8]
+    """log2 of the side of the coding block that covers each 4x4 block."""
+    part_mode: NDArray[np.uint8]
+    """HEVC part_mode: 0 2Nx2N, 1 2NxN, 2 Nx2N, 3 NxN, 4 2NxnU, 5 2NxnD, 6 nLx2N, 7 nRx2N."""
+    qp: NDArray[np.int8]
+    """Luma quantisation parameter of the coding block."""
+    coded_bits: NDArray[np.uint32]
+    """Bits of the coding block, stored at its first (top-left) 4x4 block and zero elsewhere."""
+    nonzero_coefficients: NDArray[np.uint16]
+    """Non-zero luma and chroma transform coefficients of the transform block, at its first 4x4 block."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MotionField:
+    """Block motion of one decoded picture on its 4x4 luma grid.
+
+    H4 = coded height / 4 and W4 = coded width / 4; block (i, j) covers coded luma rows 4i..4i+3 and columns
+    4j..4j+3. The content of a luma sample (x, y) comes from (x + vx/4, y + vy/4) of the reference picture.
+    """
+
+    poc: int
+    """Picture order count; display order inside one coded video sequence."""
+    frame_type: FrameType
+    size: tuple[int, int]
+    """(H, W) in luma samples after cropping."""
+    vectors_qpel: NDArray[np.int16]
+    """[H4, W4, 2 (list), 2 (x, y)] quarter luma samples; 0 where the list is unused."""
+    reference_poc: NDArray[np.int32]
+    """[H4, W4, 2 (list)] picture order count of the reference, NO_REFERENCE where the list is unused."""
+    mode: NDArray[np.uint8]
+    """[H4, W4] MODE_INTRA, MODE_INTER or MODE_SKIP."""
+    crop_left_top: tuple[int, int] = (0, 0)
+    """Columns and rows of the coded picture that are cut off at the left and top."""
+    coded_sequence: int = 0
+    """Index of the coded video sequence in decoding order; POCs are comparable inside one only."""
+    decode_order: int = 0
+    """Rank in decoding order."""
+    coded_bits: int | None = None
+    """Bits of the picture's slice data including headers, where the source tells."""
+    details: BlockDetails | None = None
+
+    def __post_init__(self) -> None:
+        rows, columns = self.mode.shape
+        _check_shape("MotionField", "vectors_qpel", self.vectors_qpel, (rows, columns, 2, 2), np.int16)
+        _check_shape("MotionField", "reference_poc", self.reference_poc, (rows, columns, 2), np.int32)
+        _check_shape("MotionField", "mode", self.mode, (rows, columns), np.uint8)
+        for array in (self.vectors_qpel, self.reference_poc, self.mode):
+            _freeze(array)
+
+    def __repr__(self) -> str:
+        return (
+            f"MotionField(poc={self.poc}, frame_type={self.frame_type!r}, size={self.size}, "
+            f"grid={self.mode.shape}, intra={np.mean(self.mode == MODE_INTRA):.2f})"
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DecodedFrame:
+    """One decoded picture in display order."""
+
+    index: int
+    """Position in display order, from 0."""
+    image: NDArray[np.uint8]
+    """[H, W, 3] RGB."""
+    frame_type: FrameType
+    coded_bytes: int | None = None
+    """Bytes of the packet that carried the picture."""
+    motion: MotionField | None = None
+    """None if motion was not asked for."""
+
+    def __post_init__(self) -> None:
+        if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:
+            raise ValueError(
+                f"DecodedFrame.image must be uint8 [H, W, 3], got {self.image.dtype} {self.image.shape}"
+            )
+        _freeze(self.image)
+
+    def __repr__(self) -> str:
+        return (
+            f"DecodedFrame(index={self.index}, frame_type={self.frame_type!r}, size={self.image.shape[:2]})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ClassTable:
+    """The classes of a dataset: what label values mean and how they are drawn."""
+
+    names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    """RGB per class, 0..255."""
+    ignore_index: int = IGNORE_INDEX
+    categories: tuple[str, ...] | None = None
+    """Coarser group of each class (Cityscapes categories), or None."""
+
+    def __post_init__(self) -> None:
+        if len(self.names) != len(self.palette):
+            raise ValueError(f"ClassTable: {len(self.names)} names but {len(self.palette)} colours")
+        if self.categories is not None and len(self.categories) != len(self.names):
+            raise ValueError(f"ClassTable: {len(self.names)} names but {len(self.categories)} categories")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FlowField:
+    """Dense motion of one frame towards an earlier one, with where it holds."""
+
+    flow: NDArray[np.float32]
+    """[2, H, W] pixels, x then y: content at (x, y) now was at (x + flow[0], y + flow[1]) in the reference."""
+    valid: NDArray[np.bool_]
+    """[H, W] False where no motion exists (intra block, occluded or out-of-frame content)."""
+
+    def __post_init__(self) -> None:
+        if self.flow.shape != (2, *self.valid.shape) or self.flow.dtype != np.float32:
+            raise ValueError(
+                f"FlowField: flow {self.flow.dtype} {self.flow.shape} does not fit valid {self.valid.shape}"
+            )
+        _freeze(self.flow)
+        _freeze(self.valid)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One result of checking a dataset: what was looked at and what is wrong with it."""
+
+    level: Literal["ok", "warning", "error"]
+    subject: str
+    """File or folder, as the user knows it."""
+    message: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a number comes from; part of every stored record."""
+
+    code_version: str
+    packages: dict[str, str] = field(default_factory=dict)
+    device: str = "cpu"
+    precision: str = "float32"

@@ -1,0 +1,120 @@
+"""Names to lazily imported classes: listing or mistyping a name imports nothing heavy."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Any
+
+from vssbench.errors import ConfigError
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """'did you mean ...' ending for an error about an unknown name, or the plain list of known names."""
+    close = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    return f"{hint}known: {', '.join(sorted(known)) or 'none'}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered name."""
+
+    name: str
+    target: str
+    """'package.module:Class'."""
+    summary: str
+    origin: str = "vssbench"
+
+
+@dataclass
+class Registry:
+    """One kind of plug-in. Third parties add to it through the entry-point group `group`."""
+
+    kind: str
+    group: str
+    entries: dict[str, Entry] = field(default_factory=dict)
+    _scanned: bool = False
+
+    def register(self, name: str, target: str, summary: str, origin: str = "vssbench") -> None:
+        """Add `name`. Raises ConfigError if another target holds the name already."""
+        held = self.entries.get(name)
+        if held is not None and held.target != target:
+            raise ConfigError(
+                f"{self.kind} {name!r} is registered twice: {held.target} ({held.origin}) and {target} ({origin}); "
+                "rename one of them or uninstall its package"
+            )
+        self.entries[name] = Entry(name, target, summary, origin)
+
+    def names(self) -> list[str]:
+        """All registered names, sorted."""
+        self._scan()
+        return sorted(self.entries)
+
+    def describe(self) -> list[Entry]:
+        """All entries, sorted by name; imports no plug-in."""
+        self._scan()
+        return [self.entries[name] for name in sorted(self.entries)]
+
+    def load(self, name: str) -> Any:
+        """Import and return the class registered as `name`. Raises ConfigError with near matches if unknown."""
+        self._scan()
+        if name not in self.entries:
+            raise ConfigError(f"unknown {self.kind} {name!r}; {nearest(name, list(self.entries))}")
+        module, _, attribute = self.entries[name].target.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    def _scan(self) -> None:
+        if self._scanned:
+            return
+        self._scanned = True
+        for point in entry_points(group=self.group):
+            origin = point.dist.name if point.dist else "unknown package"
+            self.register(point.name, point.value, f"plug-in of {origin}", origin)
+
+
+methods = Registry("method", "vssbench.methods")
+methods.register(
+    "constant", "vssbench.baselines.constant:ConstantResolution", "every frame alone at lr_scale"
+)
+methods.register(
+    "warp-only", "vssbench.baselines.warp_only:WarpOnly", "keyframe result carried along the motion"
+)
+methods.register(
+    "ar-seg",
+    "vssbench.baselines.ar_seg:ARSeg",
+    "keyframes at full, others at low resolution, fused (CVPR 2023)",
+)
+
+datasets = Registry("dataset", "vssbench.datasets")
+datasets.register(
+    "synthetic",
+    "vssbench.datasets.synthetic:SyntheticStreets",
+    "procedural street scenes with exact labels and flow",
+)
+datasets.register("camvid", "vssbench.datasets.camvid:CamVid", "CamVid, Kaggle or 480x360 SegNet layout")
+datasets.register(
+    "cityscapes",
+    "vssbench.datasets.cityscapes:Cityscapes",
+    "Cityscapes, official layout with leftImg8bit_sequence",
+)
+datasets.register(
+    "folder", "vssbench.datasets.folder:FolderDataset", "your own frames or video with label PNGs"
+)
+
+networks = Registry("network", "vssbench.networks")
+networks.register(
+    "pspnet18-camvid",
+    "vssbench.networks.pspnet:PSPNet18CamVid",
+    "AR-Seg's PSPNet18 with three up blocks, feature at image size",
+)
+networks.register(
+    "pspnet18-cityscapes",
+    "vssbench.networks.pspnet:PSPNet18Cityscapes",
+    "AR-Seg's semseg-style PSPNet18, feature at stride 8",
+)
+networks.register(
+    "bisenet18", "vssbench.networks.bisenet:BiSeNet18", "BiSeNetV1 with ResNet-18, feature at stride 8"
+)
