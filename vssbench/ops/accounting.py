@@ -1,0 +1,77 @@
+"""Tells a MACs ledger what an operator of ours does, whichever back end runs it. Depends on nothing.
+
+An operator wraps its body once:
+
+    with accounting.operation("local_attention", macs=2 * k * k * channels * positions, kind="attention"):
+        ...
+
+While no ledger listens this costs one context-variable look-up. While one does, the body's own torch calls are
+left out of the count, so an operator costs the same as Triton kernel, fused C++ or plain torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+OperationKind = Literal["attention", "warp", "resize"]
+"""'attention' products are counted by the rule 'exact'; warps and resizes are listed but not counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One execution of an operator of ours."""
+
+    name: str
+    macs: int
+    """Multiply-accumulates by the operator's formula, for this call's shapes."""
+    kind: OperationKind
+
+
+class Listener(Protocol):
+    """What a ledger implements to hear about operations."""
+
+    def begin(self, operation: Operation) -> None:
+        """The operation starts; what torch does until `end` belongs to it."""
+
+    def end(self, operation: Operation) -> None:
+        """The operation is over."""
+
+
+_listeners: ContextVar[tuple[Listener, ...]] = ContextVar("vssbench_ledger_listeners", default=())
+
+
+@contextmanager
+def operation(name: str, macs: int, *, kind: OperationKind) -> Iterator[None]:
+    """Announce the body as one operation of `macs` multiply-accumulates."""
+    listeners = _listeners.get()
+    if not listeners:
+        yield
+        return
+    current = Operation(name, int(macs), kind)
+    for listener in listeners:
+        listener.begin(current)
+    try:
+        yield
+    finally:
+        for listener in reversed(listeners):
+            listener.end(current)
+
+
+def record(name: str, macs: int, *, kind: OperationKind = "attention") -> None:
+    """Announce an operation whose body torch does not see (a foreign kernel)."""
+    with operation(name, macs, kind=kind):
+        pass
+
+
+@contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Let `listener` hear every operation of this context (thread or task) inside the block."""
+    token = _listeners.set((*_listeners.get(), listener))
+    try:
+        yield
+    finally:
+        _listeners.reset(token)
