@@ -42,6 +42,8 @@ class Needs:
     """Output delay in frames: the prediction of frame t may arrive with frame t + lookahead."""
     every_frame: bool = True
     """False: state depends on the last keyframe only, so unscored frames between may be skipped."""
+    stateless: bool = False
+    """True: every frame is answered from itself alone, so only scored frames are pushed."""
     size_multiple: int = 1
     """Frame height and width must be multiples of this."""
     batchable: bool = True

@@ -1,0 +1,90 @@
+"""What a run depends on besides its experiment, and whether a resumed run still has the same."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vssbench import __version__
+from vssbench.codec import encoder_build
+from vssbench.config import Experiment
+from vssbench.errors import ConfigError
+from vssbench.networks import weights_file
+
+PACKAGES = ("vssbench", "torch", "av", "numpy", "pillow", "scipy")
+
+
+def describe(experiment: Experiment, device: torch.device, threads: int) -> dict[str, Any]:
+    """Environment record. Everything under 'bits' decides pixels and predictions and must not change within a run."""
+    return {
+        "bits": {
+            "vssbench": __version__,
+            "packages": {name: _version(name) for name in PACKAGES},
+            "encoders": {codec: encoder_build(codec) for codec in sorted({c.codec for c in experiment.codecs})},
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+            "architecture": platform.machine(),
+            "weights": _weight_digests(experiment),
+        },
+        "machine": {
+            "system": f"{platform.system()} {platform.release()}",
+            "python": platform.python_version(),
+            "processor": _processor(),
+            "threads_per_worker": threads,
+        },
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def _weight_digests(experiment: Experiment) -> dict[str, str]:
+    digests = {}
+    for method in experiment.methods:
+        for part, reference in method.options().weights.items():
+            digests[f"{method.title}/{part}"] = hashlib.sha256(weights_file(reference).read_bytes()).hexdigest()
+    return dict(sorted(digests.items()))
+
+
+def differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
+    """Keys whose values differ, as 'key: before -> now'."""
+    lines = []
+    for key in sorted(set(before) | set(now)):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            lines += differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            lines.append(f"{prefix}{key}: {_short(old)} -> {_short(new)}")
+    return lines
+
+
+def _short(value: Any) -> str:
+    text = "absent" if value is None else str(value)
+    return text if len(text) <= 60 else text[:24] + "..." + text[-12:]
+
+
+def refuse_drift(before: dict[str, Any], now: dict[str, Any], path: Path) -> None:
+    """Raise ConfigError if a run was begun under conditions that give other bits than today's."""
+    changed = differences(before["bits"], now["bits"])
+    if changed:
+        raise ConfigError(
+            f"{path}: this run was begun in another environment, and the rest would not be comparable: "
+            + "; ".join(changed)
+            + ". Start a new run with -o, restore the environment, or resume with --force (reports will say so)"
+        )

@@ -1,0 +1,85 @@
+"""Running methods over one decoded clip and counting what they got right."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vssbench.errors import VssbenchError
+from vssbench.method import Method, Needs, Prediction
+from vssbench.metrics.confusion import count_pairs
+from vssbench.runner.feed import ClipFeed, DecodedClip
+
+
+@dataclass(eq=False)
+class ClipResult:
+    """What one method did on one clip."""
+
+    predictions: dict[int, Prediction]
+    """Scored position -> prediction."""
+    steps: Counter[str] = field(default_factory=Counter)
+    executed_shares: list[float] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall time inside `method.step`, by kind of step."""
+
+
+def run_method(method: Method, clip: DecodedClip, feed: ClipFeed) -> ClipResult:
+    """Push the frames of one clip through one method.
+
+    Raises VssbenchError if a scored frame stays unanswered or a prediction has the wrong shape.
+    """
+    needs = method.needs
+    result = ClipResult({})
+    with torch.inference_mode():
+        state = method.start(1)
+        for position in feed.positions(needs):
+            frame = feed.frame(position, needs)
+            started = time.perf_counter()
+            answered = method.step(state, frame)
+            _note(result, answered, time.perf_counter() - started, clip)
+        _note(result, method.flush(state), 0.0, clip)
+    missing = [d for d in clip.plan.scored if d not in result.predictions]
+    if missing:
+        raise VssbenchError(f"{type(method).__name__} gave no prediction for positions {missing} of the clip at frame {clip.plan.first}")
+    return result
+
+
+def _note(result: ClipResult, answered: list[Prediction], seconds: float, clip: DecodedClip) -> None:
+    for prediction in answered:
+        result.steps[prediction.kind] += 1
+        result.executed_shares.append(prediction.executed_share)
+        result.seconds[prediction.kind] = result.seconds.get(prediction.kind, 0.0) + seconds
+        if prediction.index in clip.plan.scored:
+            result.predictions[prediction.index] = prediction
+
+
+def score(
+    result: ClipResult, clip: DecodedClip, labels: dict[int, NDArray[np.uint8]], classes: int, ignore_index: int
+) -> NDArray[np.int64]:
+    """Confusion counts int64 [scored, classes, classes] of one clip; labels by position in the clip."""
+    counts = []
+    for position in clip.plan.scored:
+        truth = labels[position]
+        predicted = result.predictions[position].labels[0].cpu().numpy()
+        if predicted.shape != truth.shape:
+            raise VssbenchError(f"prediction is {predicted.shape}, its label map {truth.shape}; a method must answer at frame size")
+        counts.append(count_pairs(truth, predicted, classes, ignore_index=ignore_index))
+    return np.stack(counts)
+
+
+def joint_needs(methods: list[Method]) -> Needs:
+    """The smallest needs that cover all methods: what has to be decoded and buffered."""
+    needs = [method.needs for method in methods]
+    return Needs(
+        flow_previous=any(n.flow_previous for n in needs),
+        flow_key=any(n.flow_key for n in needs),
+        residual=any(n.residual for n in needs),
+        block_types=any(n.block_types for n in needs),
+        history=max((n.history for n in needs), default=0),
+        lookahead=max((n.lookahead for n in needs), default=0),
+    )

@@ -1,0 +1,231 @@
+"""One job: encode or fetch, decode, run every method that still owes a unit, store the units."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vssbench.clips import Encode
+from vssbench.codec import Bitstream, decode
+from vssbench.dataset import VideoSequence
+from vssbench.method import Method
+from vssbench.records import DecodedFrame
+from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord
+from vssbench.results.store import RunFolder
+from vssbench.runner.evaluate import ClipResult, joint_needs, run_method, score
+from vssbench.runner.feed import ClipFeed, DecodedClip, split_into_clips
+from vssbench.runner.pictures import has_picture, save_picture
+from vssbench.runner.plan import WorkItem
+from vssbench.runner.workshop import Workshop
+
+
+@dataclass(eq=False)
+class _UnitBuilder:
+    """Collects the cases of one unit for one method until the unit's last clip was seen."""
+
+    cases: list[CaseRecord] = field(default_factory=list)
+    counts: list[NDArray[np.int64]] = field(default_factory=list)
+    steps: Counter[str] = field(default_factory=Counter)
+    shares: list[float] = field(default_factory=list)
+    kbps: list[float] = field(default_factory=list)
+    digests: list[str] = field(default_factory=list)
+    timings: dict[str, float] = field(default_factory=dict)
+
+    def add(self, clip: DecodedClip, result: ClipResult, counts: NDArray[np.int64], bitstream: Bitstream) -> None:
+        for position in clip.plan.scored:
+            frame = clip.frames[position]
+            self.cases.append(
+                CaseRecord(
+                    frame=clip.plan.first + position,
+                    distance=position,
+                    frame_type=frame.frame_type,
+                    clip_first=clip.plan.first,
+                    clip_frames=clip.plan.length,
+                    coded_bytes=frame.coded_bytes,
+                    kind=result.predictions[position].kind,
+                )
+            )
+        self.counts.append(counts)
+        self.steps.update(result.steps)
+        self.shares += result.executed_shares
+        self.kbps.append(bitstream.achieved_kbps)
+        for kind, seconds in result.seconds.items():
+            name = f"step_{kind}"
+            self.timings[name] = self.timings.get(name, 0.0) + seconds
+
+    def finish(self, key: UnitKey) -> UnitRecord:
+        digest = self.digests[0] if len(self.digests) == 1 else "+".join(d[:16] for d in self.digests)
+        return UnitRecord(
+            key=key,
+            cases=tuple(self.cases),
+            counts=np.concatenate(self.counts),
+            steps=dict(self.steps),
+            executed_share=float(np.mean(self.shares)),
+            achieved_kbps=float(np.mean(self.kbps)),
+            decoded_digest=digest,
+            timings=self.timings,
+        )
+
+
+class _Stopwatch:
+    """Adds up the time spent pulling frames out of an iterator."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.frames = 0
+
+    def watch(self, frames: Iterator[DecodedFrame]) -> Iterator[DecodedFrame]:
+        while True:
+            started = time.perf_counter()
+            frame = next(frames, None)
+            self.seconds += time.perf_counter() - started
+            if frame is None:
+                return
+            self.frames += 1
+            yield frame
+
+
+@dataclass(frozen=True)
+class JobReport:
+    """What a finished job did: for the progress line and the stage timings of the run."""
+
+    units: int
+    encode_seconds: float
+    encoded_frames: int
+    """Frames really encoded; 0 where the bitstreams came from the cache."""
+    decode_seconds: float
+    decoded_frames: int
+
+
+def owed_units(folder: RunFolder, item: WorkItem) -> set[UnitKey]:
+    """Units of an item that are not stored yet."""
+    return {key for key in item.keys() if not folder.has_unit(key)}
+
+
+def run_job(shop: Workshop, folder: RunFolder, item: WorkItem, on_unit: Callable[[], None]) -> JobReport:
+    """Fill all missing units of one work item; `on_unit` is called after each stored one."""
+    owed = owed_units(folder, item)
+    picture_missing = item.picture is not None and not has_picture(folder, item)
+    if not owed and not picture_missing:
+        return JobReport(0, 0.0, 0, 0.0, 0)
+    sequence = shop.sequence(item.dataset, item.sequence)
+    methods = shop.methods(item.dataset, item.codec, sequence.size)
+    run = _JobRun(shop, folder, item, owed, sequence, methods, on_unit, picture_missing)
+    for number, encode in enumerate(item.job.encodes):
+        run.process(encode, last=number == len(item.job.encodes) - 1)
+    return run.report()
+
+
+class _JobRun:
+    """State of one running job."""
+
+    def __init__(
+        self,
+        shop: Workshop,
+        folder: RunFolder,
+        item: WorkItem,
+        owed: set[UnitKey],
+        sequence: VideoSequence,
+        methods: dict[str, Method],
+        on_unit: Callable[[], None],
+        picture_missing: bool,
+    ) -> None:
+        self.shop, self.folder, self.item, self.owed = shop, folder, item, owed
+        self.sequence, self.methods, self.on_unit = sequence, methods, on_unit
+        self.picture_missing = picture_missing
+        self.dataset = shop.dataset(item.dataset)
+        self.settings = shop.experiment.codec_settings(shop.codec(item.codec))
+        needs = joint_needs(list(methods.values()))
+        self.needs = needs
+        self.motion = needs.flow_key or needs.flow_previous or needs.residual or needs.block_types
+        self.builders: dict[UnitKey, _UnitBuilder] = {}
+        self.remaining = Counter(clip.unit for encode in item.job.encodes for clip in encode.clips)
+        self.stopwatch = _Stopwatch()
+        self.encode_seconds = 0.0
+        self.encoded_frames = 0
+        self.stored = 0
+
+    def process(self, encode: Encode, *, last: bool) -> None:
+        if not any(self._todo(clip.unit) for clip in encode.clips):
+            for clip in encode.clips:
+                self.remaining[clip.unit] -= 1
+            return
+        bitstream = self._fetch(encode)
+        decoded = self.stopwatch.watch(decode(bitstream, motion=self.motion))
+        clips = split_into_clips(
+            decoded,
+            encode,
+            self.settings.keyframe_interval,
+            history=self.needs.history,
+            lookahead=self.needs.lookahead,
+        )
+        for clip in clips:
+            self._evaluate(clip, bitstream)
+
+    def _todo(self, unit: str) -> list[str]:
+        """Methods to run on a clip of this unit; all of them where pictures are still to be made."""
+        if self.picture_missing and self.item.picture is not None and self.item.picture[0] == unit:
+            return list(self.methods)
+        return [title for title in self.methods if self._key(title, unit) in self.owed]
+
+    def _key(self, method: str, unit: str) -> UnitKey:
+        return UnitKey(self.item.dataset, self.item.codec, method, self.item.sequence, unit)
+
+    def _fetch(self, encode: Encode) -> Bitstream:
+        started = time.perf_counter()
+        span = range(encode.first, encode.first + encode.length)
+        encoded = 0
+
+        def frames() -> Iterator[NDArray[np.uint8]]:
+            nonlocal encoded
+            for index in span:
+                encoded += 1
+                yield self.sequence.image(index)
+
+        bitstream = self.shop.cache.fetch(
+            f"{self.sequence.identity}[{span.start}:{span.stop}]", frames, self.settings, self.sequence.frame_rate_hz
+        )
+        if encoded:
+            self.encode_seconds += time.perf_counter() - started
+            self.encoded_frames += encoded
+        return bitstream
+
+    def _evaluate(self, clip: DecodedClip, bitstream: Bitstream) -> None:
+        unit = clip.plan.unit
+        todo = self._todo(unit)
+        if todo and clip.plan.scored:
+            feed = ClipFeed(clip, self.shop.device)
+            labels = {p: self.sequence.label(clip.plan.first + p) for p in clip.plan.scored}
+            digest = clip.digest()
+            results = {title: run_method(self.methods[title], clip, feed) for title in todo}
+            for title, result in results.items():
+                if self._key(title, unit) in self.owed:
+                    counts = score(result, clip, labels, len(self.dataset.classes), self.dataset.classes.ignore_index)
+                    builder = self.builders.setdefault(self._key(title, unit), _UnitBuilder())
+                    builder.add(clip, result, counts, bitstream)
+                    builder.digests.append(digest)
+            if self.picture_missing and self.item.picture is not None:
+                wanted_unit, distance = self.item.picture
+                if unit == wanted_unit and distance in clip.plan.scored:
+                    save_picture(self.folder, self.item, clip, distance, labels[distance], results, self.dataset.classes)
+        self.remaining[unit] -= 1
+        if self.remaining[unit] == 0:
+            self._store(unit)
+
+    def _store(self, unit: str) -> None:
+        for title in self.methods:
+            key = self._key(title, unit)
+            if key in self.builders:
+                self.folder.write_unit(self.builders.pop(key).finish(key))
+                self.stored += 1
+                self.on_unit()
+
+    def report(self) -> JobReport:
+        return JobReport(
+            self.stored, self.encode_seconds, self.encoded_frames, self.stopwatch.seconds, self.stopwatch.frames
+        )

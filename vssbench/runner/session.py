@@ -1,0 +1,210 @@
+"""A session on a run folder: lock it, freeze or compare the experiment, do what is missing, measure costs."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from vssbench.config import Experiment, load_experiment
+from vssbench.errors import ConfigError, StorageError
+from vssbench.results.run import Run, load_run
+from vssbench.results.store import RunFolder, slug, storage_error
+from vssbench.runner.costs import measure_costs
+from vssbench.runner.environment import describe, differences, refuse_drift
+from vssbench.runner.job import JobReport, owed_units
+from vssbench.runner.plan import PlanSummary, WorkItem, make_plan, summarise
+from vssbench.runner.pool import WorkerSettings, choose_workers, execute
+from vssbench.runner.workshop import Workshop, choose_device
+
+
+@dataclass
+class Totals:
+    """Stage timings of one session, for the log and the closing line."""
+
+    encode_seconds: float = 0.0
+    encoded_frames: int = 0
+    decode_seconds: float = 0.0
+    decoded_frames: int = 0
+    units: int = 0
+
+    def add(self, report: JobReport) -> None:
+        """Add one job."""
+        for name, value in asdict(report).items():
+            setattr(self, name, getattr(self, name) + value)
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Callbacks through which a front end follows a session."""
+
+    on_plan: Callable[[PlanSummary, int], None] = lambda summary, owed: None
+    """Plan size and how many units are still owed."""
+    on_unit: Callable[[], None] = lambda: None
+    on_stage: Callable[[str], None] = lambda text: None
+    totals: Totals = field(default_factory=Totals)
+
+
+def run(
+    experiment: str | Path | Mapping[str, Any] | Experiment,
+    output: str | Path | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    device: str = "auto",
+    workers: int | None = None,
+    threads: int = 1,
+    cache: str | Path | None = None,
+    force: bool = False,
+    listener: Listener | None = None,
+) -> Run:
+    """Run an experiment, or what is missing of it, and return its results.
+
+    experiment: packaged name ('quickstart'), YAML path, plain data or Experiment; overrides: 'key=value' texts.
+    output: run folder, default runs/NAME. workers: processes, default one per core (one on a GPU); threads: torch
+    threads in each. cache: folder of bitstreams. force: resume although the environment changed.
+    Raises ConfigError, InputError, StorageError; finished units are kept and the same call goes on from there.
+    """
+    listener = listener or Listener()
+    frozen = load_experiment(experiment, overrides)
+    folder = RunFolder(Path(output) if output is not None else default_output(experiment))
+    with _locked(folder.path):
+        _freeze_experiment(folder, frozen)
+        _check_environment(folder, describe(frozen, choose_device(device), threads), force)
+        listener.on_stage("planning")
+        items = make_plan(frozen)
+        owed = _owed_items(folder, items)
+        settings = WorkerSettings(folder.path, Path(cache) if cache else None, device, threads)
+        shop = Workshop(frozen, settings.cache, device)
+        _build_everything_once(shop, items)
+        summary = summarise(items)
+        folder.write_json("plan.json", {**asdict(summary), "titles": _titles(frozen)})
+        folder.write_json("datasets.json", _describe_datasets(shop, items))
+        listener.on_plan(summary, sum(count for _, count in owed))
+        todo = [item for item, _ in owed]
+        for report in execute(frozen, todo, settings, choose_workers(workers, device, max(1, len(todo))), listener.on_unit):
+            listener.totals.add(report)
+        if frozen.measure.macs:
+            listener.on_stage("counting MACs")
+            measure_costs(shop, folder, items)
+    return load_run(folder.path)
+
+
+def default_output(experiment: str | Path | Mapping[str, Any] | Experiment) -> Path:
+    """runs/NAME below the working directory."""
+    if isinstance(experiment, (str, Path)):
+        name = str(experiment)
+        name = Path(name).stem if name.endswith((".yaml", ".yml")) else name.replace("/", "-")
+    else:
+        title = experiment.title if isinstance(experiment, Experiment) else str(experiment.get("title", ""))
+        name = slug(title) if title else "experiment"
+    return Path("runs") / name
+
+
+class _locked:
+    """Holds the run folder for one session and says who holds it if that fails."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self.lock = FileLock(path / ".lock", timeout=0)
+            self.lock.acquire()
+        except Timeout:
+            owner = (path / ".owner").read_text() if (path / ".owner").exists() else "another process"
+            raise StorageError(f"{path}: in use by {owner}; wait for it to end or choose another folder with -o") from None
+        except OSError as error:
+            raise storage_error(path, error) from error
+        (path / ".owner").write_text(f"process {os.getpid()}, started {time.strftime('%Y-%m-%d %H:%M:%S')}")
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *exception: object) -> None:
+        (self.path / ".owner").unlink(missing_ok=True)
+        self.lock.release()
+
+
+def _freeze_experiment(folder: RunFolder, experiment: Experiment) -> None:
+    values = experiment.canonical()
+    if not (folder.path / "experiment.json").exists():
+        folder.write_json("experiment.json", values)
+        return
+    changed = differences(_flatten(folder.read_json("experiment.json")), _flatten(values))
+    if changed:
+        raise ConfigError(
+            f"{folder.path}: holds a run of another experiment; different keys: {'; '.join(changed[:8])}. "
+            "Choose another folder with -o, or delete this one"
+        )
+
+
+def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, dict):
+        return {k: v for key, item in value.items() for k, v in _flatten(item, f"{prefix}{key}.").items()}
+    if isinstance(value, list):
+        return {k: v for i, item in enumerate(value) for k, v in _flatten(item, f"{prefix}{i}.").items()} or {prefix: "[]"}
+    return {prefix.rstrip("."): value}
+
+
+def _check_environment(folder: RunFolder, now: dict[str, Any], force: bool) -> None:
+    if not (folder.path / "environment.json").exists():
+        folder.write_json("environment.json", {**now, "forced": []})
+        return
+    before = folder.read_json("environment.json")
+    if not force:
+        refuse_drift(before, now, folder.path)
+        return
+    changed = differences(before["bits"], now["bits"])
+    if changed:
+        folder.write_json("environment.json", {**before, "forced": [*before["forced"], changed]})
+
+
+def _owed_items(folder: RunFolder, items: Sequence[WorkItem]) -> list[tuple[WorkItem, int]]:
+    """Items with missing units or pictures, and how many units each owes."""
+    from vssbench.runner.pictures import has_picture
+
+    owed = []
+    for item in items:
+        count = len(owed_units(folder, item))
+        if count or (item.picture is not None and not has_picture(folder, item)):
+            owed.append((item, count))
+    return owed
+
+
+def _titles(experiment: Experiment) -> dict[str, list[str]]:
+    return {
+        "datasets": [entry.title for entry in experiment.datasets],
+        "codecs": [entry.title for entry in experiment.codecs],
+        "methods": [entry.title for entry in experiment.methods],
+    }
+
+
+def _describe_datasets(shop: Workshop, items: Sequence[WorkItem]) -> dict[str, Any]:
+    """What tables and figures must know of each dataset, so that they need not open it."""
+    described = {}
+    for title in dict.fromkeys(item.dataset for item in items):
+        dataset = shop.dataset(title)
+        names = list(dict.fromkeys(item.sequence for item in items if item.dataset == title))
+        sequences = [shop.sequence(title, name) for name in names]
+        described[title] = {
+            "class_names": list(dataset.classes.names),
+            "palette": [list(colour) for colour in dataset.classes.palette],
+            "ignore_index": dataset.classes.ignore_index,
+            "categories": list(dataset.classes.categories) if dataset.classes.categories else None,
+            "protocol_mark": dataset.protocol_mark,
+            "sequences": {
+                s.name: {"frames": len(s), "labelled": len(s.labelled), "size": list(s.size), "frame_rate_hz": s.frame_rate_hz}
+                for s in sequences
+            },
+        }
+    return described
+
+
+def _build_everything_once(shop: Workshop, items: Sequence[WorkItem]) -> None:
+    """Build every method for every size before work starts, so that what cannot work fails in the first second."""
+    for dataset, codec, sequence in dict.fromkeys((i.dataset, i.codec, i.sequence) for i in items):
+        shop.methods(dataset, codec, shop.sequence(dataset, sequence).size)

@@ -1,0 +1,123 @@
+"""What a worker builds once and uses for many jobs: datasets, methods with their weights, the bitstream cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vssbench.codec import BitstreamCache, CodecSettings
+from vssbench.config import CodecSpec, Experiment, MethodSpec
+from vssbench.dataset import Dataset, VideoSequence
+from vssbench.errors import CapabilityError, CheckpointError
+from vssbench.method import BuildContext, Method
+from vssbench.networks import load_weights
+from vssbench.registry import methods
+from vssbench.runner.plan import chosen_sequences, load_dataset, methods_for
+
+
+def choose_device(name: str) -> torch.device:
+    """The torch device for 'auto', 'cpu', 'cuda' or 'cuda:N'. Raises CapabilityError if it is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise CapabilityError(f"--device {name!r}: not a torch device ({error}); use auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise CapabilityError(f"--device {name}: torch finds no CUDA device here; use --device cpu")
+    return device
+
+
+def build_method(spec: MethodSpec, context: BuildContext) -> Method:
+    """Build a method and load the weights its options name; all parts in eval mode on the context's device.
+
+    Raises ConfigError, CheckpointError (naming method and part).
+    """
+    torch.manual_seed(context.seed)
+    options = spec.options()
+    method: Method = methods.load(spec.name)(options, context)
+    parts = method.parts()
+    unknown = sorted(set(options.weights) - set(parts))
+    if unknown:
+        raise CheckpointError(f"method {spec.title}: weights name the parts {unknown}; it has {sorted(parts)}")
+    for name, part in parts.items():
+        if name in options.weights:
+            try:
+                load_weights(part, options.weights[name])
+            except CheckpointError as error:
+                raise CheckpointError(f"method {spec.title}, part {name}: {error}") from error
+        part.to(context.device).eval()
+    return method
+
+
+def check_capabilities(method: Method, spec: MethodSpec, settings: CodecSettings, size: tuple[int, int], protocol: str) -> None:
+    """Refuse before any work what codec, size or protocol cannot give. Raises CapabilityError naming the method."""
+    needs = method.needs
+    if needs.flow_key or needs.flow_previous or needs.residual or needs.block_types:
+        try:
+            settings.check_motion()
+        except CapabilityError as error:
+            raise CapabilityError(f"method {spec.title} needs motion: {error}") from error
+    if any(side % needs.size_multiple for side in size):
+        raise CapabilityError(f"method {spec.title} needs frame sides that are multiples of {needs.size_multiple}, got {size[0]}x{size[1]}")
+    if (needs.history or needs.lookahead) and protocol == "clip":
+        raise CapabilityError(
+            f"method {spec.title} needs {needs.history} frames of history and {needs.lookahead} of lookahead, which the "
+            "protocol 'clip' does not encode; use protocol.kind=stream"
+        )
+
+
+class Workshop:
+    """Lazily builds and keeps what jobs of one experiment need."""
+
+    def __init__(self, experiment: Experiment, cache: Path | None, device: str) -> None:
+        self.experiment = experiment
+        self.device = choose_device(device)
+        self.cache = BitstreamCache(cache)
+        self._datasets: dict[str, tuple[Dataset, dict[str, VideoSequence]]] = {}
+        self._methods: dict[tuple[Any, ...], Method] = {}
+
+    def dataset(self, title: str) -> Dataset:
+        """Dataset by title."""
+        return self._dataset(title)[0]
+
+    def sequence(self, dataset: str, name: str) -> VideoSequence:
+        """Sequence by dataset title and name."""
+        return self._dataset(dataset)[1][name]
+
+    def codec(self, title: str) -> CodecSpec:
+        """Codec entry by title."""
+        return next(codec for codec in self.experiment.codecs if codec.title == title)
+
+    def methods(self, dataset: str, codec: str, size: tuple[int, int]) -> dict[str, Method]:
+        """All methods that run on one codec setting, by title, built for one frame size."""
+        entry = self.codec(codec)
+        settings = self.experiment.codec_settings(entry)
+        built = {}
+        for spec in methods_for(self.experiment, entry):
+            key = (dataset, spec.title, size)
+            if key not in self._methods:
+                self._methods[key] = build_method(spec, self._context(dataset, size))
+            check_capabilities(self._methods[key], spec, settings, size, self.experiment.protocol.kind)
+            built[spec.title] = self._methods[key]
+        return built
+
+    def _context(self, dataset: str, size: tuple[int, int]) -> BuildContext:
+        source = self.dataset(dataset)
+        return BuildContext(
+            classes=len(source.classes),
+            size=size,
+            keyframe_interval=self.experiment.protocol.keyframe_interval,
+            device=self.device,
+            normalisation=source.normalisation,
+            seed=self.experiment.seed,
+        )
+
+    def _dataset(self, title: str) -> tuple[Dataset, dict[str, VideoSequence]]:
+        if title not in self._datasets:
+            spec = next(spec for spec in self.experiment.datasets if spec.title == title)
+            dataset = load_dataset(spec)
+            self._datasets[title] = (dataset, {s.name: s for s in chosen_sequences(spec, dataset)})
+        return self._datasets[title]
