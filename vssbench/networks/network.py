@@ -1,0 +1,138 @@
+"""What every segmentation network offers: pieces to cut, fuse and classify."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+from vssbench.errors import ConfigError
+from vssbench.ops.losses import SegmentationLoss
+
+Cut = Literal["classifier", "task", "feat"]
+"""Where a network is cut: before the final 1x1 ('classifier'), before N_task ('task') or before N_feat ('feat')."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Partial:
+    """The map at a cut, with the maps that the auxiliary heads read."""
+
+    feature: Tensor
+    """[N, C, h, w] at the cut."""
+    side: tuple[Tensor, ...] = ()
+    """Inner maps for `SegmentationNetwork.heads`; empty while none has been computed."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainingOutput:
+    """Everything the losses of one forward pass look at."""
+
+    logits: Tensor
+    """[N, K, h, w]: what `forward` returns (log-probabilities for the CamVid PSPNet)."""
+    auxiliary: tuple[Tensor, ...]
+    """Logits [N, K, h, w] of the auxiliary heads."""
+    feature: Tensor
+    """[N, C, h, w], the feature p."""
+    class_logits: Tensor | None = None
+    """[N, K] image-level logits, for networks that have such a head."""
+
+
+def scale_channels(channels: int, width: int) -> int:
+    """`channels` of the full network (64 base channels) in a network of `width` base channels."""
+    return channels * width // 64
+
+
+class SegmentationNetwork(nn.Module, ABC):
+    """An image segmentation network in the pieces N_feat, N_task and final 1x1.
+
+    Constructed as `Network(classes, width=64)`; every inner channel count is its published value times width / 64.
+    Inputs are normalised float images [N, 3, H, W]; sizes need not be multiples of anything.
+    """
+
+    name: ClassVar[str]
+    feature_stride: ClassVar[int]
+    """Image pixels per pixel of the feature p, up to rounding (see `feature_size`)."""
+    loss: ClassVar[SegmentationLoss]
+    """The paper's segmentation loss for this network."""
+    training_only: ClassVar[tuple[str, ...]]
+    """Modules that only training uses; stored inference weights may lack them."""
+    cuts: ClassVar[tuple[Cut, ...]] = ("classifier",)
+    output_follows_size: ClassVar[bool] = True
+    """False: `classify` has one native output size and ignores the size asked for."""
+    reference_forward: ClassVar[Literal["forward", "forward_training"]] = "forward"
+    """Which of our calls runs the modules that the paper's GFLOPs count (rule thop-0.0.31)."""
+    reference_aliases: ClassVar[Mapping[str, int]] = MappingProxyType({})
+    """Module path -> number of names under which the released code registers it; that counter squares them."""
+    classifier: nn.Conv2d
+
+    def __init__(self, classes: int, *, width: int = 64) -> None:
+        super().__init__()
+        if classes < 2:
+            raise ConfigError(f"{self.name}: classes = {classes}, expected at least 2")
+        if width < 1:
+            raise ConfigError(
+                f"{self.name}: width = {width}, expected a positive integer (64 is the full network)"
+            )
+        self.classes = classes
+        self.width = width
+
+    @property
+    @abstractmethod
+    def feature_channels(self) -> int:
+        """Channels of the feature p."""
+
+    @abstractmethod
+    def cut_channels(self, cut: Cut) -> int:
+        """Channels of the map at `cut`."""
+
+    @abstractmethod
+    def feature_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(h, w) of the feature p for images of `size` = (H, W)."""
+
+    @abstractmethod
+    def partial(self, image: Tensor, cut: Cut = "classifier") -> Partial:
+        """Run the network up to `cut`."""
+
+    @abstractmethod
+    def resume(self, partial: Partial, cut: Cut) -> Partial:
+        """Run from `cut` to the feature p, which is the cut 'classifier'."""
+
+    @abstractmethod
+    def heads(
+        self, side: tuple[Tensor, ...], size: tuple[int, int]
+    ) -> tuple[tuple[Tensor, ...], Tensor | None]:
+        """Auxiliary logits and image-level logits from the side maps of an image of `size`."""
+
+    @abstractmethod
+    def classify(self, feature: Tensor, size: tuple[int, int] | None) -> Tensor:
+        """Final 1x1 on the feature p and the network's own resize, as for an image of `size`.
+
+        None leaves out a resize that depends on the image (where the network has one).
+        """
+
+    def features(self, image: Tensor) -> Tensor:
+        """Feature p [N, feature_channels, h, w] of normalised images [N, 3, H, W]."""
+        return self.partial(image).feature
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Output [N, classes, h, w] of normalised images [N, 3, H, W]; methods resize it to the frame."""
+        return self.classify(self.features(image), (image.shape[-2], image.shape[-1]))
+
+    def forward_training(self, image: Tensor) -> TrainingOutput:
+        """Output, auxiliary outputs and feature; the auxiliary heads run in every mode when this is called."""
+        size = (image.shape[-2], image.shape[-1])
+        partial = self.partial(image)
+        auxiliary, class_logits = self.heads(partial.side, size)
+        return TrainingOutput(self.classify(partial.feature, size), auxiliary, partial.feature, class_logits)
+
+    def check_cut(self, cut: Cut) -> None:
+        """Raise ConfigError if the network cannot be cut there."""
+        if cut not in self.cuts:
+            raise ConfigError(
+                f"{self.name} cannot be fused before {cut!r}; it can be cut before {', '.join(self.cuts)} "
+                "(the earlier cuts exist for the PSPNets)"
+            )

@@ -1,0 +1,216 @@
+"""Our weight files: safetensors with what they are in the header, packaged or anywhere on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from vssbench.errors import CheckpointError, StorageError
+from vssbench.networks.network import SegmentationNetwork
+from vssbench.registry import nearest
+
+PACKAGE = "vssbench.baselines.weights"
+"""Package whose data are the weights that ship with vssbench; `manifest.json` lists them."""
+_HEADER_KEY = "vssbench"
+
+
+@dataclass(frozen=True, slots=True)
+class WeightsMetadata:
+    """What a weight file says about itself."""
+
+    network: str
+    """Registered network name."""
+    width: int
+    classes: int
+    class_names: tuple[str, ...] = ()
+    experiment: str = ""
+    """Name or digest of the training experiment, or the file the weights were converted from."""
+    seed: int | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    notes: str = ""
+
+    @classmethod
+    def describing(cls, module: nn.Module, **more: Any) -> WeightsMetadata:
+        """Metadata of the segmentation network inside `module`, completed by `more`."""
+        network = find_network(module)
+        return cls(network=network.name, width=network.width, classes=network.classes, **more)
+
+
+def find_network(module: nn.Module) -> SegmentationNetwork:
+    """The first segmentation network in `module` (which may be one itself). Raises CheckpointError if there is none."""
+    for inner in module.modules():
+        if isinstance(inner, SegmentationNetwork):
+            return inner
+    raise CheckpointError(f"{type(module).__name__} contains no segmentation network to describe")
+
+
+def save_weights(
+    module: nn.Module,
+    path: str | Path,
+    metadata: WeightsMetadata,
+    *,
+    dtype: Literal["float32", "float16"] = "float32",
+    training_heads: bool = True,
+) -> Path:
+    """Write the state of `module` to `path` (.safetensors), completely or not at all.
+
+    float16 halves the tensors with two or more dimensions; vectors (biases, normalisation statistics) stay float32,
+    where halves could overflow or vanish. training_heads=False leaves out modules that inference never runs.
+    Raises StorageError if the folder is not writable or the disk is full.
+    """
+    half = dtype == "float16"
+    dropped = () if training_heads else tuple(training_only_prefixes(module))
+    tensors = {
+        name: _stored(value, half)
+        for name, value in module.state_dict().items()
+        if not name.startswith(dropped or ("\0",))
+    }
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        try:
+            save_file(
+                tensors, temporary, metadata={_HEADER_KEY: json.dumps(asdict(metadata), sort_keys=True)}
+            )
+            os.chmod(temporary, 0o644)  # mkstemp makes it private
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+    except (OSError, SafetensorError) as error:
+        raise StorageError(
+            f"{path}: the weights could not be written ({error}); check space and permission"
+        ) from error
+    return path
+
+
+def _stored(value: Tensor, half: bool) -> Tensor:
+    kept = value.detach().to("cpu")
+    if half and kept.is_floating_point() and kept.ndim >= 2:
+        kept = kept.to(torch.float16)
+    return kept.contiguous()
+
+
+def training_only_prefixes(module: nn.Module) -> list[str]:
+    """State-dict prefixes inside `module` that inference does not need."""
+    return [
+        f"{name}.{head}." if name else f"{head}."
+        for name, inner in module.named_modules()
+        if isinstance(inner, SegmentationNetwork)
+        for head in inner.training_only
+    ]
+
+
+def packaged_weights() -> dict[str, dict[str, Any]]:
+    """The manifest of weights that ship with vssbench: name -> file, sha256 and description."""
+    manifest = json.loads((files(PACKAGE) / "manifest.json").read_text("utf-8"))
+    weights: dict[str, dict[str, Any]] = manifest["weights"]
+    return weights
+
+
+def locate_weights(reference: str | Path) -> Path:
+    """The file behind a packaged name ('quickstart/bisenet18-hr') or a path ending in .safetensors.
+
+    Raises CheckpointError if the file is absent, its name unknown, or a packaged file does not match its checksum.
+    """
+    text = str(reference)
+    if text.endswith(".safetensors"):
+        if not Path(text).is_file():
+            raise CheckpointError(
+                f"{text}: no such weight file; train it or correct the path under `weights`"
+            )
+        return Path(text)
+    known = packaged_weights()
+    if text not in known:
+        raise CheckpointError(
+            f"no packaged weights named {text!r}; {nearest(text, list(known))}. "
+            "A file of your own must end in .safetensors (`vssbench weights convert` makes one from a .pth)"
+        )
+    path = Path(str(files(PACKAGE) / known[text]["file"]))
+    if not path.is_file():
+        raise CheckpointError(f"{path}: listed as packaged weights {text!r} but absent; reinstall vssbench")
+    wanted = known[text].get("sha256")
+    if wanted and hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
+        raise CheckpointError(f"{path}: does not match the checksum in manifest.json; reinstall vssbench")
+    return path
+
+
+def read_weights(reference: str | Path) -> tuple[dict[str, Tensor], WeightsMetadata | None]:
+    """Tensors (floats as float32) and metadata of a weight file; no metadata if another tool wrote it.
+
+    Raises CheckpointError if the file is absent or damaged.
+    """
+    path = locate_weights(reference)
+    try:
+        with safe_open(str(path), framework="pt") as opened:
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  not a mapping
+            header = opened.metadata() or {}
+        metadata = _parse(header[_HEADER_KEY]) if _HEADER_KEY in header else None
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path}: is not a readable safetensors file ({error})") from error
+    return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}, metadata
+
+
+def _parse(header: str) -> WeightsMetadata:
+    values = json.loads(header)
+    return WeightsMetadata(**{**values, "class_names": tuple(values.get("class_names", ()))})
+
+
+def load_weights(module: nn.Module, reference: str | Path) -> WeightsMetadata | None:
+    """Load a weight file into `module` in float32 and return what the file says about itself.
+
+    reference: packaged name or path of a .safetensors file. Heads that only training uses may be absent and then keep
+    their value. Nothing changes unless everything fits. Raises CheckpointError naming both sides if network, width,
+    classes or any parameter differ.
+    """
+    tensors, metadata = read_weights(reference)
+    if metadata is not None:
+        _check_metadata(reference, find_network(module), metadata)
+    own = module.state_dict()
+    optional = tuple(training_only_prefixes(module))
+    missing = [n for n in own if n not in tensors and not (optional and n.startswith(optional))]
+    unexpected = [n for n in tensors if n not in own]
+    shapes = [
+        f"{n} {tuple(tensors[n].shape)} instead of {tuple(own[n].shape)}"
+        for n in own
+        if n in tensors and tensors[n].shape != own[n].shape
+    ]
+    problems = [
+        f"{kind}: {', '.join(names[:8])}{f' and {len(names) - 8} more' if len(names) > 8 else ''}"
+        for kind, names in (("missing", missing), ("unexpected", unexpected), ("mis-shaped", shapes))
+        if names
+    ]
+    if problems:
+        raise CheckpointError(f"{reference}: does not fit {type(module).__name__}; " + "; ".join(problems))
+    module.load_state_dict({**own, **tensors})
+    return metadata
+
+
+def _check_metadata(reference: str | Path, network: SegmentationNetwork, metadata: WeightsMetadata) -> None:
+    for word, stored, wanted in (
+        ("network", metadata.network, network.name),
+        ("width", metadata.width, network.width),
+        ("classes", metadata.classes, network.classes),
+    ):
+        if stored != wanted:
+            raise CheckpointError(
+                f"{reference}: holds weights for {word} {stored}, but this method was built with {word} {wanted} "
+                f"(file: {metadata.network}, width {metadata.width}, {metadata.classes} classes; method: {network.name}, "
+                f"width {network.width}, {network.classes} classes). Use matching weights or change the option"
+            )
