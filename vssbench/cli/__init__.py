@@ -1,6 +1,77 @@
-"""Command line: one file per sub-command."""
+"""Command line: one file per sub-command. Only this layer prints and exits.
+
+Exit codes: 0 fine, 1 regression, 2 wrong use, 3 broken input, 130 stopped with Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from vssbench import __version__
+from vssbench.cli import data as data_command
+from vssbench.cli import weights as weights_command
+from vssbench.cli.conformance import conformance
+from vssbench.cli.doctor import doctor
+from vssbench.cli.encode import encode
+from vssbench.cli.list import list_names
+from vssbench.cli.motion import motion
+from vssbench.cli.profile import profile
+from vssbench.cli.report import report
+from vssbench.cli.run import run
+from vssbench.cli.train import train
+from vssbench.errors import VssbenchError
+
+app = typer.Typer(
+    name="vssbench",
+    help="Benchmark for video semantic segmentation on compressed video.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"vssbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options before the sub-command."""
+
+
+app.command()(run)
+app.command()(report)
+app.command()(train)
+app.command()(profile)
+app.command()(motion)
+app.command()(encode)
+app.command(name="list")(list_names)
+app.command()(doctor)
+app.command()(conformance)
+app.add_typer(data_command.app, name="data", help="Look at and check datasets.")
+app.add_typer(weights_command.app, name="weights", help="Convert and describe network weights.")
 
 
 def main() -> None:
-    """Entry point."""
-    raise SystemExit(2)
+    """Entry point of the `vssbench` command."""
+    try:
+        app()
+    except VssbenchError as error:
+        typer.echo(f"vssbench: {error}", err=True)
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        typer.echo("vssbench: stopped; finished work is kept, the same command goes on from there", err=True)
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output went away (| head); nothing to say and nobody to say it to
+        raise SystemExit(0) from None

@@ -1,0 +1,53 @@
+"""`vssbench list`: what is registered and packaged."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+
+def list_names(
+    kind: Annotated[
+        Literal["methods", "datasets", "networks", "experiments", "weights"], typer.Argument(help="What to list.")
+    ],
+) -> None:
+    """List methods, datasets, networks, packaged experiments or packaged weights."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "what", box=None, pad_edge=False)
+    for name, text in _entries(kind):
+        table.add_row(name, text)
+    Console().print(table)
+
+
+def _entries(kind: str) -> list[tuple[str, str]]:
+    if kind == "experiments":
+        return _experiments()
+    if kind == "weights":
+        return _weights()
+    from vssbench import registry
+
+    entries = {"methods": registry.methods, "datasets": registry.datasets, "networks": registry.networks}[kind].describe()
+    return [(e.name, e.summary if e.origin == "vssbench" else f"{e.summary} [{e.origin}]") for e in entries]
+
+
+def _experiments() -> list[tuple[str, str]]:
+    import yaml
+
+    from vssbench.config import packaged_experiments
+
+    found = []
+    for name, file in packaged_experiments().items():
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+        found.append((name, str(values.get("title", ""))))
+    return found
+
+
+def _weights() -> list[tuple[str, str]]:
+    import json
+    from importlib.resources import files
+
+    manifest = json.loads((files("vssbench.baselines") / "weights" / "manifest.json").read_text(encoding="utf-8"))
+    return [(name, str(entry.get("summary", ""))) for name, entry in sorted(manifest.get("weights", manifest).items())]

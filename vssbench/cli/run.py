@@ -1,0 +1,124 @@
+"""`vssbench run`: run an experiment, or what is missing of it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from vssbench.runner.plan import PlanSummary
+
+
+def run(
+    experiment: Annotated[str, typer.Argument(help="Packaged name (see `vssbench list experiments`) or a YAML file.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Run folder; default runs/NAME.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key, e.g. dataset.root=DIR; repeatable.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes; default one per core, one on a GPU.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Torch threads per worker; more than one may change the last bits.")] = 1,
+    cache: Annotated[Path | None, typer.Option(help="Bitstream cache; default $VSSBENCH_CACHE or the user's cache folder.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Resume although encoder, packages or weights changed.")] = False,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Do not write the report at the end.")] = False,
+) -> None:
+    """Run an experiment and write its report.
+
+    Finished units are kept: after a stop or a crash the same command goes on where it was and gives the same numbers.
+    """
+    overrides = tuple(set_ or ())
+    if dry_run:
+        _print_plan(experiment, overrides)
+        return
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    result = _run_with_progress(console, experiment, output, overrides, device, workers, threads, cache, force)
+    from vssbench.rendering.terminal import comparison_table
+
+    Console().print(comparison_table(result))
+    for warning in result.warnings:
+        console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
+    if not no_report:
+        from vssbench.rendering.report import write_report
+
+        page = write_report(result, result.path / "report")
+        typer.echo(f"report: {page}")
+    typer.echo(f"run:    {result.path}")
+
+
+def _print_plan(experiment: str, overrides: tuple[str, ...]) -> None:
+    from vssbench.config import load_experiment
+    from vssbench.runner.plan import make_plan, summarise
+
+    frozen = load_experiment(experiment, overrides)
+    items = make_plan(frozen)
+    summary = summarise(items)
+    typer.echo(f"experiment  {experiment}")
+    for kind in ("datasets", "codecs", "methods"):
+        typer.echo(f"{kind:<11} {', '.join(entry.title for entry in getattr(frozen, kind))}")
+    typer.echo(f"protocol    {frozen.protocol.kind}, keyframe interval {frozen.protocol.keyframe_interval}")
+    typer.echo(f"jobs        {summary.items}")
+    typer.echo(f"encodes     {summary.encodes} bitstreams, {summary.encoded_frames} frames")
+    typer.echo(f"units       {summary.units}")
+    typer.echo(f"cases       {summary.cases} scored frames")
+
+
+def _run_with_progress(console: Any, experiment: str, output: Path | None, overrides: tuple[str, ...], *settings: Any) -> Any:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    from vssbench.runner.session import Listener
+    from vssbench.runner.session import run as run_experiment
+
+    device, workers, threads, cache, force = settings
+    started = time.perf_counter()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("units"),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task("running", total=None, rate="")
+        done = 0
+
+        def on_plan(summary: PlanSummary, owed: int) -> None:
+            progress.update(task, total=summary.units, completed=summary.units - owed)
+            console.log(
+                f"{summary.units} units, {summary.units - owed} already stored; "
+                f"{summary.encodes} bitstreams, {summary.encoded_frames} frames",
+                highlight=False,
+            )
+
+        def on_unit() -> None:
+            nonlocal done
+            done += 1
+            progress.update(task, advance=1, rate=f"{done / (time.perf_counter() - started):.1f}/s")
+
+        listener = Listener(on_plan, on_unit, lambda stage: console.log(stage, highlight=False))
+        result = run_experiment(
+            experiment, output, overrides=overrides, device=device, workers=workers, threads=threads,
+            cache=cache, force=force, listener=listener,
+        )  # fmt: skip
+    totals = listener.totals
+    console.log(_stage_line(totals, time.perf_counter() - started), highlight=False)
+    return result
+
+
+def _stage_line(totals: Any, seconds: float) -> str:
+    parts = [f"{totals.units} units in {seconds:.1f} s"]
+    if totals.encoded_frames:
+        parts.append(f"encode {totals.encoded_frames / totals.encode_seconds:.0f} frames/s per worker")
+    if totals.decoded_frames:
+        parts.append(f"decode {totals.decoded_frames / totals.decode_seconds:.0f} frames/s per worker")
+    return ", ".join(parts)
