@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from vssbench.codec.colour import ToRgb
 from vssbench.errors import BitstreamError, InputError
 
+STRICT = {"err_detect": "crccheck+bitstream+buffer+explode"}
+"""Decoder options: damaged data is an error, never a picture with concealed parts."""
+
 _REMEDY = "check the file with a player, or re-encode it with `vssbench encode`"
 
 
@@ -92,6 +95,7 @@ class Video:
         decoded = 0
         to_rgb = ToRgb()
         with open_container(str(self.path), str(self.path)) as container:
+            container.streams.video[0].codec_context.options = STRICT
             for picture in container.decode(video=0):
                 if (picture.height, picture.width) != self.size:
                     raise BitstreamError(
@@ -113,7 +117,9 @@ class Video:
         result never depends on a container's seek index. Raises InputError if the index is outside the file.
         """
         if not 0 <= index < self.frame_count:
-            raise InputError(f"{self.path}: frame {index} does not exist; expected 0 to {self.frame_count - 1}")
+            raise InputError(
+                f"{self.path}: frame {index} does not exist; expected 0 to {self.frame_count - 1}"
+            )
         if self._cursor is None or index < self._next_index:
             self._cursor, self._next_index = iter(self), 0
         for image in self._cursor:

@@ -1,0 +1,214 @@
+"""What a clip is encoded with: one frozen object that configuration files, the command line and caches share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from vssbench.errors import CapabilityError
+
+Codec = Literal["hevc", "h264", "mpeg4"]
+Preset = Literal[
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+    "placebo",
+]
+RateControl = Literal["bitrate_kbps", "crf", "qp"]
+
+_FIELD_OF_OPTION = {
+    "bitrate": "bitrate_kbps",
+    "b": "bitrate_kbps",
+    "crf": "crf",
+    "qp": "qp",
+    "q": "qp",
+    "global_quality": "qp",
+    "preset": "preset",
+    "keyint": "keyframe_interval",
+    "g": "keyframe_interval",
+    "bframes": "b_frames",
+    "bf": "b_frames",
+    "ref": "references",
+    "refs": "references",
+}
+"""Encoder options that have a field of their own here."""
+
+_PINNED_OPTIONS = frozenset(
+    {
+        *(
+            "min-keyint",
+            "scenecut",
+            "scenecut-bias",
+            "hist-scenecut",
+            "open-gop",
+            "intra-refresh",
+            "sc_threshold",
+        ),
+        *(
+            "frame-threads",
+            "pools",
+            "numa-pools",
+            "wpp",
+            "pmode",
+            "pme",
+            "lookahead-slices",
+            "lookahead-threads",
+        ),
+        *("threads", "sliced-threads", "sync-lookahead", "deterministic", "slices", "frame-dup", "radl"),
+        *("log", "log-level", "info", "fps", "input-res", "input-csp", "flags", "annexb", "repeat-headers"),
+        *(
+            "pass",
+            "stats",
+            "csv",
+            "recon",
+            "range",
+            "colormatrix",
+            "zones",
+            "zonefile",
+            "qpfile",
+            "interlace",
+        ),
+    }
+)
+"""Encoder options that vssbench fixes, because the GOP structure or the decoded pixels depend on them."""
+
+
+class CodecSettings(BaseModel):
+    """Encoder, rate control and GOP structure of a clip. Exactly one of bitrate_kbps, crf and qp is set.
+
+    Threading is no setting: every encoder option that would let the number of processors change the decoded pixels is
+    fixed (docs/codec.md lists them).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    codec: Codec = "hevc"
+    """hevc (x265), h264 (x264) or mpeg4 (FFmpeg's MPEG-4 Part 2)."""
+    bitrate_kbps: int | None = Field(default=None, gt=0, le=1_000_000)
+    """Average bit rate aimed at, one pass, 1000 bits per second."""
+    crf: float | None = Field(default=None, ge=0, le=51)
+    """Constant rate factor; not for mpeg4."""
+    qp: int | None = Field(default=None, ge=0, le=51)
+    """Constant quantiser: 0..51, for mpeg4 1..31."""
+    preset: Preset = "medium"
+    """Speed preset of x265 and x264; MPEG-4 Part 2 knows "medium" only."""
+    keyframe_interval: int = Field(default=12, ge=1, le=10_000)
+    """Pictures per closed GOP; the first of each is its only I picture."""
+    b_frames: int = Field(default=0, ge=0, le=16)
+    """Most consecutive B pictures; always 0 for mpeg4."""
+    references: int = Field(default=3, ge=1, le=16)
+    """Reference pictures per list; always 1 for mpeg4."""
+    extra: dict[str, str] = Field(default_factory=dict)
+    """Further encoder options, by the encoder's own names, for example {"rect": "1", "amp": "1"} for x265."""
+
+    @field_validator("extra", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        """YAML gives numbers and switches where encoders want text."""
+        if not isinstance(value, dict):
+            return value
+        return {
+            str(key): str(int(item)) if isinstance(item, bool) else str(item) for key, item in value.items()
+        }
+
+    @field_validator("extra")
+    @classmethod
+    def _only_free_options(cls, extra: dict[str, str]) -> dict[str, str]:
+        for key, value in extra.items():
+            name = key.lower().replace("_", "-") if key != "sc_threshold" else key
+            plain = name.removeprefix("no-")
+            if field := _FIELD_OF_OPTION.get(plain) or _FIELD_OF_OPTION.get(key):
+                raise ValueError(
+                    f"extra option {key!r} belongs in the setting {field!r}; set that one instead"
+                )
+            if plain in _PINNED_OPTIONS or key in _PINNED_OPTIONS:
+                raise ValueError(
+                    f"extra option {key!r} is fixed by vssbench, because the GOP structure or the decoded pixels "
+                    "depend on it; leave it out"
+                )
+            if not key or any(letter in key + value for letter in ":=\n\0"):
+                raise ValueError(
+                    f"extra option {key!r}={value!r} may not be empty or contain ':', '=' or a line break"
+                )
+        return dict(sorted(extra.items()))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _mpeg4_has_one_reference(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("codec") == "mpeg4":
+            return {"references": 1, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> CodecSettings:
+        given = [name for name in ("bitrate_kbps", "crf", "qp") if getattr(self, name) is not None]
+        if len(given) != 1:
+            found = " and ".join(f"{name}={getattr(self, name):g}" for name in given) or "none"
+            raise ValueError(f"exactly one of bitrate_kbps, crf and qp must be set, got {found}")
+        if self.codec == "mpeg4":
+            self._check_mpeg4()
+        return self
+
+    def _check_mpeg4(self) -> None:
+        if self.references != 1:
+            raise ValueError(
+                f"MPEG-4 Part 2 predicts from one picture, got references={self.references}; set 1"
+            )
+        if self.b_frames:
+            raise ValueError(
+                f"b_frames={self.b_frames}: FFmpeg's MPEG-4 Part 2 encoder does not keep closed GOPs of exactly "
+                f"{self.keyframe_interval} pictures with B pictures; set b_frames=0 or another codec"
+            )
+        if self.crf is not None:
+            raise ValueError("MPEG-4 Part 2 has no crf; set bitrate_kbps or qp")
+        if self.qp is not None and not 1 <= self.qp <= 31:
+            raise ValueError(f"qp of MPEG-4 Part 2 must be 1 to 31, got {self.qp}")
+        if self.preset != "medium":
+            raise ValueError(f"MPEG-4 Part 2 has no presets, got preset={self.preset!r}; leave it out")
+
+    @property
+    def rate_control(self) -> RateControl:
+        """Which of the three rate controls is set."""
+        if self.bitrate_kbps is not None:
+            return "bitrate_kbps"
+        return "crf" if self.crf is not None else "qp"
+
+    def canonical_json(self) -> str:
+        """One text per meaning: all fields, sorted keys, no spaces."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+
+    def digest(self) -> str:
+        """SHA-256 of `canonical_json()`, hexadecimal."""
+        return hashlib.sha256(self.canonical_json().encode()).hexdigest()
+
+    def check_motion(self) -> None:
+        """Raise CapabilityError if motion fields cannot be had from streams made with these settings.
+
+        FFmpeg exports H.264 and MPEG-4 vectors without the index of the reference picture, so they can be read
+        only where one past picture is all there is. HEVC motion comes from vssbench's own parser, which reads all.
+        """
+        if self.codec == "hevc" or (self.references == 1 and self.b_frames == 0):
+            return
+        raise CapabilityError(
+            f"motion of {self.codec} with references={self.references} and b_frames={self.b_frames} cannot be read: "
+            "FFmpeg does not tell which reference a vector points to; set references=1 and b_frames=0, or codec: hevc"
+        )
+
+    def describe(self) -> str:
+        """Short text for tables and logs, for example 'hevc medium 3000 kb/s L=12'."""
+        rate = {
+            "bitrate_kbps": f"{self.bitrate_kbps} kb/s",
+            "crf": f"crf {self.crf}",
+            "qp": f"qp {self.qp}",
+        }[self.rate_control]
+        preset = "" if self.codec == "mpeg4" else f" {self.preset}"
+        return f"{self.codec}{preset} {rate} L={self.keyframe_interval}"

@@ -1,0 +1,166 @@
+"""The few header fields that vssbench reads itself: what type a coded picture is, how many references H.264 keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from vssbench.errors import BitstreamError
+from vssbench.records import FrameType
+
+_HEVC_SLICE_TYPES: tuple[FrameType, ...] = ("B", "P", "I")
+_H264_SLICE_TYPES: tuple[FrameType, ...] = ("P", "B", "I", "P", "I")
+_VOP_TYPES: tuple[FrameType, ...] = ("I", "P", "B", "P")
+_HEADER_BYTES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class CodedPicture:
+    """What the first slice header of a coded picture says."""
+
+    frame_type: FrameType
+    is_random_access: bool
+    """Decoding can start here and nothing after refers to anything before (IDR; any I picture of MPEG-4)."""
+
+
+class _Bits:
+    """Big-endian bit reader over a NAL unit payload without emulation prevention bytes."""
+
+    def __init__(self, payload: bytes) -> None:
+        data = payload.replace(b"\0\0\3", b"\0\0")
+        self._value = int.from_bytes(data, "big")
+        self._left = 8 * len(data)
+
+    def read(self, count: int) -> int:
+        if count > self._left:
+            raise BitstreamError("coded picture ends inside its header; the stream is truncated")
+        self._left -= count
+        return (self._value >> self._left) & ((1 << count) - 1)
+
+    def unsigned(self) -> int:
+        """Exp-Golomb code ue(v)."""
+        zeros = 0
+        while self.read(1) == 0:
+            zeros += 1
+            if zeros > 32:
+                raise BitstreamError("coded picture has an impossible header; the stream is damaged")
+        return (1 << zeros) - 1 + (self.read(zeros) if zeros else 0)
+
+    def signed(self) -> int:
+        """Exp-Golomb code se(v)."""
+        code = self.unsigned()
+        return (code + 1) // 2 if code % 2 else -(code // 2)
+
+
+def nal_units(data: bytes) -> Iterator[bytes]:
+    """NAL units of an Annex B byte stream, without start codes; trailing zero bytes may remain."""
+    start = data.find(b"\0\0\1")
+    while start >= 0:
+        following = data.find(b"\0\0\1", start + 3)
+        yield data[start + 3 : following if following >= 0 else len(data)]
+        start = following
+
+
+def hevc_picture(access_unit: bytes) -> CodedPicture:
+    """Type of an HEVC picture from its first slice segment header (Rec. ITU-T H.265, 7.3.6.1).
+
+    Holds for streams without extra slice header bits, which x265 never writes.
+    """
+    for unit in nal_units(access_unit):
+        nal_type = unit[0] >> 1 & 0x3F if unit else 63
+        if nal_type >= 32:
+            continue
+        bits = _Bits(unit[2:_HEADER_BYTES])
+        bits.read(1)  # first_slice_segment_in_pic_flag
+        if 16 <= nal_type <= 23:
+            bits.read(1)  # no_output_of_prior_pics_flag
+        bits.unsigned()  # slice_pic_parameter_set_id
+        slice_type = bits.unsigned()
+        if slice_type > 2:
+            raise BitstreamError(f"HEVC slice_type {slice_type} does not exist; the stream is damaged")
+        return CodedPicture(_HEVC_SLICE_TYPES[slice_type], nal_type in (19, 20))
+    raise BitstreamError("HEVC access unit without a slice; the stream is damaged")
+
+
+def h264_picture(access_unit: bytes) -> CodedPicture:
+    """Type of an H.264 picture from its first slice header (Rec. ITU-T H.264, 7.3.3)."""
+    for unit in nal_units(access_unit):
+        nal_type = unit[0] & 0x1F if unit else 0
+        if nal_type not in (1, 5):
+            continue
+        bits = _Bits(unit[1:_HEADER_BYTES])
+        bits.unsigned()  # first_mb_in_slice
+        return CodedPicture(_H264_SLICE_TYPES[bits.unsigned() % 5], nal_type == 5)
+    raise BitstreamError("H.264 access unit without a slice; the stream is damaged")
+
+
+def mpeg4_picture(access_unit: bytes) -> CodedPicture:
+    """Type of an MPEG-4 Part 2 picture from its VOP header (ISO/IEC 14496-2, 6.2.5)."""
+    start = access_unit.find(b"\0\0\1\xb6")
+    if start < 0 or start + 4 >= len(access_unit):
+        raise BitstreamError("MPEG-4 access unit without a VOP; the stream is damaged")
+    frame_type = _VOP_TYPES[access_unit[start + 4] >> 6]
+    return CodedPicture(frame_type, frame_type == "I")
+
+
+READ_PICTURE = {"hevc": hevc_picture, "h264": h264_picture, "mpeg4": mpeg4_picture}
+"""Codec name -> reader of a coded picture's header."""
+
+# profile_idc values whose SPS carries chroma format and scaling lists (Rec. ITU-T H.264, 7.3.2.1.1)
+_HIGH_PROFILES = frozenset({44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244})
+
+
+def _skip_scaling_lists(bits: _Bits, lists: int) -> None:
+    for index in range(lists):
+        if not bits.read(1):
+            continue
+        last = following = 8
+        for _ in range(16 if index < 6 else 64):
+            if following:
+                following = (last + bits.signed()) % 256
+            last = following or last
+
+
+def h264_reference_count(parameter_sets: bytes) -> int | None:
+    """max_num_ref_frames of the first SPS in an Annex B byte stream or an avcC record; None if there is no SPS.
+
+    Source: Rec. ITU-T H.264, 7.3.2.1.1; ISO/IEC 14496-15, 5.3.3.1 for avcC.
+    """
+    if (
+        parameter_sets[:1] == b"\1" and len(parameter_sets) > 8
+    ):  # avcC: version 1, then one length-prefixed SPS
+        length = int.from_bytes(parameter_sets[6:8], "big")
+        units: Iterator[bytes] = iter([parameter_sets[8 : 8 + length]])
+    else:
+        units = nal_units(parameter_sets)
+    for unit in units:
+        if unit and unit[0] & 0x1F == 7:
+            return _sps_reference_count(unit)
+    return None
+
+
+def _sps_reference_count(unit: bytes) -> int:
+    bits = _Bits(unit[1:])
+    profile = bits.read(8)
+    bits.read(16)  # constraint flags, level_idc
+    bits.unsigned()  # seq_parameter_set_id
+    if profile in _HIGH_PROFILES:
+        chroma_format = bits.unsigned()
+        if chroma_format == 3:
+            bits.read(1)  # separate_colour_plane_flag
+        bits.unsigned()  # bit_depth_luma_minus8
+        bits.unsigned()  # bit_depth_chroma_minus8
+        bits.read(1)  # qpprime_y_zero_transform_bypass_flag
+        if bits.read(1):
+            _skip_scaling_lists(bits, 12 if chroma_format == 3 else 8)
+    bits.unsigned()  # log2_max_frame_num_minus4
+    order_type = bits.unsigned()
+    if order_type == 0:
+        bits.unsigned()  # log2_max_pic_order_cnt_lsb_minus4
+    elif order_type == 1:
+        bits.read(1)  # delta_pic_order_always_zero_flag
+        bits.signed()  # offset_for_non_ref_pic
+        bits.signed()  # offset_for_top_to_bottom_field
+        for _ in range(bits.unsigned()):
+            bits.signed()  # offset_for_ref_frame
+    return bits.unsigned()
