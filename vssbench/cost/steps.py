@@ -1,0 +1,207 @@
+"""Measures what each kind of step of a method costs, by running the method itself under the MACs ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from vssbench.cost.counter import MacsCounter
+from vssbench.cost.ledger import MacsLedger, combine
+from vssbench.errors import ConfigError
+from vssbench.method import BuildContext, Frame, Method, Prediction, StepKind
+
+
+@dataclass(frozen=True, slots=True)
+class StepCost:
+    """One step of a method: where in the GOP it was, what it turned out to be, what it cost."""
+
+    keyframe_distance: int
+    kind: StepKind
+    ledger: MacsLedger
+    executed_share: float = 1.0
+    """As the method reported it, for data-dependent steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class MethodCost:
+    """Multiply-accumulates of one GOP of a method, step by step."""
+
+    size: tuple[int, int]
+    """(H, W) of the frames."""
+    keyframe_interval: int
+    steps: tuple[StepCost, ...]
+    """One per frame of the GOP, in order."""
+    flush: MacsLedger | None = None
+    """Work done when the clip ended, for methods with an output delay."""
+
+    @property
+    def ledgers(self) -> dict[StepKind, MacsLedger]:
+        """Summed ledger of each kind of step that occurred."""
+        kinds = dict.fromkeys(step.kind for step in self.steps)
+        return {kind: combine(step.ledger for step in self.steps if step.kind == kind) for kind in kinds}
+
+    def mean_macs(self, kind: StepKind) -> float | None:
+        """Mean MACs of the steps of one kind; None if there were none."""
+        costs = [step.ledger.total for step in self.steps if step.kind == kind]
+        return sum(costs) / len(costs) if costs else None
+
+    @property
+    def key(self) -> float | None:
+        """Mean MACs of a key step."""
+        return self.mean_macs("key")
+
+    @property
+    def non_key(self) -> float | None:
+        """Mean MACs of a non-key step; None where every step is a key step (L = 1, or constant resolution)."""
+        return self.mean_macs("non_key")
+
+    @property
+    def partial(self) -> float | None:
+        """Mean MACs of a data-dependent step."""
+        return self.mean_macs("partial")
+
+    @property
+    def gop_mean(self) -> float:
+        """MACs per frame, averaged over the GOP, the flush included."""
+        owed = self.flush.total if self.flush is not None else 0
+        return (sum(step.ledger.total for step in self.steps) + owed) / self.keyframe_interval
+
+    @property
+    def is_data_dependent(self) -> bool:
+        """Whether the cost depends on the pictures, so that blank frames do not show it."""
+        return any(step.kind == "partial" or step.executed_share != 1.0 for step in self.steps)
+
+    @property
+    def measured_on(self) -> str:
+        """Device of the watched run; 'meta' computed nothing."""
+        return ", ".join(sorted({step.ledger.measured_on for step in self.steps}))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; MACs as numbers of 1."""
+        return {
+            "size": list(self.size),
+            "keyframe_interval": self.keyframe_interval,
+            "key_macs": self.key,
+            "non_key_macs": self.non_key,
+            "partial_macs": self.partial,
+            "gop_mean_macs": self.gop_mean,
+            "is_data_dependent": self.is_data_dependent,
+            "measured_on": self.measured_on,
+            "ledgers": {kind: ledger.as_dict() for kind, ledger in self.ledgers.items()},
+        }
+
+
+def count_method_macs(
+    method: Method, size: tuple[int, int] | None = None, keyframe_interval: int | None = None
+) -> MethodCost:
+    """Cost of one GOP of `method` on blank frames of `size` = (H, W).
+
+    A twin with the same options is built on the meta device and stepped through the GOP, so nothing is computed and
+    `method` is not touched. A method that looks at values cannot run there; its twin then runs on the CPU, and the
+    result says so (`measured_on`, `is_data_dependent`). History frames are pushed first and not counted: in a stream
+    they belong to the GOP before. Defaults: the method's own frame size and keyframe interval.
+    Raises ConfigError if keyframe_interval is below 1 or the size does not suit the method.
+    """
+    context = replace(
+        method.context,
+        size=size or method.context.size,
+        keyframe_interval=method.context.keyframe_interval if keyframe_interval is None else keyframe_interval,
+    )
+    if context.keyframe_interval < 1 or min(context.size) < 1:
+        raise ConfigError(
+            f"cost of a method needs keyframe_interval >= 1 and a frame size, got {context.keyframe_interval} and {context.size}"
+        )
+    try:
+        return _count_gop(_twin(method, replace(context, device=torch.device("meta"))))
+    except (NotImplementedError, RuntimeError):
+        return _count_gop(_twin(method, replace(context, device=torch.device("cpu"))))
+
+
+def step_under_ledger(method: Method, state: Any, frame: Frame) -> tuple[list[Prediction], StepCost]:
+    """Run `method.step` and count it: how the cost of data-dependent steps is measured on real frames."""
+    counter = MacsCounter(method.parts())
+    with torch.no_grad(), counter.counting():
+        predictions = method.step(state, frame)
+    kind, share = _kind_of(frame, predictions)
+    return predictions, StepCost(frame.keyframe_distance, kind, counter.ledger(), share)
+
+
+def blank_frame(method: Method, index: int, keyframe_distance: int) -> Frame:
+    """A frame of zeros with everything that `method.needs` asks for, on the method's device, one clip."""
+    context, needs = method.context, method.needs
+    height, width = context.size
+
+    def zeros(channels: int | None, dtype: torch.dtype) -> torch.Tensor:
+        shape = (1, height, width) if channels is None else (1, channels, height, width)
+        return torch.zeros(shape, dtype=dtype, device=context.device)
+
+    is_key = keyframe_distance == 0
+    has_flow = needs.flow_previous or needs.flow_key
+    blocks = torch.zeros((1, -(-height // 4), -(-width // 4)), dtype=torch.uint8, device=context.device)
+    return Frame(
+        index=index,
+        keyframe_distance=keyframe_distance,
+        image=zeros(3, torch.uint8) if needs.pixels or is_key else None,
+        frame_type="I" if is_key else "P",
+        size=context.size,
+        flow_previous=zeros(2, torch.float32) if needs.flow_previous else None,
+        flow_key=zeros(2, torch.float32) if needs.flow_key else None,
+        flow_valid=torch.ones((1, height, width), dtype=torch.bool, device=context.device) if has_flow else None,
+        residual=zeros(3, torch.int16) if needs.residual else None,
+        block_types=blocks if needs.block_types else None,
+    )
+
+
+def _twin(method: Method, context: BuildContext) -> Method:
+    with torch.device(context.device):
+        twin = type(method)(method.options, context)
+    for part in twin.parts().values():
+        part.to(context.device).eval()
+    return twin
+
+
+def _count_gop(method: Method) -> MethodCost:
+    interval, needs = method.context.keyframe_interval, method.needs
+    with torch.no_grad(), torch.device(method.context.device):
+        state = method.start(1)
+        for index in range(-needs.history, 0):
+            method.step(state, blank_frame(method, index, index % interval))
+        steps = [_blank_step(method, state, distance) for distance in _distances(interval, needs.every_frame)]
+        counter = MacsCounter(method.parts())
+        with counter.counting():
+            method.flush(state)
+    owed = counter.ledger()
+    if not needs.every_frame:  # every step after the keyframe costs the same
+        steps += [replace(steps[-1], keyframe_distance=distance) for distance in range(2, interval)]
+    return MethodCost(method.context.size, interval, tuple(steps), owed if owed.total else None)
+
+
+def _distances(interval: int, every_frame: bool) -> Iterable[int]:
+    return range(interval if every_frame else min(interval, 2))
+
+
+def _blank_step(method: Method, state: Any, distance: int) -> StepCost:
+    return step_under_ledger(method, state, blank_frame(method, distance, distance))[1]
+
+
+def _kind_of(frame: Frame, predictions: Iterable[Prediction]) -> tuple[StepKind, float]:
+    for prediction in predictions:
+        if prediction.index == frame.index:
+            return prediction.kind, prediction.executed_share
+    return ("key" if frame.is_key else "non_key"), 1.0
+
+
+def summarise(cost: MethodCost) -> Mapping[str, float | None]:
+    """The four figures of a comparison table, in units of 1e9 MACs."""
+    return {
+        name: None if value is None else value / 1e9
+        for name, value in (
+            ("key_gmacs", cost.key),
+            ("non_key_gmacs", cost.non_key),
+            ("partial_gmacs", cost.partial),
+            ("gop_mean_gmacs", cost.gop_mean),
+        )
+    }
