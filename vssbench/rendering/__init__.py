@@ -1,1 +1,1 @@
-"""Results in, tables, figures and pages out. Never imports torch."""
+"""Results in, text and figures out. Reads the run folder only and never imports torch."""

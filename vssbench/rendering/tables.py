@@ -1,0 +1,175 @@
+"""The summary table as plain data: which rows, which numbers, which of them are best. No text formats here."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import pandas as pd
+
+from vssbench.rendering.columns import COLUMNS, Column
+from vssbench.results.run import Run
+
+Mark = Literal["best", "second"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One method on one dataset and codec."""
+
+    dataset: str
+    codec: str
+    method: str
+    kbps: float
+    """Achieved bitrate, kb/s; NaN where unknown."""
+    values: dict[str, float]
+    """Stored value by column key, NaN where not measured; never rounded."""
+    low: float = math.nan
+    """Lower end of the interval of mIoU, 0..1."""
+    high: float = math.nan
+    marks: dict[str, Mark] = field(default_factory=dict)
+    """Column key -> best or second best of its dataset and codec."""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The rows of one dataset and codec setting: methods that saw identical bits."""
+
+    dataset: str
+    codec: str
+    kbps: float
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryTable:
+    """All sections of a run and the columns that hold at least one number."""
+
+    columns: tuple[Column, ...]
+    sections: tuple[Section, ...]
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Rows of all sections."""
+        return tuple(row for section in self.sections for row in section.rows)
+
+    @property
+    def has_intervals(self) -> bool:
+        """True if any mIoU has an interval."""
+        return any(math.isfinite(row.low) for row in self.rows)
+
+
+def summary_table(run: Run) -> SummaryTable:
+    """The summary of a run, rows in the order of the experiment."""
+    frame = run.summary
+    if frame.empty:
+        return SummaryTable(COLUMNS[:1], ())
+    shares = _cost_shares(frame, constant_methods(run))
+    sections = []
+    for (dataset, codec), part in frame.groupby(["dataset", "codec"], sort=False):
+        rows = [_row(record, shares) for record in part.to_dict("records")]
+        rows = mark_best(rows, COLUMNS)
+        sections.append(Section(str(dataset), str(codec), _mean_kbps(rows), tuple(rows)))
+    used = tuple(
+        c for c in _columns_of(run) if any(math.isfinite(r.values[c.key]) for s in sections for r in s.rows)
+    )
+    return SummaryTable(used or COLUMNS[:1], tuple(sections))
+
+
+def _columns_of(run: Run) -> list[Column]:
+    """All columns, with the largest distance written out where every group shares it."""
+    last = {group.distances[-1] for group in run.groups}
+    if len(last) != 1:
+        return list(COLUMNS)
+    return [replace(c, heading=f"mIoU d={last.copy().pop()}") if c.key == "miou_last" else c for c in COLUMNS]
+
+
+def constant_methods(run: Run) -> set[str]:
+    """Titles of the methods that run at one constant resolution: what costs are measured against."""
+    return {_title(entry) for entry in run.experiment.get("methods", []) if entry.get("name") == "constant"}
+
+
+def _title(entry: dict[str, Any]) -> str:
+    return str(entry.get("label") or entry.get("name", ""))
+
+
+def _cost_shares(frame: pd.DataFrame, anchors: set[str]) -> dict[tuple[str, str, str], float]:
+    """(dataset, codec, method) -> GOP mean over that of the dataset's most expensive constant method."""
+    dearest = frame[frame["method"].isin(anchors)].groupby("dataset")["gop_mean_gmacs"].max().to_dict()
+    shares = {}
+    for record in frame.to_dict("records"):
+        anchor = dearest.get(record["dataset"], math.nan)
+        share = record["gop_mean_gmacs"] / anchor if anchor > 0 else math.nan
+        shares[record["dataset"], record["codec"], record["method"]] = share
+    return shares
+
+
+def _row(record: dict[Any, Any], shares: dict[tuple[str, str, str], float]) -> Row:
+    place = (record["dataset"], record["codec"], record["method"])
+    values = {column.key: float(record.get(column.key, math.nan)) for column in COLUMNS}
+    values["cost_share"] = float(shares[place])
+    return Row(
+        *place,
+        kbps=float(record.get("achieved_kbps", math.nan)),
+        values=values,
+        low=float(record.get("miou_low", math.nan)),
+        high=float(record.get("miou_high", math.nan)),
+    )
+
+
+def _mean_kbps(rows: Sequence[Row]) -> float:
+    known = [row.kbps for row in rows if math.isfinite(row.kbps)]
+    return sum(known) / len(known) if known else math.nan
+
+
+def mark_best(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
+    """The rows with best and second best marked per column; ties as printed share a mark.
+
+    A column in which all printed values agree, or with fewer than two numbers, carries no mark.
+    """
+    marks: list[dict[str, Mark]] = [{} for _ in rows]
+    for column in columns:
+        if column.better == "neither":
+            continue
+        shown = [column.shown(row.values[column.key]) for row in rows]
+        ranking = sorted({v for v in shown if math.isfinite(v)}, reverse=column.better == "higher")
+        if len(ranking) < 2:
+            continue
+        for value, found in zip(shown, marks, strict=True):
+            if value == ranking[0]:
+                found[column.key] = "best"
+            elif value == ranking[1]:
+                found[column.key] = "second"
+    return [
+        Row(r.dataset, r.codec, r.method, r.kbps, r.values, r.low, r.high, found)
+        for r, found in zip(rows, marks, strict=True)
+    ]
+
+
+def interval_text(row: Row, column: Column) -> str:
+    """'[65.10, 69.43]' in the column's scale, '' where there is no interval."""
+    if not (math.isfinite(row.low) and math.isfinite(row.high)):
+        return ""
+    return f"[{column.text(row.low)}, {column.text(row.high)}]"
+
+
+def kbps_text(kbps: float) -> str:
+    """'702 kb/s', '' where the bitrate is unknown.
+
+    >>> kbps_text(702.4), kbps_text(8.25), kbps_text(float("nan"))
+    ('702 kb/s', '8.2 kb/s', '')
+    """
+    if not math.isfinite(kbps):
+        return ""
+    return f"{kbps:.0f} kb/s" if kbps >= 10 else f"{kbps:.1f} kb/s"
+
+
+def printable(text: str) -> str:
+    """The text on one line without control characters, so that a title can neither move a cursor nor break a row."""
+    return "".join(
+        " " if c in "\n\r\t" else "\ufffd" if unicodedata.category(c) in ("Cc", "Cf", "Cs") else c
+        for c in text
+    )
