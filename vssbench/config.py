@@ -167,6 +167,16 @@ class Measurements(_Frozen):
     step_time: bool = Field(True, description="keep the wall time of every step in the records")
 
 
+class CheckLimits(_Frozen):
+    """How much worse a metric may get before `vssbench check` fails; see results/compare.py."""
+
+    miou_drop: float = Field(1e-9, ge=0, description="absolute, mIoU in 0..1")
+    macs_rise: float = Field(0.0, ge=0, description="relative")
+    latency_rise: float = Field(0.10, ge=0, description="relative rise of the median step time")
+    latency_floor_ms: float = Field(0.5, ge=0, description="absolute rise that is never a regression")
+    confidence: float = Field(0.99, gt=0.5, lt=1)
+
+
 class PictureSettings(_Frozen):
     """Pictures kept for the report: decoded frame, motion, predictions, truth."""
 
@@ -186,6 +196,7 @@ class Experiment(_Frozen):
     protocol: Protocol = Protocol()
     measure: Measurements = Measurements()
     pictures: PictureSettings = PictureSettings()
+    limits: CheckLimits = CheckLimits()
     seed: int = 0
 
     @model_validator(mode="after")

@@ -13,6 +13,7 @@ import typer
 from vssbench import __version__
 from vssbench.cli import data as data_command
 from vssbench.cli import weights as weights_command
+from vssbench.cli.check import baseline_app, check
 from vssbench.cli.conformance import conformance
 from vssbench.cli.doctor import doctor
 from vssbench.cli.encode import encode
@@ -51,6 +52,8 @@ def _options(
 
 app.command()(run)
 app.command()(report)
+app.command()(check)
+app.add_typer(baseline_app, name="baseline", help="Baselines for `vssbench check`.")
 app.command()(train)
 app.command()(profile)
 app.command()(motion)

@@ -43,6 +43,10 @@ class Group:
     """How many scored frames were decoded as I, P, B."""
     clip_frames: tuple[int, int]
     """Shortest and longest clip behind the cases."""
+    decoded_digests: list[str]
+    """Digest of decoded pixels and motion of each unit."""
+    unit_step_ms: dict[str, list[float]]
+    """Mean wall time of a step in each unit, by kind, milliseconds."""
 
     @property
     def total(self) -> NDArray[np.int64]:
@@ -217,6 +221,15 @@ def _group(key: tuple[str, str, str], units: list[UnitRecord]) -> Group:
         executed_share=float(np.mean([unit.executed_share for unit in units])),
         frame_types=dict(sorted(types.items())),
         clip_frames=(min(lengths), max(lengths)),
+        decoded_digests=[unit.decoded_digest for unit in units],
+        unit_step_ms={
+            kind: [
+                1000 * unit.timings[f"step_{kind}"] / unit.steps[kind]
+                for unit in units
+                if kind in unit.steps and f"step_{kind}" in unit.timings
+            ]
+            for kind in steps
+        },
     )
 
 
