@@ -10,7 +10,7 @@ from __future__ import annotations
 import pickle
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from vssbench.errors import CheckpointError, ConfigError
 from vssbench.networks.network import SegmentationNetwork
+from vssbench.networks.resnet import ResNet18
 from vssbench.registry import nearest
 
 StateDict = Mapping[str, Tensor]
@@ -281,17 +282,11 @@ def load_imagenet_backbone(network: SegmentationNetwork, path_or_state_dict: str
     """
     label, state = _state_dict(path_or_state_dict)
     backbone = _find_backbone(network)
-    rules = _backbone("", "", ("conv1.", "bn1."))
-    renamed: Callable[[str], str] = (
-        lambda name: next(  # noqa: E731
-            rule.theirs + _renamed(name[len(rule.ours) :], rule.inner)
-            for rule in rules
-            if name.startswith(rule.ours)
-        )
-    )
     own = backbone.state_dict()
     expected = {
-        renamed(name): value for name, value in own.items() if not name.endswith("num_batches_tracked")
+        _torchvision_name(name): value
+        for name, value in own.items()
+        if not name.endswith("num_batches_tracked")
     }
     found = {
         key: value
@@ -299,11 +294,17 @@ def load_imagenet_backbone(network: SegmentationNetwork, path_or_state_dict: str
         if not key.startswith("fc.") and not key.endswith("num_batches_tracked")
     }
     _check(label, network, expected, found)
-    backbone.load_state_dict({name: found.get(renamed(name), value) for name, value in own.items()})
+    backbone.load_state_dict({name: found.get(_torchvision_name(name), value) for name, value in own.items()})
+
+
+def _torchvision_name(name: str) -> str:
+    """Name of one of our ResNet-18's parameters in torchvision's."""
+    rule = next(rule for rule in _backbone("", "", ("conv1.", "bn1.")) if name.startswith(rule.ours))
+    return rule.theirs + _renamed(name[len(rule.ours) :], rule.inner)
 
 
 def _find_backbone(network: SegmentationNetwork) -> nn.Module:
-    for name, module in network.named_modules():
-        if name.split(".")[-1] == "backbone":
+    for module in network.modules():
+        if isinstance(module, ResNet18):
             return module
     raise ConfigError(f"{network.name} has no ResNet-18 backbone")

@@ -1,20 +1,37 @@
 """Attention of every pixel over a square window of another map.
 
 Source: AR-Seg specification section 2, steps 3 to 5 and its note on border semantics.
+
+Two back ends of one definition: `attend_eagerly` copies every window (window^2 times the input) and is the reference;
+`tiled_attention` cuts the map into 8x8 tiles, multiplies each with its surroundings as small matrices and masks what
+lies outside the windows. Its backward pass recomputes the weights, so neither pass holds more than a few copies.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from vssbench.errors import ConfigError
+from vssbench.ops import accounting
 
 Border = Literal["zero", "exclude"]
 Backend = Literal["auto", "eager", "tiled"]
+
+TILE = 8
+"""Side of a tile in pixels: larger tiles waste products outside the windows, smaller ones copy more surroundings."""
+_CHUNK_BYTES = {"cpu": 4 << 20, "cuda": 64 << 20}
+"""Working set of the tiles handled at once; about the size of the caches on a CPU."""
+_OUTSIDE = -1e38
+"""Score of what must get no weight; finite, so that rows which see nothing stay free of NaN."""
 
 
 def local_attention(
@@ -33,22 +50,27 @@ def local_attention(
     weights are the softmax over all neighbours. Neighbours outside the map either take part with score 0 and value 0
     ('zero', as released: equal to zero-padding key and value) or are left out ('exclude').
 
-    backend 'eager' materialises all windows (the readable reference), 'tiled' needs little memory, 'auto' picks.
+        window = 3, neighbour index and offset (dy, dx):   0 (-1,-1)  1 (-1,0)  2 (-1,1)  3 (0,-1) ... 8 (1,1)
+
+    backend 'eager' is the readable reference with window^2 copies, 'tiled' needs a few copies of the input only,
+    'auto' takes 'tiled' (faster on every map size measured). Half-precision maps are computed in float32.
     Raises ConfigError if the window is even or reaches beyond the map from every pixel; ValueError if shapes differ.
     """
-    check_window(window)
-    height, width = query.shape[-2:]
-    if not query.shape == key.shape == value.shape or query.ndim != 4:
-        raise ValueError(
-            f"local_attention: query {tuple(query.shape)}, key {tuple(key.shape)} and value {tuple(value.shape)} "
-            "must be [N, C, H, W] of one shape"
-        )
-    if window > 2 * min(height, width) - 1:
-        raise ConfigError(
-            f"local attention window {window} is larger than the {height}x{width} map: its outer neighbours are outside "
-            f"from every pixel; use at most {2 * min(height, width) - 1}"
-        )
-    return attend_eagerly(query, key, value, window, scale=scale, border=border)
+    _check(query, key, value, window)
+    batch, channels, height, width = query.shape
+    macs = 2 * window * window * batch * channels * height * width
+    with accounting.operation("local_attention", macs, kind="attention"):
+        if query.device.type == "meta":
+            return torch.empty_like(query)
+        with torch.autocast(query.device.type, enabled=False):
+            maps = [
+                m.float() if m.dtype in (torch.float16, torch.bfloat16) else m for m in (query, key, value)
+            ]
+            if backend == "eager":
+                attended = attend_eagerly(*maps, window, scale=scale, border=border)
+            else:
+                attended = tiled_attention(*maps, window, scale=scale, border=border)
+    return attended.to(query.dtype)
 
 
 def check_window(window: int) -> None:
@@ -57,11 +79,27 @@ def check_window(window: int) -> None:
         raise ConfigError(f"local attention window = {window}, expected a positive odd number such as 7")
 
 
+def _check(query: Tensor, key: Tensor, value: Tensor, window: int) -> None:
+    check_window(window)
+    if not query.shape == key.shape == value.shape or query.ndim != 4:
+        raise ValueError(
+            f"local_attention: query {tuple(query.shape)}, key {tuple(key.shape)} and value {tuple(value.shape)} "
+            "must be [N, C, H, W] of one shape"
+        )
+    height, width = query.shape[-2:]
+    largest = 2 * min(height, width) - 1
+    if window > largest:
+        raise ConfigError(
+            f"local attention window {window} is larger than the {height}x{width} map: its outer neighbours are outside "
+            f"from every pixel; use at most {largest}"
+        )
+
+
 def attend_eagerly(
     query: Tensor, key: Tensor, value: Tensor, window: int, *, scale: float = 1.0, border: Border = "zero"
 ) -> Tensor:
     """Reference definition of `local_attention`: window^2 copies of key and value, plain autodiff."""
-    batch, channels, height, width = query.shape
+    batch, _, height, width = query.shape
     neighbours = window * window
 
     def windows(maps: Tensor) -> Tensor:
@@ -69,7 +107,168 @@ def attend_eagerly(
 
     scores = (query.unsqueeze(2) * windows(key)).sum(dim=1) * scale
     if border == "exclude":
-        inside = windows(torch.ones_like(query[:1, :1]).expand(batch, 1, height, width))[:, 0] > 0
+        inside = windows(torch.ones_like(query[:, :1]))[:, 0] > 0
         scores = scores.masked_fill(~inside, float("-inf"))
     weights = torch.softmax(scores, dim=1)
     return (weights.unsqueeze(1) * windows(value)).sum(dim=2)
+
+
+def tiled_attention(
+    query: Tensor, key: Tensor, value: Tensor, window: int, *, scale: float = 1.0, border: Border = "zero"
+) -> Tensor:
+    """`local_attention` by tiles; peak memory below three times query, key and value. Once differentiable."""
+    attended: Tensor = _TiledAttention.apply(query, key, value, window, scale, border)
+    return attended
+
+
+@dataclass(frozen=True, slots=True)
+class _Tiling:
+    """How a map [N, C, H, W] is cut: rows x columns tiles, each surrounded by `radius` pixels."""
+
+    batch: int
+    channels: int
+    height: int
+    width: int
+    radius: int
+
+    @property
+    def rows(self) -> int:
+        return -(-self.height // TILE)
+
+    @property
+    def columns(self) -> int:
+        return -(-self.width // TILE)
+
+    @property
+    def side(self) -> int:
+        """Pixels per side of a tile with its surroundings."""
+        return TILE + 2 * self.radius
+
+    def padded(self, maps: Tensor, radius: int) -> Tensor:
+        """Channels-last copy [N, rows, columns, C] with `radius` zeros around and zeros up to whole tiles."""
+        shape = (self.batch, self.rows * TILE + 2 * radius, self.columns * TILE + 2 * radius, maps.shape[1])
+        copy = maps.new_zeros(shape)
+        copy[:, radius : radius + self.height, radius : radius + self.width] = maps.permute(0, 2, 3, 1)
+        return copy
+
+    def tiles(self, padded: Tensor, band: slice) -> Tensor:
+        """Tiles [T, 64, C] of a copy padded with radius 0."""
+        part = padded[:, band.start * TILE : band.stop * TILE]
+        count = band.stop - band.start
+        grid = part.view(self.batch, count, TILE, self.columns, TILE, -1)
+        return grid.permute(0, 1, 3, 2, 4, 5).reshape(-1, TILE * TILE, padded.shape[-1])
+
+    def surroundings(self, padded: Tensor, band: slice) -> Tensor:
+        """Tiles with surroundings [T, side^2, C] of a copy padded with the radius."""
+        part = padded[:, band.start * TILE : band.stop * TILE + 2 * self.radius]
+        views = part.unfold(1, self.side, TILE).unfold(2, self.side, TILE)
+        return views.permute(0, 1, 2, 4, 5, 3).reshape(-1, self.side * self.side, padded.shape[-1])
+
+    def put(self, target: Tensor, band: slice, tiles: Tensor) -> None:
+        """Write tiles [T, 64, C] into a copy padded with radius 0."""
+        count = band.stop - band.start
+        grid = tiles.view(self.batch, count, self.columns, TILE, TILE, -1).permute(0, 1, 3, 2, 4, 5)
+        part = target[:, band.start * TILE : band.stop * TILE]
+        part.view(self.batch, count, TILE, self.columns, TILE, -1).copy_(grid)
+
+    def add_surroundings(self, target: Tensor, band: slice, tiles: Tensor) -> None:
+        """Add overlapping tiles [T, side^2, C] into a copy padded with the radius: the adjoint of `surroundings`."""
+        index = torch.arange(target[..., 0].numel(), device=target.device).view(*target.shape[:3], 1)
+        rows = self.surroundings(index, band).reshape(-1)
+        target.view(-1, target.shape[-1]).index_add_(0, rows, tiles.reshape(rows.numel(), -1))
+
+    def crop(self, padded: Tensor, radius: int) -> Tensor:
+        """Maps [N, C, H, W] of a padded copy."""
+        inner = padded[:, radius : radius + self.height, radius : radius + self.width]
+        return inner.permute(0, 3, 1, 2).contiguous()
+
+    def bands(self, element_size: int, device: str) -> Iterator[slice]:
+        """Runs of tile rows whose working set fits the cache and stays below the size of the inputs."""
+        pixels = TILE * TILE
+        per_tile = 2 * (self.side**2 * (self.channels + pixels) + pixels * self.channels) * element_size
+        inputs = 3 * self.batch * self.channels * self.height * self.width * element_size
+        budget = min(_CHUNK_BYTES.get(device, 4 << 20), inputs)
+        step = max(1, budget // (per_tile * self.columns * self.batch))
+        for first in range(0, self.rows, step):
+            yield slice(first, min(self.rows, first + step))
+
+
+@lru_cache(maxsize=16)
+def _window_bias(window: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """[1, 64, side^2]: 0 where a pixel of the tile sees a pixel of its surroundings, else _OUTSIDE."""
+    ahead = torch.arange(TILE + window - 1)[None] - torch.arange(TILE)[:, None]
+    near = (ahead >= 0) & (ahead < window)
+    seen = (near[:, None, :, None] & near[None, :, None, :]).reshape(TILE * TILE, -1)
+    return torch.zeros(seen.shape, dtype=dtype).masked_fill(~seen, _OUTSIDE)[None].to(device)
+
+
+def _weights(
+    tiling: _Tiling, query: Tensor, key: Tensor, inside: Tensor | None, scale: float, band: slice
+) -> Tensor:
+    """Attention weights [T, 64, side^2] of query tiles over their surroundings."""
+    bias = _window_bias(2 * tiling.radius + 1, query.dtype, query.device)
+    if inside is not None:
+        bias = torch.where(tiling.surroundings(inside, band).transpose(1, 2), bias, _OUTSIDE)
+    return torch.softmax(torch.baddbmm(bias, query, key.transpose(1, 2), alpha=scale), dim=-1)
+
+
+def _inside(tiling: _Tiling, maps: Tensor, border: Border) -> Tensor | None:
+    """Which pixels of a padded copy belong to the map [N, rows, columns, 1]; None where it does not matter."""
+    if border == "zero":
+        return None  # padding has score 0 and value 0 by itself
+    ones = torch.ones(maps.shape[0], 1, *maps.shape[2:], dtype=torch.bool, device=maps.device)
+    return tiling.padded(ones, tiling.radius)
+
+
+class _TiledAttention(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, window: int, scale: float, border: Border
+    ) -> Tensor:
+        ctx.save_for_backward(query, key, value)
+        ctx.settings = (window, scale, border)
+        tiling = _Tiling(*query.shape, window // 2)
+        inside = _inside(tiling, key, border)
+        queries, keys = tiling.padded(query, 0), tiling.padded(key, tiling.radius)
+        values = tiling.padded(value, tiling.radius)
+        attended = torch.empty_like(queries)
+        for band in tiling.bands(query.element_size(), query.device.type):
+            weights = _weights(
+                tiling, tiling.tiles(queries, band), tiling.surroundings(keys, band), inside, scale, band
+            )
+            tiling.put(attended, band, torch.bmm(weights, tiling.surroundings(values, band)))
+        return tiling.crop(attended, 0)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = gradients
+        with torch.autocast(gradient.device.type, enabled=False):
+            return (*_tiled_gradients(ctx.saved_tensors, ctx.settings, gradient), None, None, None)
+
+
+def _tiled_gradients(
+    maps: tuple[Tensor, Tensor, Tensor], settings: tuple[int, float, Border], gradient: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of query, key and value; the weights are computed again, band by band.
+
+    With weights w, output gradient g and t = g value^T:  dS = w (t - sum(w t)),  dQ = scale dS key,
+    dK = scale dS^T query,  dV = w^T g.
+    """
+    query, key, value = maps
+    window, scale, border = settings
+    tiling = _Tiling(*query.shape, window // 2)
+    inside = _inside(tiling, key, border)
+    queries, outer = tiling.padded(query, 0), tiling.padded(gradient, 0)
+    keys, values = (tiling.padded(m, tiling.radius) for m in (key, value))
+    d_queries, d_keys, d_values = torch.empty_like(queries), torch.zeros_like(keys), torch.zeros_like(values)
+    for band in tiling.bands(2 * query.element_size(), query.device.type):
+        q, g, k = tiling.tiles(queries, band), tiling.tiles(outer, band), tiling.surroundings(keys, band)
+        w = _weights(tiling, q, k, inside, scale, band)
+        tiling.add_surroundings(d_values, band, torch.bmm(w.transpose(1, 2), g))
+        t = torch.bmm(g, tiling.surroundings(values, band).transpose(1, 2))
+        d_scores = w.mul_(t.sub_((w * t).sum(dim=-1, keepdim=True))).mul_(scale)
+        tiling.put(d_queries, band, torch.bmm(d_scores, k))
+        tiling.add_surroundings(d_keys, band, torch.bmm(d_scores.transpose(1, 2), q))
+    radius = tiling.radius
+    return tiling.crop(d_queries, 0), tiling.crop(d_keys, radius), tiling.crop(d_values, radius)

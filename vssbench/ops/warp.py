@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vssbench.ops import accounting
 from vssbench.ops.resize import resize, resize_nearest
 
 Sampling = Literal["paper", "exact"]
@@ -19,6 +20,9 @@ Resample = Literal["nearest", "bilinear"]
 Ratio = Literal["paper", "exact"]
 Border = Literal["zero", "clamp"]
 Interpolation = Literal["bilinear", "nearest"]
+
+MACS_PER_SAMPLE = 4
+"""Multiply-accumulates of one bilinear sample of one channel, as ledgers list them."""
 
 
 def scale_flow(
@@ -65,9 +69,9 @@ def warp(
             f"warp: flow must be {expected} for a feature of {tuple(feature.shape)}, got {tuple(flow.shape)}"
         )
     border = border or ("zero" if sampling == "paper" else "clamp")
-    if sampling == "paper":
-        return _sample_as_released(feature, flow, border, interpolation)
-    return _sample_exactly(feature, flow, border, interpolation)
+    sample = _sample_as_released if sampling == "paper" else _sample_exactly
+    with accounting.operation("warp", MACS_PER_SAMPLE * feature.numel(), kind="warp"):
+        return sample(feature, flow, border, interpolation)
 
 
 def _positions(flow: Tensor) -> tuple[Tensor, Tensor]:
