@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+
+import numpy as np
+import pytest
+
+from vssbench.errors import InputError, StorageError
+from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord, from_json, to_json
+from vssbench.results.store import RunFolder, slug, write_atomically
+
+
+@pytest.fixture
+def record() -> UnitRecord:
+    counts = np.arange(18, dtype=np.int64).reshape(2, 3, 3) * 10**12
+    cases = tuple(CaseRecord(7 + d, d, "IP"[d], 7, 12, 900, "key" if d == 0 else "non_key") for d in range(2))
+    key = UnitKey("synthetic", "hevc 700k", "AR 0.5", "street-00", "phase-00-gop-000000")
+    return UnitRecord(key, cases, counts, {"key": 1, "non_key": 1}, 1.0, 712.5, "ab" * 32, {"step_key": 0.25})
+
+
+def test_a_record_survives_the_file_unchanged(record):
+    again = from_json(to_json(record), "x")
+    assert again.key == record.key
+    assert again.cases == record.cases
+    np.testing.assert_array_equal(again.counts, record.counts)
+    assert to_json(again) == to_json(record)
+
+
+def test_timings_are_outside_the_digest(record):
+    values = json.loads(to_json(record))
+    values["timings"] = {"step_key": 99.0}
+    assert from_json(json.dumps(values), "x").timings == {"step_key": 99.0}
+
+
+@pytest.mark.parametrize("field", ["achieved_kbps", "decoded_digest", "executed_share"])
+def test_an_edited_record_is_refused(record, field):
+    values = json.loads(to_json(record))
+    values[field] = 1 if field != "decoded_digest" else "cd" * 32
+    values["achieved_kbps"] += 1
+    with pytest.raises(InputError, match="digest"):
+        from_json(json.dumps(values), "unit.json")
+
+
+def test_a_half_written_record_is_set_aside_and_counts_as_missing(tmp_path, record):
+    folder = RunFolder(tmp_path)
+    folder.write_unit(record)
+    assert folder.has_unit(record.key)
+    path = folder.unit_path(record.key)
+    path.write_text(path.read_text()[:100])
+    assert not folder.has_unit(record.key)
+    assert not path.exists()
+    assert len(folder.set_aside_damaged()) == 1
+
+
+def test_slugs_are_file_names_and_stay_different():
+    titles = ["AR 0.5", "AR/0.5", "AR_0.5", "../../etc", "", "ä", "hevc-700k"]
+    slugs = [slug(title) for title in titles]
+    assert len(set(slugs)) == len(titles)
+    assert all("/" not in s and s not in (".", "..") and s for s in slugs)
+    assert slug("hevc-700k") == "hevc-700k"
+
+
+def test_a_full_disk_is_named_with_its_remedy_and_leaves_nothing_behind(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match=r"disk is full; 5 more bytes.*run the same command again"):
+        write_atomically(tmp_path / "unit.json", b"12345")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_without_permission_is_named(tmp_path, monkeypatch):
+    def denied(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("tempfile.mkstemp", denied)
+    with pytest.raises(StorageError, match="no permission.*-o"):
+        write_atomically(tmp_path / "unit.json", b"")
