@@ -78,5 +78,4 @@ class ToRgb:
             threads=1,
         )
         height, width = size or (picture.height, picture.width)
-        image: NDArray[np.uint8] = converted.to_ndarray()[:height, :width]
-        return np.array(image, order="C", copy=True)
+        return np.array(converted.to_ndarray()[:height, :width], dtype=np.uint8, order="C", copy=True)

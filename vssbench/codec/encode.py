@@ -131,7 +131,7 @@ class _Encoder:
         self._packets: list[tuple[int, bytes]] = []
 
     def push(self, image: NDArray[np.uint8]) -> None:
-        shape = getattr(image, "shape", ())
+        shape: tuple[int, ...] = getattr(image, "shape", ())
         dtype = getattr(image, "dtype", type(image).__name__)
         if len(shape) != 3 or shape[2] != 3 or dtype != np.uint8 or 0 in shape:
             raise InputError(f"frame {self.pushed}: is {dtype} {tuple(shape)}; expected RGB uint8 [H, W, 3]")
@@ -163,7 +163,7 @@ class _Encoder:
             raise InputError("no frame to encode; expected at least one RGB uint8 [H, W, 3] frame")
         self._drain(None)
         types = _checked_frame_types(self._packets, self.pushed, self.settings)
-        sizes = dict((index, len(data)) for index, data in self._packets)
+        sizes = {index: len(data) for index, data in self._packets}
         return Bitstream(
             data=b"".join(data for _, data in self._packets),
             settings=self.settings,
@@ -199,7 +199,7 @@ def _checked_frame_types(packets: list[tuple[int, bytes]], frame_count: int, set
 
 def _new_context(settings: CodecSettings, size: tuple[int, int], rate: Fraction) -> Any:
     try:
-        context = av.CodecContext.create(ENCODERS[settings.codec], "w")
+        context: Any = av.CodecContext.create(ENCODERS[settings.codec], "w")
     except (ValueError, av.FFmpegError) as error:
         raise CapabilityError(
             f"this PyAV has no {ENCODERS[settings.codec]} encoder for codec {settings.codec!r}; "
@@ -250,18 +250,14 @@ def _options(settings: CodecSettings, threads: int) -> dict[str, str]:
     """FFmpeg options: the rate control, the GOP structure and all that would otherwise follow the number of cores."""
     if settings.codec == "mpeg4":
         return _mpeg4_options(settings)
-    shared = {
+    shared: dict[str, Any] = {
         "keyint": settings.keyframe_interval,
         "min-keyint": settings.keyframe_interval,
         "scenecut": 0,
         "open-gop": 0,
         "bframes": settings.b_frames,
         "ref": settings.references,
-        **{
-            "bitrate_kbps": {"bitrate": settings.bitrate_kbps},
-            "crf": {"crf": settings.crf},
-            "qp": {"qp": settings.qp},
-        }[settings.rate_control],
+        settings.rate_control.removesuffix("_kbps"): getattr(settings, settings.rate_control),
     }
     if settings.codec == "hevc":
         fixed: dict[str, Any] = {
