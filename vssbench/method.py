@@ -138,6 +138,8 @@ class TrainingBatch:
     """Frames before `image`, oldest first (recipes 'window' and 'triplet')."""
     window_flow: Sequence[Tensor] = ()
     """Flow of each frame after window[0] towards its predecessor; the last entry belongs to `image`."""
+    class_weights: Tensor | None = None
+    """float32 [K]: weight of each class in a stage's segmentation loss; None weights all equally."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,9 @@ class Stage:
     """Parameter names 'part.parameter' (prefixes) inside `parts` that do not train."""
     lr_multipliers: Mapping[str, float] = field(default_factory=dict)
     """Parameter-name prefix 'part.module' -> factor on the learning rate."""
+    prepare: Callable[[], None] | None = None
+    """Called once when the stage begins, after weights are loaded and before anything trains or is validated
+    (AR-Seg copies the HR classifier into the LR network)."""
     monitors: Callable[[TrainingBatch], dict[str, float]] | None = None
     """Extra figures to log at validation time (for AR-Seg: feature MSE of LR, warped and fused against HR)."""
 
