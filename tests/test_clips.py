@@ -8,7 +8,9 @@ from vssbench.config import Protocol
 
 
 def _cases(jobs):
-    return sorted((clip.first + d, d) for job in jobs for e in job.encodes for clip in e.clips for d in clip.scored)
+    return sorted(
+        (clip.first + d, d) for job in jobs for e in job.encodes for clip in e.clips for d in clip.scored
+    )
 
 
 def test_clip_protocol_starts_one_encode_at_every_distance_before_the_labelled_frame():

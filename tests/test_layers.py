@@ -36,7 +36,11 @@ def _imports(path: Path) -> set[str]:
 
 
 def _core_modules() -> list[Path]:
-    return [p for p in sorted((ROOT / "vssbench").rglob("*.py")) if p.parent != ROOT / "vssbench" or p.stem in LAYER]
+    return [
+        p
+        for p in sorted((ROOT / "vssbench").rglob("*.py"))
+        if p.parent != ROOT / "vssbench" or p.stem in LAYER
+    ]
 
 
 @pytest.mark.parametrize("path", _core_modules(), ids=lambda p: str(p.relative_to(ROOT)))
@@ -46,7 +50,9 @@ def test_core_modules_import_downwards_only(path):
         head = name.split(".")[0]
         if head in ("__version__", "load_run", "run", "Run", "reports", "_version"):
             continue
-        assert head not in ("baselines", "datasets"), f"{path.name} imports the plug-in module {name}; use the registry"
+        assert head not in ("baselines", "datasets"), (
+            f"{path.name} imports the plug-in module {name}; use the registry"
+        )
         assert LAYER[head] <= LAYER[own], f"{own} (layer {LAYER[own]}) imports {name} (layer {LAYER[head]})"
         if own == "rendering":
             assert head in RENDERING_MAY_IMPORT, f"rendering imports {name}"

@@ -46,7 +46,9 @@ class Job:
     @property
     def units(self) -> tuple[str, ...]:
         """Names of the units this job fills, in order, each once; clips without a scored case make no unit."""
-        return tuple(dict.fromkeys(clip.unit for encode in self.encodes for clip in encode.clips if clip.scored))
+        return tuple(
+            dict.fromkeys(clip.unit for encode in self.encodes for clip in encode.clips if clip.scored)
+        )
 
     @property
     def cases(self) -> int:
@@ -60,7 +62,11 @@ def cut(frames: int, labelled: Sequence[int], protocol: Protocol) -> Iterator[Jo
     Jobs without a single scored case are left out.
     """
     chosen = list(labelled)[:: protocol.labelled_stride]
-    jobs = _cut_clips(frames, chosen, protocol) if protocol.kind == "clip" else _cut_streams(frames, chosen, protocol)
+    jobs = (
+        _cut_clips(frames, chosen, protocol)
+        if protocol.kind == "clip"
+        else _cut_streams(frames, chosen, protocol)
+    )
     for job in jobs:
         if job.cases:
             yield job

@@ -67,6 +67,9 @@ class MethodSpec(_PlugInSpec):
     """Which method with which options."""
 
     codecs: tuple[str, ...] = Field((), description="labels of the codec settings it runs on; default: all")
+    datasets: tuple[str, ...] = Field(
+        (), description="labels or names of the datasets it runs on; default: all"
+    )
 
     def options(self) -> MethodOptions:
         """Validated options of the method class. Raises ConfigError."""
@@ -83,22 +86,30 @@ class CodecSpec(CodecSettings):
     """Codec settings with a label for tables; the keyframe interval comes from the protocol."""
 
     label: str = Field("", description="how tables call it; default: codec and rate")
+    datasets: tuple[str, ...] = Field(
+        (), description="labels or names of the datasets it encodes; default: all"
+    )
+
+    @model_validator(mode="after")
+    def _interval_is_the_protocols(self) -> CodecSpec:
+        if self.keyframe_interval != CodecSettings.model_fields["keyframe_interval"].default:
+            raise ValueError(
+                f"keyframe_interval {self.keyframe_interval} belongs to the protocol; set protocol.keyframe_interval"
+            )
+        return self
 
     @property
     def title(self) -> str:
         """Label, or codec and rate where none is given."""
         if self.label:
             return self.label
-        rate = next(
-            f"{value:g}{unit}" if unit == " kb/s" else f"{unit}{value:g}"
-            for value, unit in ((self.bitrate_kbps, " kb/s"), (self.crf, " crf "), (self.qp, " qp "))
-            if value is not None
-        )
-        return f"{self.codec} {rate.strip()} {self.preset}".strip()
+        return f"{self.codec} {getattr(self, self.rate_control):g} {self.rate_control.removesuffix('_kbps')} {self.preset}"
 
     def settings(self) -> CodecSettings:
         """The plain settings, without the label."""
-        return CodecSettings(**{key: value for key, value in self.model_dump().items() if key != "label"})
+        return CodecSettings(
+            **{key: value for key, value in self.model_dump().items() if key not in ("label", "datasets")}
+        )
 
 
 def _parse_distances(value: Any) -> Any:
@@ -122,12 +133,16 @@ class Protocol(_Frozen):
         "stream: the whole sequence encoded once per phase",
     )
     keyframe_interval: int = Field(12, ge=1, description="L: pictures per closed GOP")
-    distances: Distances = Field("all", description="keyframe distances that are scored: all, a list, or '0..11'")
+    distances: Distances = Field(
+        "all", description="keyframe distances that are scored: all, a list, or '0..11'"
+    )
     phases: Distances = Field(
-        (0,), description="stream only: positions of the first keyframe, one encode each; 'all' scores every frame at every d"
+        (0,),
+        description="stream only: positions of the first keyframe, one encode each; 'all' scores every frame at every d",
     )
     clip_frames: Literal["full", "until_labelled"] = Field(
-        "full", description="clip only: encode all L pictures (CamVid) or stop at the labelled one (Cityscapes)"
+        "full",
+        description="clip only: encode all L pictures (CamVid) or stop at the labelled one (Cityscapes)",
     )
     labelled_stride: int = Field(1, ge=1, description="use every n-th labelled frame")
 
@@ -211,7 +226,25 @@ class Experiment(_Frozen):
             unknown = [title for title in method.codecs if title not in known]
             if unknown:
                 raise ValueError(f"method {method.title}: codecs {unknown} are not among {sorted(known)}")
+        # a filter may name a dataset that was replaced with --set dataset=..., but not one that nobody knows
+        names = {
+            *datasets.names(),
+            *(title for entry in self.datasets for title in (entry.title, entry.name)),
+        }
+        for entry in (*self.codecs, *self.methods):
+            unknown = [name for name in entry.datasets if name not in names]
+            if unknown:
+                raise ValueError(f"{entry.title}: datasets {unknown} are not among {sorted(names)}")
         return self
+
+    def codecs_of(self, dataset: DatasetSpec) -> tuple[CodecSpec, ...]:
+        """The codec settings that encode a dataset."""
+        return tuple(c for c in self.codecs if _applies(c.datasets, dataset))
+
+    def methods_on(self, dataset: DatasetSpec, codec: CodecSpec) -> tuple[MethodSpec, ...]:
+        """The methods that run on a dataset under a codec setting."""
+        on_dataset = (m for m in self.methods if _applies(m.datasets, dataset))
+        return tuple(m for m in on_dataset if not m.codecs or codec.title in m.codecs)
 
     def codec_settings(self, codec: CodecSpec) -> CodecSettings:
         """Settings of one codec entry with the protocol's keyframe interval."""
@@ -220,6 +253,10 @@ class Experiment(_Frozen):
     def canonical(self) -> dict[str, Any]:
         """Plain JSON data from which the same experiment is rebuilt."""
         return dict(self.model_dump(mode="json"))
+
+
+def _applies(wanted: Sequence[str], dataset: DatasetSpec) -> bool:
+    return not wanted or dataset.title in wanted or dataset.name in wanted
 
 
 def validate(model: type[Model], values: Mapping[str, Any], *, where: str) -> Model:
@@ -281,7 +318,9 @@ def read_yaml(name_or_path: str) -> tuple[dict[str, Any], str]:
     if path.suffix in (".yaml", ".yml") or path.is_file():
         try:
             if path.stat().st_size > EXPERIMENT_FILE_LIMIT_BYTES:
-                raise ConfigError(f"{path}: an experiment file may have {EXPERIMENT_FILE_LIMIT_BYTES} bytes at most")
+                raise ConfigError(
+                    f"{path}: an experiment file may have {EXPERIMENT_FILE_LIMIT_BYTES} bytes at most"
+                )
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: cannot be read as an experiment file ({error})") from error
@@ -300,7 +339,9 @@ class _NoAliasLoader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()
-            raise yaml.MarkedYAMLError(problem="aliases (*name) are not allowed here", problem_mark=event.start_mark)
+            raise yaml.MarkedYAMLError(
+                problem="aliases (*name) are not allowed here", problem_mark=event.start_mark
+            )
         return super().compose_node(parent, index)
 
 
@@ -310,11 +351,15 @@ def _parse_yaml(text: str, where: str) -> dict[str, Any]:
     except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"{where}: not valid YAML: {error}") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"{where}: expected a mapping of keys at the top level, got {type(values).__name__}")
+        raise ConfigError(
+            f"{where}: expected a mapping of keys at the top level, got {type(values).__name__}"
+        )
     return values
 
 
-def load_experiment(experiment: str | Path | Mapping[str, Any] | Experiment, overrides: Sequence[str] = ()) -> Experiment:
+def load_experiment(
+    experiment: str | Path | Mapping[str, Any] | Experiment, overrides: Sequence[str] = ()
+) -> Experiment:
     """Validated experiment from a packaged name, a path, plain data or an Experiment, with `key=value` overrides.
 
     Raises ConfigError naming file, key, value and near misses; InputError if the file cannot be read.
@@ -379,7 +424,9 @@ def _set_nested(target: Any, keys: Sequence[str], value: Any, override: str) -> 
             else:
                 target = target.setdefault(key, {})
         else:
-            raise ConfigError(f"--set {override!r}: {'.'.join(keys[:position])} holds a plain value, not keys")
+            raise ConfigError(
+                f"--set {override!r}: {'.'.join(keys[:position])} holds a plain value, not keys"
+            )
 
 
 def json_schema() -> str:

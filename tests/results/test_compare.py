@@ -26,7 +26,9 @@ MACHINE = {"bits": {}, "machine": {"processor": "test processor"}, "forced": []}
 
 def unit(number: int, step_ms: float = 10.0, wrong_pixels: int = 10, digest: str = "d") -> UnitRecord:
     counts = np.array([[[50, wrong_pixels], [5, 35]], [[40, 20], [10, 30]]], dtype=np.int64)
-    cases = tuple(CaseRecord(2 * number + d, d, "IP"[d], 2 * number, 2, 100, ("key", "non_key")[d]) for d in range(2))
+    cases = tuple(
+        CaseRecord(2 * number + d, d, "IP"[d], 2 * number, 2, 100, ("key", "non_key")[d]) for d in range(2)
+    )
     key = UnitKey("synthetic", "hevc", "m", "street", f"phase-00-gop-{number:06d}")
     times = {"step_key": step_ms / 1000, "step_non_key": step_ms / 2000}
     return UnitRecord(key, cases, counts, {"key": 1, "non_key": 1}, 1.0, 300.0, f"{digest}{number}", times)
@@ -39,7 +41,9 @@ def write_run(path, units, macs: float = 1.5):
     folder.write_json("datasets.json", {"synthetic": {"class_names": ["a", "b"]}})
     titles = {"datasets": ["synthetic"], "codecs": ["hevc"], "methods": ["m"]}
     folder.write_json("plan.json", {"units": len(units), "titles": titles})
-    folder.write_json("costs/synthetic/m.json", {"dataset": "synthetic", "method": "m", "gop_mean_gmacs": macs})
+    folder.write_json(
+        "costs/synthetic/m.json", {"dataset": "synthetic", "method": "m", "gop_mean_gmacs": macs}
+    )
     for record in units:
         folder.write_unit(record)
     return load_run(path)
@@ -71,7 +75,11 @@ def test_a_baseline_survives_json(tmp_path, baseline):
 
 def test_one_pixel_worse_in_one_unit_is_a_regression(tmp_path, baseline):
     units = [unit(i, wrong_pixels=11 if i == 5 else 10) for i in range(12)]
-    bad = [row.metric for row in compare(write_run(tmp_path / "head", units), baseline) if row.verdict == "regression"]
+    bad = [
+        row.metric
+        for row in compare(write_run(tmp_path / "head", units), baseline)
+        if row.verdict == "regression"
+    ]
     assert bad == ["miou", "miou_0"]
 
 
@@ -119,7 +127,9 @@ def _latency_regressions(tmp_path, factor: float, repetitions: int) -> int:
         old = make_baseline(base_run)
         old["rows"][0]["step_ms"] = {"key": list(10 * load * generator.normal(1, 0.04, 24))}
         group = replace_step_ms(base_run, list(10 * factor * load * generator.normal(1, 0.04, 24)))
-        found += any(r.metric == "key_ms" and r.verdict == "regression" for r in compare(group, old, paired=True))
+        found += any(
+            r.metric == "key_ms" and r.verdict == "regression" for r in compare(group, old, paired=True)
+        )
     return found
 
 

@@ -13,9 +13,14 @@ baseline_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 def check(
     run: Annotated[Path, typer.Argument(help="Run folder of the change.")],
-    baseline: Annotated[Path, typer.Option("--baseline", help="Baseline file, or the run folder it would be made from.")],
+    baseline: Annotated[
+        Path, typer.Option("--baseline", help="Baseline file, or the run folder it would be made from.")
+    ],
     paired: Annotated[
-        bool, typer.Option("--paired", help="Both were measured in one job on one machine: compare step times too.")
+        bool,
+        typer.Option(
+            "--paired", help="Both were measured in one job on one machine: compare step times too."
+        ),
     ] = False,
     markdown: Annotated[Path | None, typer.Option(help="Write a summary for the CI page.")] = None,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML.")] = None,
@@ -59,7 +64,9 @@ def _read_baseline(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable baseline ({error}); make one with `vssbench baseline update`") from error
+        raise InputError(
+            f"{path}: not a readable baseline ({error}); make one with `vssbench baseline update`"
+        ) from error
     if not isinstance(values, dict):
         raise InputError(f"{path}: not a baseline; make one with `vssbench baseline update`")
     return values
@@ -68,7 +75,9 @@ def _read_baseline(path: Path) -> dict[str, Any]:
 @baseline_app.command()
 def update(
     run: Annotated[Path, typer.Argument(help="Complete run folder.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Baseline file to write.")] = Path("baseline.json"),
+    output: Annotated[Path, typer.Option("-o", "--output", help="Baseline file to write.")] = Path(
+        "baseline.json"
+    ),
 ) -> None:
     """Write the baseline file that `vssbench check` holds later runs against."""
     from vssbench.results.compare import make_baseline

@@ -33,7 +33,9 @@ def doctor() -> None:
 def _packages() -> str:
     from importlib.metadata import version
 
-    return ", ".join(f"{name} {version(name)}" for name in ("vssbench", "torch", "av", "numpy", "pandas", "scipy"))
+    return ", ".join(
+        f"{name} {version(name)}" for name in ("vssbench", "torch", "av", "numpy", "pandas", "scipy")
+    )
 
 
 def _encoders() -> str:
@@ -47,9 +49,13 @@ def _sample_motion(codec: str) -> str:
 
     from vssbench.codec import CodecSettings, encode, read_motion
 
-    texture = np.random.default_rng(0).integers(0, 255, (96, 160, 3), dtype=np.uint8).repeat(2, 0).repeat(2, 1)
+    texture = (
+        np.random.default_rng(0).integers(0, 255, (96, 160, 3), dtype=np.uint8).repeat(2, 0).repeat(2, 1)
+    )
     frames = [np.roll(texture, 4 * i, axis=1)[:96, :160] for i in range(4)]
-    settings = CodecSettings.model_validate({"codec": codec, "qp": 24, "keyframe_interval": 4, "references": 1})
+    settings = CodecSettings.model_validate(
+        {"codec": codec, "qp": 24, "keyframe_interval": 4, "references": 1}
+    )
     fields = list(read_motion(encode(frames, settings, 25.0)))
     return f"works ({len(fields)} pictures, types {''.join(f.frame_type for f in fields)})"
 

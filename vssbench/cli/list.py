@@ -9,7 +9,8 @@ import typer
 
 def list_names(
     kind: Annotated[
-        Literal["methods", "datasets", "networks", "experiments", "weights"], typer.Argument(help="What to list.")
+        Literal["methods", "datasets", "networks", "experiments", "weights"],
+        typer.Argument(help="What to list."),
     ],
 ) -> None:
     """List methods, datasets, networks, packaged experiments or packaged weights."""
@@ -29,7 +30,9 @@ def _entries(kind: str) -> list[tuple[str, str]]:
         return _weights()
     from vssbench import registry
 
-    entries = {"methods": registry.methods, "datasets": registry.datasets, "networks": registry.networks}[kind].describe()
+    entries = {"methods": registry.methods, "datasets": registry.datasets, "networks": registry.networks}[
+        kind
+    ].describe()
     return [(e.name, e.summary if e.origin == "vssbench" else f"{e.summary} [{e.origin}]") for e in entries]
 
 
@@ -49,5 +52,10 @@ def _weights() -> list[tuple[str, str]]:
     import json
     from importlib.resources import files
 
-    manifest = json.loads((files("vssbench.baselines") / "weights" / "manifest.json").read_text(encoding="utf-8"))
-    return [(name, str(entry.get("summary", ""))) for name, entry in sorted(manifest.get("weights", manifest).items())]
+    manifest = json.loads(
+        (files("vssbench.baselines") / "weights" / "manifest.json").read_text(encoding="utf-8")
+    )
+    return [
+        (name, str(entry.get("summary", "")))
+        for name, entry in sorted(manifest.get("weights", manifest).items())
+    ]

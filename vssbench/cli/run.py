@@ -13,20 +13,33 @@ if TYPE_CHECKING:
 
 
 def run(
-    experiment: Annotated[str, typer.Argument(help="Packaged name (see `vssbench list experiments`) or a YAML file.")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Run folder; default runs/NAME.")] = None,
+    experiment: Annotated[
+        str, typer.Argument(help="Packaged name (see `vssbench list experiments`) or a YAML file.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Run folder; default runs/NAME.")
+    ] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key, e.g. dataset.root=DIR; repeatable.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a key, e.g. dataset.root=DIR; repeatable."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     workers: Annotated[
         int | None, typer.Option(help="Worker processes; default one per core, one on a GPU.")
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Torch threads per worker; more than one may change the last bits.")] = 1,
-    cache: Annotated[Path | None, typer.Option(help="Bitstream cache; default $VSSBENCH_CACHE or the user's cache folder.")] = None,
+    threads: Annotated[
+        int, typer.Option(min=1, help="Torch threads per worker; more than one may change the last bits.")
+    ] = 1,
+    cache: Annotated[
+        Path | None, typer.Option(help="Bitstream cache; default $VSSBENCH_CACHE or the user's cache folder.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Resume although encoder, packages or weights changed.")] = False,
-    no_report: Annotated[bool, typer.Option("--no-report", help="Do not write the report at the end.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Resume although encoder, packages or weights changed.")
+    ] = False,
+    no_report: Annotated[
+        bool, typer.Option("--no-report", help="Do not write the report at the end.")
+    ] = False,
 ) -> None:
     """Run an experiment and write its report.
 
@@ -39,7 +52,9 @@ def run(
     from rich.console import Console
 
     console = Console(stderr=True)
-    result = _run_with_progress(console, experiment, output, overrides, device, workers, threads, cache, force)
+    result = _run_with_progress(
+        console, experiment, output, overrides, device, workers, threads, cache, force
+    )
     from vssbench.rendering.terminal import comparison_table
 
     Console().print(comparison_table(result))
@@ -70,8 +85,17 @@ def _print_plan(experiment: str, overrides: tuple[str, ...]) -> None:
     typer.echo(f"cases       {summary.cases} scored frames")
 
 
-def _run_with_progress(console: Any, experiment: str, output: Path | None, overrides: tuple[str, ...], *settings: Any) -> Any:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+def _run_with_progress(
+    console: Any, experiment: str, output: Path | None, overrides: tuple[str, ...], *settings: Any
+) -> Any:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     from vssbench.runner.session import Listener
     from vssbench.runner.session import run as run_experiment

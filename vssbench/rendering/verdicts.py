@@ -36,10 +36,26 @@ def as_markdown(rows: Sequence[Row]) -> str:
     lines = [f"### vssbench check: {headline(rows)}", ""]
     notable = _notable(rows)
     if notable:
-        lines += ["| verdict | dataset | codec | method | metric | baseline | now | reason |", "|---|---|---|---|---|---|---|---|"]
+        lines += [
+            "| verdict | dataset | codec | method | metric | baseline | now | reason |",
+            "|---|---|---|---|---|---|---|---|",
+        ]
     for row in notable:
-        cells = (row.verdict, row.dataset, row.codec, row.method, row.metric, _value(row.baseline), _value(row.value), row.reason)
-        lines.append("| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;") for cell in cells) + " |")
+        cells = (
+            row.verdict,
+            row.dataset,
+            row.codec,
+            row.method,
+            row.metric,
+            _value(row.baseline),
+            _value(row.value),
+            row.reason,
+        )
+        lines.append(
+            "| "
+            + " | ".join(cell.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;") for cell in cells)
+            + " |"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -47,12 +63,20 @@ def as_junit(rows: Sequence[Row]) -> str:
     """JUnit XML with one test case per metric."""
     count = Counter(row.verdict for row in rows)
     suite = ET.Element(
-        "testsuite", name="vssbench check", tests=str(len(rows)), failures=str(count["regression"]), skipped=str(count["skipped"])
+        "testsuite",
+        name="vssbench check",
+        tests=str(len(rows)),
+        failures=str(count["regression"]),
+        skipped=str(count["skipped"]),
     )
     for row in rows:
-        case = ET.SubElement(suite, "testcase", classname=f"{row.dataset}.{row.codec}.{row.method}", name=row.metric)
+        case = ET.SubElement(
+            suite, "testcase", classname=f"{row.dataset}.{row.codec}.{row.method}", name=row.metric
+        )
         if row.verdict == "regression":
-            ET.SubElement(case, "failure", message=row.reason).text = f"baseline {_value(row.baseline)}, now {_value(row.value)}"
+            ET.SubElement(
+                case, "failure", message=row.reason
+            ).text = f"baseline {_value(row.baseline)}, now {_value(row.value)}"
         elif row.verdict == "skipped":
             ET.SubElement(case, "skipped", message=row.reason)
     ET.indent(suite)
@@ -70,6 +94,9 @@ def as_table(rows: Sequence[Row]) -> Table:
         what = f"{row.method}, {row.codec}, {row.dataset}"
         table.add_row(
             f"[{colour[row.verdict]}]{row.verdict}[/]",
-            *(escape(text) for text in (what, row.metric, _value(row.baseline), _value(row.value), row.reason)),
+            *(
+                escape(text)
+                for text in (what, row.metric, _value(row.baseline), _value(row.value), row.reason)
+            ),
         )
     return table

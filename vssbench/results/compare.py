@@ -54,7 +54,9 @@ class Row:
 def make_baseline(run: Run) -> dict[str, Any]:
     """Plain JSON data of a complete run that later runs are held against. Raises InputError if it is incomplete."""
     if not run.complete:
-        raise InputError(f"{run.path}: {run.unit_count} of {run.plan['units']} units are stored; a baseline needs a complete run")
+        raise InputError(
+            f"{run.path}: {run.unit_count} of {run.plan['units']} units are stored; a baseline needs a complete run"
+        )
     return {
         "schema": BASELINE_SCHEMA,
         "must_match": {key: run.experiment[key] for key in MUST_MATCH},
@@ -74,7 +76,9 @@ def _row_of(run: Run, group: Group) -> dict[str, Any]:
         "gop_mean_gmacs": cost.get("gop_mean_gmacs"),
         "achieved_kbps": group.kbps,
         "decoded_digest": _digest_of(group),
-        "step_ms": {kind: [round(float(v), 6) for v in values] for kind, values in sorted(group.unit_step_ms.items())},
+        "step_ms": {
+            kind: [round(float(v), 6) for v in values] for kind, values in sorted(group.unit_step_ms.items())
+        },
     }
 
 
@@ -82,7 +86,9 @@ def _digest_of(group: Group) -> str:
     return hashlib.sha256("\n".join(group.decoded_digests).encode()).hexdigest()
 
 
-def compare(run: Run, baseline: dict[str, Any], limits: Limits = Limits(), *, paired: bool = False) -> list[Row]:
+def compare(
+    run: Run, baseline: dict[str, Any], limits: Limits = Limits(), *, paired: bool = False
+) -> list[Row]:
     """Hold every metric of `run` against `baseline`.
 
     paired: both were measured in one job on one machine, so step times are compared even though machines differ by
@@ -91,13 +97,17 @@ def compare(run: Run, baseline: dict[str, Any], limits: Limits = Limits(), *, pa
     """
     _refuse_unlike(run, baseline)
     if not run.complete:
-        raise InputError(f"{run.path}: {run.unit_count} of {run.plan['units']} units are stored; finish it with `vssbench run` first")
+        raise InputError(
+            f"{run.path}: {run.unit_count} of {run.plan['units']} units are stored; finish it with `vssbench run` first"
+        )
     groups = {(g.dataset, g.codec, g.method): g for g in run.groups}
     rows: list[Row] = []
     for old in baseline["rows"]:
         key = (old["dataset"], old["codec"], old["method"])
         if key not in groups:
-            rows.append(Row(*key, "present", "yes", None, "regression", "the method is missing from this run"))
+            rows.append(
+                Row(*key, "present", "yes", None, "regression", "the method is missing from this run")
+            )
             continue
         rows += _compare_group(run, groups.pop(key), old, baseline, limits, paired)
     rows += [Row(*key, "present", None, "yes", "skipped", "not in the baseline; update it") for key in groups]
@@ -106,10 +116,18 @@ def compare(run: Run, baseline: dict[str, Any], limits: Limits = Limits(), *, pa
 
 def _refuse_unlike(run: Run, baseline: dict[str, Any]) -> None:
     if not isinstance(baseline, dict) or baseline.get("schema") != BASELINE_SCHEMA:
-        raise InputError(f"not a baseline of schema {BASELINE_SCHEMA}; make one with `vssbench baseline update`")
-    unlike = [path for key in MUST_MATCH for path in _differing(baseline["must_match"].get(key), run.experiment[key], key)]
+        raise InputError(
+            f"not a baseline of schema {BASELINE_SCHEMA}; make one with `vssbench baseline update`"
+        )
+    unlike = [
+        path
+        for key in MUST_MATCH
+        for path in _differing(baseline["must_match"].get(key), run.experiment[key], key)
+    ]
     if unlike:
-        raise ConfigError(f"{run.path}: unlike the baseline in {'; '.join(unlike[:6])}. Only runs of the same data, codecs and protocol compare")
+        raise ConfigError(
+            f"{run.path}: unlike the baseline in {'; '.join(unlike[:6])}. Only runs of the same data, codecs and protocol compare"
+        )
 
 
 def _differing(old: Any, new: Any, path: str) -> Iterator[str]:
@@ -130,11 +148,17 @@ def _compare_group(
     new = _row_of(run, group)
     yield _lower_is_worse(key, "miou", old["miou"], new["miou"], limits.miou_drop)
     for d in sorted(old["miou_d"], key=int):
-        yield _lower_is_worse(key, f"miou_{d}", old["miou_d"][d], new["miou_d"].get(d, float("nan")), limits.miou_drop)
+        yield _lower_is_worse(
+            key, f"miou_{d}", old["miou_d"][d], new["miou_d"].get(d, float("nan")), limits.miou_drop
+        )
     yield _compare_macs(key, old["gop_mean_gmacs"], new["gop_mean_gmacs"], limits.macs_rise)
     for metric in ("achieved_kbps", "decoded_digest"):
         same = old[metric] == new[metric]
-        reason = "" if same else "other bits: encoder, settings or source frames changed; accuracies are not comparable"
+        reason = (
+            ""
+            if same
+            else "other bits: encoder, settings or source frames changed; accuracies are not comparable"
+        )
         yield Row(*key, metric, old[metric], new[metric], "pass" if same else "regression", reason)
     processors = [e["machine"]["processor"] for e in (baseline["environment"], run.environment)]
     for kind in sorted(old["step_ms"]):
@@ -163,11 +187,20 @@ def _compare_macs(key: tuple[str, str, str], old: float | None, new: float | Non
     return Row(*key, "gop_mean_gmacs", old, new, "improved" if rise < 0 else "pass", "")
 
 
-def _compare_latency(key: tuple[str, str, str], kind: str, old: Sequence[float], new: Sequence[float], limits: Limits) -> Row:
+def _compare_latency(
+    key: tuple[str, str, str], kind: str, old: Sequence[float], new: Sequence[float], limits: Limits
+) -> Row:
     """Ratio of medians with a seeded bootstrap; a regression must exceed both floors with the wanted confidence."""
     metric = f"{kind}_ms"
     if len(old) < 3 or len(new) < 3:
-        return Row(*key, metric, None, None, "skipped", f"{len(old)} and {len(new)} samples; at least 3 each are needed")
+        return Row(
+            *key,
+            metric,
+            None,
+            None,
+            "skipped",
+            f"{len(old)} and {len(new)} samples; at least 3 each are needed",
+        )
     before, after = float(np.median(old)), float(np.median(new))
     low = float(np.quantile(_median_ratios(np.asarray(old), np.asarray(new)), 1 - limits.confidence))
     worse = low > 1 + limits.latency_rise and after - before > limits.latency_floor_ms
@@ -180,7 +213,9 @@ def _compare_latency(key: tuple[str, str, str], kind: str, old: Sequence[float],
     return Row(*key, metric, before, after, "pass", f"{after / before - 1:+.1%}, within limits or noise")
 
 
-def _median_ratios(old: NDArray[np.float64], new: NDArray[np.float64], resamples: int = 2000) -> NDArray[np.float64]:
+def _median_ratios(
+    old: NDArray[np.float64], new: NDArray[np.float64], resamples: int = 2000
+) -> NDArray[np.float64]:
     """Bootstrap of median(new) / median(old); units in the same order are resampled together."""
     generator = np.random.default_rng(0)
     if len(old) == len(new):

@@ -13,7 +13,18 @@ PUBLISHED = ("table1", "table2", "table3", "table4", "table5", "figure4", "relea
 """Names for `read_published`: the paper's tables, its BD figures and the result files of the released code."""
 
 TEXT_COLUMNS = frozenset(
-    ("dataset", "backbone", "method", "experiment", "codec", "device", "note", "keyframe_distance", "kind", "source")
+    (
+        "dataset",
+        "backbone",
+        "method",
+        "experiment",
+        "codec",
+        "device",
+        "note",
+        "keyframe_distance",
+        "kind",
+        "source",
+    )
 )
 """Columns that stay text (keyframe_distance is a number or 'mean'); all others are numbers, None where empty."""
 

@@ -122,7 +122,9 @@ class Run:
         """What a reader of the numbers must know: missing units, forced resumes, damaged files, thin samples."""
         lines = []
         if not self.complete:
-            lines.append(f"incomplete: {self.unit_count} of {self.plan['units']} units are stored; run the same command again")
+            lines.append(
+                f"incomplete: {self.unit_count} of {self.plan['units']} units are stored; run the same command again"
+            )
         for changed in self.environment.get("forced", []):
             lines.append("resumed by force in another environment: " + "; ".join(changed))
         damaged = self.folder.set_aside_damaged()
@@ -130,7 +132,9 @@ class Run:
             lines.append(f"{len(damaged)} damaged unit files were set aside and redone")
         for group in self.groups:
             if (group.frames == 0).any():
-                lines.append(f"{group.method} on {group.dataset}, {group.codec}: some distances have no scored frame")
+                lines.append(
+                    f"{group.method} on {group.dataset}, {group.codec}: some distances have no scored frame"
+                )
         return lines
 
     @cached_property
@@ -237,7 +241,9 @@ def load_run(path: str | Path) -> Run:
     """Open a run folder. Raises InputError if it is none, or if files are damaged."""
     folder = RunFolder(Path(path))
     if not (folder.path / "experiment.json").is_file():
-        raise InputError(f"{folder.path}: not a vssbench run folder (no experiment.json); `vssbench run` makes one")
+        raise InputError(
+            f"{folder.path}: not a vssbench run folder (no experiment.json); `vssbench run` makes one"
+        )
     run = Run(
         folder=folder,
         experiment=folder.read_json("experiment.json"),

@@ -89,7 +89,9 @@ def from_json(text: str, where: str) -> UnitRecord:
         values = json.loads(text)
         version = values["schema"]
         if version != SCHEMA_VERSION:
-            raise InputError(f"{where}: unit schema {version}, this vssbench reads {SCHEMA_VERSION}; rerun the experiment")
+            raise InputError(
+                f"{where}: unit schema {version}, this vssbench reads {SCHEMA_VERSION}; rerun the experiment"
+            )
         packed = values["counts"]
         counts = np.frombuffer(zlib.decompress(base64.b64decode(packed["zlib_int64"])), dtype="<i8")
         record = UnitRecord(

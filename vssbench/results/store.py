@@ -1,12 +1,12 @@
 """A run folder on disk: frozen experiment, environment, immutable unit records, costs and pictures.
 
-    RUN/experiment.json     the frozen experiment
-    RUN/environment.json    code version, packages, encoder builds, device of every session that added to the run
-    RUN/plan.json           how many units the run has when complete
-    RUN/units/DATASET/CODEC/METHOD/SEQUENCE/UNIT.json
-    RUN/costs/DATASET/METHOD.json
-    RUN/pictures/...        see `PictureCase`
-    RUN/damaged/            unit files that failed their digest, set aside
+RUN/experiment.json     the frozen experiment
+RUN/environment.json    code version, packages, encoder builds, device of every session that added to the run
+RUN/plan.json           how many units the run has when complete
+RUN/units/DATASET/CODEC/METHOD/SEQUENCE/UNIT.json
+RUN/costs/DATASET/METHOD.json
+RUN/pictures/...        see `PictureCase`
+RUN/damaged/            unit files that failed their digest, set aside
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ def storage_error(path: Path, error: OSError, needed_bytes: int | None = None) -
     """The error a user gets when `path` cannot be written: cause and remedy by errno."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         needed = f"; {needed_bytes} more bytes are needed at once" if needed_bytes else ""
-        return StorageError(f"{path}: the disk is full{needed}. Free some space and run the same command again to go on")
+        return StorageError(
+            f"{path}: the disk is full{needed}. Free some space and run the same command again to go on"
+        )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StorageError(f"{path}: no permission to write here; choose another folder with -o")
     return StorageError(f"{path}: cannot be written ({error})")
@@ -73,7 +75,12 @@ class RunFolder:
     def unit_path(self, key: UnitKey) -> Path:
         """Where a unit is stored."""
         return self.path.joinpath(
-            "units", slug(key.dataset), slug(key.codec), slug(key.method), slug(key.sequence), f"{slug(key.unit)}.json"
+            "units",
+            slug(key.dataset),
+            slug(key.codec),
+            slug(key.method),
+            slug(key.sequence),
+            f"{slug(key.unit)}.json",
         )
 
     def has_unit(self, key: UnitKey) -> bool:
@@ -123,7 +130,9 @@ class RunFolder:
         try:
             return json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise InputError(f"{path}: missing or not readable as JSON ({error}); is {self.path} a vssbench run folder?") from error
+            raise InputError(
+                f"{path}: missing or not readable as JSON ({error}); is {self.path} a vssbench run folder?"
+            ) from error
 
     def set_aside_damaged(self) -> list[Path]:
         """Names of unit files that were set aside so far."""

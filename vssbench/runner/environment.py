@@ -25,7 +25,9 @@ def describe(experiment: Experiment, device: torch.device, threads: int) -> dict
         "bits": {
             "vssbench": __version__,
             "packages": {name: _version(name) for name in PACKAGES},
-            "encoders": {codec: encoder_build(codec) for codec in sorted({c.codec for c in experiment.codecs})},
+            "encoders": {
+                codec: encoder_build(codec) for codec in sorted({c.codec for c in experiment.codecs})
+            },
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
             "architecture": platform.machine(),
             "weights": _weight_digests(experiment),
@@ -51,14 +53,19 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")),
+        platform.processor(),
+    )
 
 
 def _weight_digests(experiment: Experiment) -> dict[str, str]:
     digests = {}
     for method in experiment.methods:
         for part, reference in method.options().weights.items():
-            digests[f"{method.title}/{part}"] = hashlib.sha256(weights_file(reference).read_bytes()).hexdigest()
+            digests[f"{method.title}/{part}"] = hashlib.sha256(
+                weights_file(reference).read_bytes()
+            ).hexdigest()
     return dict(sorted(digests.items()))
 
 

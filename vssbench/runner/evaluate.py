@@ -45,7 +45,9 @@ def run_method(method: Method, clip: DecodedClip, feed: ClipFeed) -> ClipResult:
         _note(result, method.flush(state), 0.0, clip)
     missing = [d for d in clip.plan.scored if d not in result.predictions]
     if missing:
-        raise VssbenchError(f"{type(method).__name__} gave no prediction for positions {missing} of the clip at frame {clip.plan.first}")
+        raise VssbenchError(
+            f"{type(method).__name__} gave no prediction for positions {missing} of the clip at frame {clip.plan.first}"
+        )
     return result
 
 
@@ -59,7 +61,11 @@ def _note(result: ClipResult, answered: list[Prediction], seconds: float, clip: 
 
 
 def score(
-    result: ClipResult, clip: DecodedClip, labels: dict[int, NDArray[np.uint8]], classes: int, ignore_index: int
+    result: ClipResult,
+    clip: DecodedClip,
+    labels: dict[int, NDArray[np.uint8]],
+    classes: int,
+    ignore_index: int,
 ) -> NDArray[np.int64]:
     """Confusion counts int64 [scored, classes, classes] of one clip; labels by position in the clip."""
     counts = []
@@ -67,7 +73,9 @@ def score(
         truth = labels[position]
         predicted = result.predictions[position].labels[0].cpu().numpy()
         if predicted.shape != truth.shape:
-            raise VssbenchError(f"prediction is {predicted.shape}, its label map {truth.shape}; a method must answer at frame size")
+            raise VssbenchError(
+                f"prediction is {predicted.shape}, its label map {truth.shape}; a method must answer at frame size"
+            )
         counts.append(count_pairs(truth, predicted, classes, ignore_index=ignore_index))
     return np.stack(counts)
 

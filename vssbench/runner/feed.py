@@ -47,7 +47,9 @@ class DecodedClip:
 
     def keyframe_distance(self, position: int) -> int:
         """Pictures since the last keyframe before or at `position`."""
-        return position - len(self.frames) if position >= len(self.frames) else position % self.keyframe_interval
+        return (
+            position - len(self.frames) if position >= len(self.frames) else position % self.keyframe_interval
+        )
 
     def flow_to_key(self, position: int, rule: FlowRule) -> FlowField:
         """Composed flow of the GOP's picture at `position` towards the keyframe."""
@@ -61,7 +63,9 @@ class DecodedClip:
     def flow_to_previous(self, position: int, rule: FlowRule) -> FlowField:
         """Flow of the picture at `position` towards the picture before it."""
         ordered = [*self.history, *self.frames, *self.lookahead]
-        return flow_field_to_previous([_motion(frame) for frame in ordered], position + len(self.history), rule=rule)
+        return flow_field_to_previous(
+            [_motion(frame) for frame in ordered], position + len(self.history), rule=rule
+        )
 
     def residual(self, position: int) -> NDArray[np.int16]:
         """What the picture at `position` differs from its motion-compensated reference by."""
@@ -87,7 +91,12 @@ def _motion(frame: DecodedFrame) -> MotionField:
 
 
 def split_into_clips(
-    decoded: Iterable[DecodedFrame], encode: Encode, keyframe_interval: int, *, history: int = 0, lookahead: int = 0
+    decoded: Iterable[DecodedFrame],
+    encode: Encode,
+    keyframe_interval: int,
+    *,
+    history: int = 0,
+    lookahead: int = 0,
 ) -> Iterator[DecodedClip]:
     """Group the pictures of one bitstream into its clips, holding three GOPs at most.
 
@@ -105,7 +114,9 @@ def split_into_clips(
             )
         frames = [ahead.popleft() for _ in range(plan.length)]
         _check_frame_types(plan, frames)
-        yield DecodedClip(plan, frames, keyframe_interval, tuple(before) if history else (), tuple(ahead)[:lookahead])
+        yield DecodedClip(
+            plan, frames, keyframe_interval, tuple(before) if history else (), tuple(ahead)[:lookahead]
+        )
         if history:
             before.extend(frames)
 

@@ -36,7 +36,9 @@ class _UnitBuilder:
     digests: list[str] = field(default_factory=list)
     timings: dict[str, float] = field(default_factory=dict)
 
-    def add(self, clip: DecodedClip, result: ClipResult, counts: NDArray[np.int64], bitstream: Bitstream) -> None:
+    def add(
+        self, clip: DecodedClip, result: ClipResult, counts: NDArray[np.int64], bitstream: Bitstream
+    ) -> None:
         for position in clip.plan.scored:
             frame = clip.frames[position]
             self.cases.append(
@@ -104,7 +106,7 @@ class JobReport:
 
 def owed_units(folder: RunFolder, item: WorkItem) -> set[UnitKey]:
     """Units of an item that are not stored yet."""
-    return {key for key in item.keys() if not folder.has_unit(key)}
+    return {key for key in item.unit_keys() if not folder.has_unit(key)}
 
 
 def run_job(shop: Workshop, folder: RunFolder, item: WorkItem, on_unit: Callable[[], None]) -> JobReport:
@@ -188,7 +190,10 @@ class _JobRun:
                 yield self.sequence.image(index)
 
         bitstream = self.shop.cache.fetch(
-            f"{self.sequence.identity}[{span.start}:{span.stop}]", frames, self.settings, self.sequence.frame_rate_hz
+            f"{self.sequence.identity}[{span.start}:{span.stop}]",
+            frames,
+            self.settings,
+            self.sequence.frame_rate_hz,
         )
         if encoded:
             self.encode_seconds += time.perf_counter() - started
@@ -205,14 +210,24 @@ class _JobRun:
             results = {title: run_method(self.methods[title], clip, feed) for title in todo}
             for title, result in results.items():
                 if self._key(title, unit) in self.owed:
-                    counts = score(result, clip, labels, len(self.dataset.classes), self.dataset.classes.ignore_index)
+                    counts = score(
+                        result, clip, labels, len(self.dataset.classes), self.dataset.classes.ignore_index
+                    )
                     builder = self.builders.setdefault(self._key(title, unit), _UnitBuilder())
                     builder.add(clip, result, counts, bitstream)
                     builder.digests.append(digest)
             if self.picture_missing and self.item.picture is not None:
                 wanted_unit, distance = self.item.picture
                 if unit == wanted_unit and distance in clip.plan.scored:
-                    save_picture(self.folder, self.item, clip, distance, labels[distance], results, self.dataset.classes)
+                    save_picture(
+                        self.folder,
+                        self.item,
+                        clip,
+                        distance,
+                        labels[distance],
+                        results,
+                        self.dataset.classes,
+                    )
         self.remaining[unit] -= 1
         if self.remaining[unit] == 0:
             self._store(unit)
@@ -227,5 +242,9 @@ class _JobRun:
 
     def report(self) -> JobReport:
         return JobReport(
-            self.stored, self.encode_seconds, self.encoded_frames, self.stopwatch.seconds, self.stopwatch.frames
+            self.stored,
+            self.encode_seconds,
+            self.encoded_frames,
+            self.stopwatch.seconds,
+            self.stopwatch.frames,
         )

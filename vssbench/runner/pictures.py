@@ -1,10 +1,10 @@
 """Pictures of chosen cases, stored beside the records so that reports need neither dataset nor torch.
 
-    RUN/pictures/DATASET/CODEC/UNIT-dDD/case.json       what the files are
-                                        decoded.png     RGB
-                                        truth.png       class indices, 8 bit
-                                        motion.npz      flow float16 [2, H, W] to the keyframe, valid bool [H, W]
-                                        prediction-K.png   class indices of method K
+RUN/pictures/DATASET/CODEC/UNIT-dDD/case.json       what the files are
+                                    decoded.png     RGB
+                                    truth.png       class indices, 8 bit
+                                    motion.npz      flow float16 [2, H, W] to the keyframe, valid bool [H, W]
+                                    prediction-K.png   class indices of method K
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from vssbench.runner.plan import WorkItem
 def _folder_name(item: WorkItem) -> str:
     assert item.picture is not None
     unit, distance = item.picture
-    return f"pictures/{slug(item.dataset)}/{slug(item.codec)}/{slug(item.sequence)}-{slug(unit)}-d{distance:02d}"
+    return (
+        f"pictures/{slug(item.dataset)}/{slug(item.codec)}/{slug(item.sequence)}-{slug(unit)}-d{distance:02d}"
+    )
 
 
 def has_picture(folder: RunFolder, item: WorkItem) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from vssbench.clips import Job, cut
-from vssbench.config import CodecSpec, DatasetSpec, Experiment, MethodSpec
+from vssbench.config import DatasetSpec, Experiment
 from vssbench.dataset import Dataset, VideoSequence
 from vssbench.errors import ConfigError, InputError
 from vssbench.registry import datasets
@@ -26,7 +26,7 @@ class WorkItem:
     picture: tuple[str, int] | None = None
     """Unit and distance of the case that is kept as pictures, if it lies in this job."""
 
-    def keys(self) -> Iterator[UnitKey]:
+    def unit_keys(self) -> Iterator[UnitKey]:
         """Keys of all units this item fills."""
         for unit in self.job.units:
             for method in self.methods:
@@ -55,19 +55,20 @@ def chosen_sequences(spec: DatasetSpec, dataset: Dataset) -> Sequence[VideoSeque
     available = {sequence.name: sequence for sequence in dataset.sequences(spec.split)}
     unknown = [name for name in spec.only if name not in available]
     if unknown:
-        raise ConfigError(f"dataset {spec.title}: no sequence {unknown} in split {spec.split}; there are {sorted(available)}")
+        raise ConfigError(
+            f"dataset {spec.title}: no sequence {unknown} in split {spec.split}; there are {sorted(available)}"
+        )
     chosen = [available[name] for name in spec.only] if spec.only else list(available.values())
     if not chosen:
-        raise InputError(f"dataset {spec.title}: split {spec.split!r} has no sequences; check its root with `vssbench data verify`")
+        raise InputError(
+            f"dataset {spec.title}: split {spec.split!r} has no sequences; check its root with `vssbench data verify`"
+        )
     for sequence in chosen:
         if len(sequence) == 0:
-            raise InputError(f"dataset {spec.title}: sequence {sequence.name} has no frames; remove it or add its frames")
+            raise InputError(
+                f"dataset {spec.title}: sequence {sequence.name} has no frames; remove it or add its frames"
+            )
     return chosen
-
-
-def methods_for(experiment: Experiment, codec: CodecSpec) -> tuple[MethodSpec, ...]:
-    """The methods that run on one codec setting."""
-    return tuple(m for m in experiment.methods if not m.codecs or codec.title in m.codecs)
 
 
 def make_plan(experiment: Experiment) -> list[WorkItem]:
@@ -75,8 +76,8 @@ def make_plan(experiment: Experiment) -> list[WorkItem]:
     items: list[WorkItem] = []
     for spec in experiment.datasets:
         sequences = chosen_sequences(spec, load_dataset(spec))
-        for codec in experiment.codecs:
-            methods = tuple(method.title for method in methods_for(experiment, codec))
+        for codec in experiment.codecs_of(spec):
+            methods = tuple(method.title for method in experiment.methods_on(spec, codec))
             if not methods:
                 continue
             found = [
@@ -97,7 +98,13 @@ def _with_picture(items: list[WorkItem], experiment: Experiment) -> list[WorkIte
     """Mark the case in the middle of the plan at the wanted distance (default: the largest that occurs)."""
     if not experiment.pictures.per_codec:
         return items
-    cases = [(i, clip.unit, d) for i, item in enumerate(items) for e in item.job.encodes for clip in e.clips for d in clip.scored]
+    cases = [
+        (i, clip.unit, d)
+        for i, item in enumerate(items)
+        for e in item.job.encodes
+        for clip in e.clips
+        for d in clip.scored
+    ]
     if not cases:
         return items
     wanted = experiment.pictures.distance
@@ -108,7 +115,9 @@ def _with_picture(items: list[WorkItem], experiment: Experiment) -> list[WorkIte
     for k in range(count):
         index, unit, distance = candidates[(2 * k + 1) * len(candidates) // (2 * count)]
         item = items[index]
-        marked[index] = WorkItem(item.dataset, item.codec, item.sequence, item.job, item.methods, (unit, distance))
+        marked[index] = WorkItem(
+            item.dataset, item.codec, item.sequence, item.job, item.methods, (unit, distance)
+        )
     return marked
 
 

@@ -72,7 +72,10 @@ def _execute_in_processes(
     context = multiprocessing.get_context("spawn")
     finished_units: Any = context.Queue()
     pool = ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_start_worker, initargs=(experiment.canonical(), settings, finished_units)
+        workers,
+        mp_context=context,
+        initializer=_start_worker,
+        initargs=(experiment.canonical(), settings, finished_units),
     )
     try:
         pending: set[Future[JobReport]] = {pool.submit(_run_in_worker, item) for item in items}

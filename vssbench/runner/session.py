@@ -72,7 +72,7 @@ def run(
     listener = listener or Listener()
     frozen = load_experiment(experiment, overrides)
     folder = RunFolder(Path(output) if output is not None else default_output(experiment))
-    with _locked(folder.path):
+    with _Locked(folder.path):
         _freeze_experiment(folder, frozen)
         _check_environment(folder, describe(frozen, choose_device(device), threads), force)
         listener.on_stage("planning")
@@ -86,7 +86,9 @@ def run(
         folder.write_json("datasets.json", _describe_datasets(shop, items))
         listener.on_plan(summary, sum(count for _, count in owed))
         todo = [item for item, _ in owed]
-        for report in execute(frozen, todo, settings, choose_workers(workers, device, max(1, len(todo))), listener.on_unit):
+        for report in execute(
+            frozen, todo, settings, choose_workers(workers, device, max(1, len(todo))), listener.on_unit
+        ):
             listener.totals.add(report)
         if frozen.measure.macs:
             listener.on_stage("counting MACs")
@@ -105,7 +107,7 @@ def default_output(experiment: str | Path | Mapping[str, Any] | Experiment) -> P
     return Path("runs") / name
 
 
-class _locked:
+class _Locked:
     """Holds the run folder for one session and says who holds it if that fails."""
 
     def __init__(self, path: Path) -> None:
@@ -116,7 +118,9 @@ class _locked:
             self.lock.acquire()
         except Timeout:
             owner = (path / ".owner").read_text() if (path / ".owner").exists() else "another process"
-            raise StorageError(f"{path}: in use by {owner}; wait for it to end or choose another folder with -o") from None
+            raise StorageError(
+                f"{path}: in use by {owner}; wait for it to end or choose another folder with -o"
+            ) from None
         except OSError as error:
             raise storage_error(path, error) from error
         (path / ".owner").write_text(f"process {os.getpid()}, started {time.strftime('%Y-%m-%d %H:%M:%S')}")
@@ -134,7 +138,7 @@ def _freeze_experiment(folder: RunFolder, experiment: Experiment) -> None:
     if not (folder.path / "experiment.json").exists():
         folder.write_json("experiment.json", values)
         return
-    changed = differences(_flatten(folder.read_json("experiment.json")), _flatten(values))
+    changed = differences(_comparable(folder.read_json("experiment.json")), _comparable(values))
     if changed:
         raise ConfigError(
             f"{folder.path}: holds a run of another experiment; different keys: {'; '.join(changed[:8])}. "
@@ -142,11 +146,18 @@ def _freeze_experiment(folder: RunFolder, experiment: Experiment) -> None:
         )
 
 
+def _comparable(values: dict[str, Any]) -> dict[str, Any]:
+    """What decides the records; words and limits may change between sessions."""
+    return _flatten({key: value for key, value in values.items() if key not in ("title", "notes", "limits")})
+
+
 def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     if isinstance(value, dict):
         return {k: v for key, item in value.items() for k, v in _flatten(item, f"{prefix}{key}.").items()}
     if isinstance(value, list):
-        return {k: v for i, item in enumerate(value) for k, v in _flatten(item, f"{prefix}{i}.").items()} or {prefix: "[]"}
+        return {k: v for i, item in enumerate(value) for k, v in _flatten(item, f"{prefix}{i}.").items()} or {
+            prefix: "[]"
+        }
     return {prefix.rstrip("."): value}
 
 
@@ -197,7 +208,12 @@ def _describe_datasets(shop: Workshop, items: Sequence[WorkItem]) -> dict[str, A
             "categories": list(dataset.classes.categories) if dataset.classes.categories else None,
             "protocol_mark": dataset.protocol_mark,
             "sequences": {
-                s.name: {"frames": len(s), "labelled": len(s.labelled), "size": list(s.size), "frame_rate_hz": s.frame_rate_hz}
+                s.name: {
+                    "frames": len(s),
+                    "labelled": len(s.labelled),
+                    "size": list(s.size),
+                    "frame_rate_hz": s.frame_rate_hz,
+                }
                 for s in sequences
             },
         }

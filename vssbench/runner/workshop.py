@@ -14,7 +14,7 @@ from vssbench.errors import CapabilityError, CheckpointError
 from vssbench.method import BuildContext, Method
 from vssbench.networks import load_weights
 from vssbench.registry import methods
-from vssbench.runner.plan import chosen_sequences, load_dataset, methods_for
+from vssbench.runner.plan import chosen_sequences, load_dataset
 
 
 def choose_device(name: str) -> torch.device:
@@ -24,7 +24,9 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise CapabilityError(f"--device {name!r}: not a torch device ({error}); use auto, cpu, cuda or cuda:N") from error
+        raise CapabilityError(
+            f"--device {name!r}: not a torch device ({error}); use auto, cpu, cuda or cuda:N"
+        ) from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise CapabilityError(f"--device {name}: torch finds no CUDA device here; use --device cpu")
     return device
@@ -41,7 +43,9 @@ def build_method(spec: MethodSpec, context: BuildContext) -> Method:
     parts = method.parts()
     unknown = sorted(set(options.weights) - set(parts))
     if unknown:
-        raise CheckpointError(f"method {spec.title}: weights name the parts {unknown}; it has {sorted(parts)}")
+        raise CheckpointError(
+            f"method {spec.title}: weights name the parts {unknown}; it has {sorted(parts)}"
+        )
     for name, part in parts.items():
         if name in options.weights:
             try:
@@ -52,7 +56,9 @@ def build_method(spec: MethodSpec, context: BuildContext) -> Method:
     return method
 
 
-def check_capabilities(method: Method, spec: MethodSpec, settings: CodecSettings, size: tuple[int, int], protocol: str) -> None:
+def check_capabilities(
+    method: Method, spec: MethodSpec, settings: CodecSettings, size: tuple[int, int], protocol: str
+) -> None:
     """Refuse before any work what codec, size or protocol cannot give. Raises CapabilityError naming the method."""
     needs = method.needs
     if needs.flow_key or needs.flow_previous or needs.residual or needs.block_types:
@@ -61,7 +67,9 @@ def check_capabilities(method: Method, spec: MethodSpec, settings: CodecSettings
         except CapabilityError as error:
             raise CapabilityError(f"method {spec.title} needs motion: {error}") from error
     if any(side % needs.size_multiple for side in size):
-        raise CapabilityError(f"method {spec.title} needs frame sides that are multiples of {needs.size_multiple}, got {size[0]}x{size[1]}")
+        raise CapabilityError(
+            f"method {spec.title} needs frame sides that are multiples of {needs.size_multiple}, got {size[0]}x{size[1]}"
+        )
     if (needs.history or needs.lookahead) and protocol == "clip":
         raise CapabilityError(
             f"method {spec.title} needs {needs.history} frames of history and {needs.lookahead} of lookahead, which the "
@@ -95,8 +103,9 @@ class Workshop:
         """All methods that run on one codec setting, by title, built for one frame size."""
         entry = self.codec(codec)
         settings = self.experiment.codec_settings(entry)
+        source = next(spec for spec in self.experiment.datasets if spec.title == dataset)
         built = {}
-        for spec in methods_for(self.experiment, entry):
+        for spec in self.experiment.methods_on(source, entry):
             key = (dataset, spec.title, size)
             if key not in self._methods:
                 self._methods[key] = build_method(spec, self._context(dataset, size))
