@@ -31,7 +31,7 @@ class UncountedOperator:
     category: Category
     calls: int
     elements: int
-    """Output elements over all calls."""
+    """Elements of the (first) result over all calls."""
     macs: int | None = None
     """Multiply-accumulates by our formula (resizes and warps: 4 per output element); None where there is none."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,7 +39,7 @@ class MethodCost:
 
     @property
     def ledgers(self) -> dict[StepKind, MacsLedger]:
-        """Summed ledger of each kind of step that occurred."""
+        """Ledger of each kind of step that occurred, summed over its steps."""
         kinds = dict.fromkeys(step.kind for step in self.steps)
         return {kind: combine(step.ledger for step in self.steps if step.kind == kind) for kind in kinds}
 
@@ -49,19 +49,15 @@ class MethodCost:
         return sum(costs) / len(costs) if costs else None
 
     @property
-    def key(self) -> float | None:
-        """Mean MACs of a key step."""
-        return self.mean_macs("key")
+    def key(self) -> float:
+        """MACs of the keyframe."""
+        return float(self.steps[0].ledger.total)
 
     @property
-    def non_key(self) -> float | None:
-        """Mean MACs of a non-key step; None where every step is a key step (L = 1, or constant resolution)."""
-        return self.mean_macs("non_key")
-
-    @property
-    def partial(self) -> float | None:
-        """Mean MACs of a data-dependent step."""
-        return self.mean_macs("partial")
+    def non_key(self) -> float:
+        """Mean MACs of the frames between keyframes. L = 1 has none; the keyframe's are returned then."""
+        others = self.steps[1:] or self.steps
+        return sum(step.ledger.total for step in others) / len(others)
 
     @property
     def gop_mean(self) -> float:
@@ -86,7 +82,6 @@ class MethodCost:
             "keyframe_interval": self.keyframe_interval,
             "key_macs": self.key,
             "non_key_macs": self.non_key,
-            "partial_macs": self.partial,
             "gop_mean_macs": self.gop_mean,
             "is_data_dependent": self.is_data_dependent,
             "measured_on": self.measured_on,
@@ -139,7 +134,8 @@ def blank_frame(method: Method, index: int, keyframe_distance: int) -> Frame:
         return torch.zeros(shape, dtype=dtype, device=context.device)
 
     is_key = keyframe_distance == 0
-    has_flow = needs.flow_previous or needs.flow_key
+    flow_key, flow_previous = needs.flow_key and index >= 0, needs.flow_previous and index > -needs.history
+    flow_valid = torch.ones((1, height, width), dtype=torch.bool, device=context.device)
     blocks = torch.zeros((1, -(-height // 4), -(-width // 4)), dtype=torch.uint8, device=context.device)
     return Frame(
         index=index,
@@ -147,10 +143,10 @@ def blank_frame(method: Method, index: int, keyframe_distance: int) -> Frame:
         image=zeros(3, torch.uint8) if needs.pixels or is_key else None,
         frame_type="I" if is_key else "P",
         size=context.size,
-        flow_previous=zeros(2, torch.float32) if needs.flow_previous else None,
-        flow_key=zeros(2, torch.float32) if needs.flow_key else None,
-        flow_valid=torch.ones((1, height, width), dtype=torch.bool, device=context.device) if has_flow else None,
-        residual=zeros(3, torch.int16) if needs.residual else None,
+        flow_previous=zeros(2, torch.float32) if flow_previous else None,
+        flow_key=zeros(2, torch.float32) if flow_key else None,
+        flow_valid=flow_valid if flow_key or flow_previous else None,
+        residual=zeros(3, torch.int16) if needs.residual and index > 0 else None,
         block_types=blocks if needs.block_types else None,
     )
 
@@ -169,18 +165,14 @@ def _count_gop(method: Method) -> MethodCost:
         state = method.start(1)
         for index in range(-needs.history, 0):
             method.step(state, blank_frame(method, index, index % interval))
-        steps = [_blank_step(method, state, distance) for distance in _distances(interval, needs.every_frame)]
+        alike = needs.stateless or not needs.every_frame  # then all frames after the keyframe cost the same
+        steps = [_blank_step(method, state, distance) for distance in range(min(interval, 2) if alike else interval)]
         counter = MacsCounter(method.parts())
         with counter.counting():
             method.flush(state)
     owed = counter.ledger()
-    if not needs.every_frame:  # every step after the keyframe costs the same
-        steps += [replace(steps[-1], keyframe_distance=distance) for distance in range(2, interval)]
+    steps += [replace(steps[-1], keyframe_distance=distance) for distance in range(len(steps), interval)]
     return MethodCost(method.context.size, interval, tuple(steps), owed if owed.total else None)
-
-
-def _distances(interval: int, every_frame: bool) -> Iterable[int]:
-    return range(interval if every_frame else min(interval, 2))
 
 
 def _blank_step(method: Method, state: Any, distance: int) -> StepCost:
@@ -192,16 +184,3 @@ def _kind_of(frame: Frame, predictions: Iterable[Prediction]) -> tuple[StepKind,
         if prediction.index == frame.index:
             return prediction.kind, prediction.executed_share
     return ("key" if frame.is_key else "non_key"), 1.0
-
-
-def summarise(cost: MethodCost) -> Mapping[str, float | None]:
-    """The four figures of a comparison table, in units of 1e9 MACs."""
-    return {
-        name: None if value is None else value / 1e9
-        for name, value in (
-            ("key_gmacs", cost.key),
-            ("non_key_gmacs", cost.non_key),
-            ("partial_gmacs", cost.partial),
-            ("gop_mean_gmacs", cost.gop_mean),
-        )
-    }
