@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +23,15 @@ from vssbench.errors import InputError
 
 Interpolator = Literal["pchip", "akima"]
 INTERPOLATORS: tuple[Interpolator, ...] = ("pchip", "akima")
+BDMetric = Literal["flops", "milliseconds", "joules", "bitrate", "miou"]
+_METRICS: dict[BDMetric, tuple[str, str | None, Literal["cost", "quality"]]] = {
+    "flops": ("BD-FLOPs", "MACs", "quality"),
+    "milliseconds": ("BD-ms", "ms", "quality"),
+    "joules": ("BD-J", "J", "quality"),
+    "bitrate": ("BD-rate", "kb/s", "quality"),
+    "miou": ("BD-mIoU", None, "cost"),
+}
+"""Label in tables, required cost unit (None: any), and the axis that is integrated over."""
 LOW_OVERLAP = 0.5
 FEW_POINTS = 4
 
@@ -194,22 +203,22 @@ def bd_flops(anchor: CurveLike, test: CurveLike, *, kind: Interpolator = "pchip"
     Curves are `Curve` records or (cost, quality) pairs. (1 + bd_flops(a, b)) * (1 + bd_flops(b, a)) == 1.
     Raises CurveError where the curves share no quality range, or for an unusable curve (see `Curve`).
     """
-    return _bd_cost("BD-FLOPs", "MACs", anchor, test, kind)
+    return bjontegaard("flops", anchor, test, kind=kind)
 
 
 def bd_milliseconds(anchor: CurveLike, test: CurveLike, *, kind: Interpolator = "pchip") -> BDResult:
     """As `bd_flops`, cost in milliseconds per frame (unit 'ms')."""
-    return _bd_cost("BD-ms", "ms", anchor, test, kind)
+    return bjontegaard("milliseconds", anchor, test, kind=kind)
 
 
 def bd_joules(anchor: CurveLike, test: CurveLike, *, kind: Interpolator = "pchip") -> BDResult:
     """As `bd_flops`, cost in joules per frame (unit 'J')."""
-    return _bd_cost("BD-J", "J", anchor, test, kind)
+    return bjontegaard("joules", anchor, test, kind=kind)
 
 
 def bd_bitrate(anchor: CurveLike, test: CurveLike, *, kind: Interpolator = "pchip") -> BDResult:
     """As `bd_flops`, cost is the achieved bitrate (unit 'kb/s')."""
-    return _bd_cost("BD-rate", "kb/s", anchor, test, kind)
+    return bjontegaard("bitrate", anchor, test, kind=kind)
 
 
 def bd_miou(anchor: CurveLike, test: CurveLike, *, kind: Interpolator = "pchip") -> BDResult:
@@ -218,63 +227,78 @@ def bd_miou(anchor: CurveLike, test: CurveLike, *, kind: Interpolator = "pchip")
     The cost axis may be any (MACs, ms, J, kb/s), the same for both. Raises CurveError where the curves share no
     cost range, or for an unusable curve (see `Curve`).
     """
-    pair = _prepare(anchor, test, kind, None)
-    return pair.result("BD-mIoU", kind, integrate_over="cost")
+    return bjontegaard("miou", anchor, test, kind=kind)
+
+
+def bjontegaard(
+    metric: BDMetric, anchor: CurveLike, test: CurveLike, *, kind: Interpolator = "pchip"
+) -> BDResult:
+    """The difference named by `metric` with all that is known about it; see the function of that name."""
+    label, unit, _ = _METRICS[metric]
+    pair = _prepare(anchor, test, kind, unit)
+    low, high, share = pair.common_range(metric)
+    other_kind: Interpolator = "akima" if kind == "pchip" else "pchip"
+    interval = (math.exp(low), math.exp(high)) if metric == "miou" else (low, high)
+    return BDResult(
+        metric=label,
+        value=pair.value(metric, kind),
+        anchor=pair.anchor.name,
+        test=pair.test.name,
+        integration_interval=interval,
+        overlap_share=share,
+        other_overlap_share=_overlap(*pair.axes(metric)[1])[2],
+        points=(len(pair.anchor.cost), len(pair.test.cost)),
+        interpolator=kind,
+        other_interpolator=other_kind,
+        other_interpolator_value=pair.value(metric, other_kind),
+        dropped=pair.dropped,
+    )
+
+
+def bjontegaard_value(
+    metric: BDMetric, anchor: CurveLike, test: CurveLike, *, kind: Interpolator = "pchip"
+) -> float:
+    """Only the number of `bjontegaard`, at a third of the time; for resampling. Raises the same errors."""
+    return _prepare(anchor, test, kind, _METRICS[metric][1]).value(metric, kind)
 
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
+    """Two curves ready to integrate: strictly rising in cost and quality."""
+
     anchor: Curve
     test: Curve
-    dropped: tuple[tuple[str, float, float], ...] = field(default=())
+    dropped: tuple[tuple[str, float, float], ...] = ()
 
-    def axis(self, name: Literal["cost", "quality"]) -> tuple[Values, Values]:
-        if name == "cost":
-            return np.log(self.anchor.cost), np.log(self.test.cost)
-        return np.array(self.anchor.quality), np.array(self.test.quality)
+    def axes(self, metric: BDMetric) -> tuple[tuple[Values, Values], tuple[Values, Values]]:
+        """((anchor x, test x), (anchor y, test y)): y is averaged over x."""
+        log_cost = np.log(self.anchor.cost), np.log(self.test.cost)
+        quality = np.array(self.anchor.quality), np.array(self.test.quality)
+        return (log_cost, quality) if _METRICS[metric][2] == "cost" else (quality, log_cost)
 
-    def result(
-        self, metric: str, kind: Interpolator, *, integrate_over: Literal["cost", "quality"]
-    ) -> BDResult:
-        other_axis: Literal["cost", "quality"] = "quality" if integrate_over == "cost" else "cost"
-        x, y = self.axis(integrate_over), self.axis(other_axis)
-        low, high, share = _overlap(*x)
+    def common_range(self, metric: BDMetric) -> tuple[float, float, float]:
+        """(low, high, share) on the axis of integration; CurveError if there is none."""
+        low, high, share = _overlap(*self.axes(metric)[0])
         if share == 0:
-            raise self._disjoint(metric, integrate_over)
-        other_kind: Interpolator = "akima" if kind == "pchip" else "pchip"
-        values = [mean_difference(x[0], y[0], x[1], y[1], low, high, chosen) for chosen in (kind, other_kind)]
-        if integrate_over == "quality":
-            values = [math.expm1(value) for value in values]
-        else:
-            low, high = math.exp(low), math.exp(high)
-        return BDResult(
-            metric=metric,
-            value=values[0],
-            anchor=self.anchor.name,
-            test=self.test.name,
-            integration_interval=(low, high),
-            overlap_share=share,
-            other_overlap_share=_overlap(*y)[2],
-            points=(len(self.anchor.cost), len(self.test.cost)),
-            interpolator=kind,
-            other_interpolator=other_kind,
-            other_interpolator_value=values[1],
-            dropped=self.dropped,
-        )
+            raise self._disjoint(metric)
+        return low, high, share
 
-    def _disjoint(self, metric: str, axis: Literal["cost", "quality"]) -> CurveError:
+    def value(self, metric: BDMetric, kind: Interpolator) -> float:
+        x, y = self.axes(metric)
+        low, high, _ = self.common_range(metric)
+        difference = _mean_difference(x, y, low, high, kind)
+        return difference if metric == "miou" else math.expm1(difference)
+
+    def _disjoint(self, metric: BDMetric) -> CurveError:
+        label, _, axis = _METRICS[metric]
         texts = []
         for curve in (self.anchor, self.test):
             values = curve.cost if axis == "cost" else curve.quality
             texts.append(f"{curve.name!r} [{min(values):g}, {max(values):g}]")
         return CurveError(
-            f"{texts[0]} and {texts[1]} share no {axis} range; {metric} is undefined. "
+            f"{texts[0]} and {texts[1]} share no {axis} range; {label} is undefined. "
             "Measure more operating points until the ranges meet"
         )
-
-
-def _bd_cost(metric: str, unit: str, anchor: CurveLike, test: CurveLike, kind: Interpolator) -> BDResult:
-    return _prepare(anchor, test, kind, unit).result(metric, kind, integrate_over="quality")
 
 
 def _prepare(anchor: CurveLike, test: CurveLike, kind: Interpolator, unit: str | None) -> _Pair:
@@ -315,18 +339,12 @@ def _overlap(a: Values, b: Values) -> tuple[float, float, float]:
     return float(low), float(high), float(max(high - low, 0.0) / joint) if joint > 0 else 0.0
 
 
-def mean_difference(
-    x_anchor: Values,
-    y_anchor: Values,
-    x_test: Values,
-    y_test: Values,
-    low: float,
-    high: float,
-    kind: Interpolator,
+def _mean_difference(
+    x: tuple[Values, Values], y: tuple[Values, Values], low: float, high: float, kind: Interpolator
 ) -> float:
-    """Mean over [low, high] of y_test(x) - y_anchor(x); x strictly rising, [low, high] inside both ranges."""
-    areas = [_fit(x, y, kind).integrate(low, high) for x, y in ((x_anchor, y_anchor), (x_test, y_test))]
-    return float((areas[1] - areas[0]) / (high - low))
+    """The core integral: mean over [low, high] of y_test(x) - y_anchor(x); x strictly rising."""
+    anchor, test = (_fit(x[i], y[i], kind).integrate(low, high) for i in (0, 1))
+    return float((test - anchor) / (high - low))
 
 
 def _fit(x: Values, y: Values, kind: Interpolator) -> Any:
