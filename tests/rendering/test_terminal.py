@@ -34,7 +34,7 @@ def test_columns_are_dropped_from_the_least_important_on(run: Run) -> None:
     assert "mIoU" in headings[0]
     assert "GMACs" in headings[0]
     assert "frames" not in headings[1]
-    assert "d=0" in headings[1]
+    assert "d=11" in headings[1]
     assert "frames" in headings[2]
     counts = [len(heading.split("  ")) for heading in headings]
     assert counts == sorted(counts)

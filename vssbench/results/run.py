@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,11 +14,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from vssbench.errors import InputError
+from vssbench.metrics.bootstrap import Interval, MiouIntervals, UnitCounts, bootstrap_miou
 from vssbench.metrics.confusion import iou, mean_of_present
 from vssbench.results.schema import UnitRecord
 from vssbench.results.store import RunFolder
 
 GROUP = ("dataset", "codec", "method")
+FEW_GROUPS = 10
+"""Intervals from fewer blocks or sequences than this carry a warning."""
 
 
 @dataclass(eq=False)
@@ -28,10 +32,14 @@ class Group:
     codec: str
     method: str
     distances: tuple[int, ...]
-    blocks: list[tuple[str, int]]
-    """(sequence, first frame) of each unit, in a fixed order."""
-    counts: NDArray[np.int64]
-    """[units, D, C, C] pixels, indexed [unit, distance, truth, predicted]."""
+    units: int
+    """Stored units."""
+    labelled: tuple[tuple[str, int], ...]
+    """(sequence, frame) of each labelled frame that was scored, ascending."""
+    case_counts: NDArray[np.int64]
+    """[cases, C, C] pixels, indexed [case, truth, predicted]."""
+    case_places: NDArray[np.intp]
+    """[cases, 2] position in `labelled`, position in `distances`."""
     frames: NDArray[np.int64]
     """[D] scored frames."""
     kbps: float
@@ -48,10 +56,31 @@ class Group:
     unit_step_ms: dict[str, list[float]]
     """Mean wall time of a step in each unit, by kind, milliseconds."""
 
-    @property
+    @cached_property
     def total(self) -> NDArray[np.int64]:
-        """[D, C, C] counts over all units."""
-        return np.asarray(self.counts.sum(axis=0))
+        """[D, C, C] counts over all cases."""
+        total = np.zeros((len(self.distances), *self.case_counts.shape[1:]), dtype=np.int64)
+        np.add.at(total, self.case_places[:, 1], self.case_counts)
+        return total
+
+    def unit_counts(self) -> UnitCounts:
+        """The counts by labelled frame, as the bootstrap draws them; frames without a scored pixel are left out.
+
+        Built anew at each call: dense over distances, it may be much larger than the cases.
+        """
+        counts = np.zeros((len(self.labelled), *self.total.shape), dtype=np.int64)
+        np.add.at(counts, (self.case_places[:, 0], self.case_places[:, 1]), self.case_counts)
+        kept = np.flatnonzero(counts.any(axis=(1, 2, 3)))
+        chosen = [self.labelled[i] for i in kept]
+        return UnitCounts(self.method, counts[kept], tuple(s for s, _ in chosen), tuple(f for _, f in chosen))
+
+    @cached_property
+    def intervals(self) -> MiouIntervals | None:
+        """Bootstrap intervals of mIoU, mIoU_d and classes; None with fewer than two frames or an empty distance."""
+        units = self.unit_counts()
+        if len(units.frames) < 2 or not self.total.any(axis=(1, 2)).all():
+            return None
+        return bootstrap_miou(units)
 
     @property
     def iou_d(self) -> NDArray[np.float64]:
@@ -110,12 +139,12 @@ class Run:
     @property
     def unit_count(self) -> int:
         """Stored units."""
-        return sum(len(group.blocks) for group in self.groups)
+        return sum(group.units for group in self.groups)
 
     @property
     def complete(self) -> bool:
         """True when every planned unit is stored."""
-        return self.unit_count == self.plan["units"]
+        return bool(self.unit_count == self.plan["units"])
 
     @property
     def warnings(self) -> list[str]:
@@ -135,7 +164,35 @@ class Run:
                 lines.append(
                     f"{group.method} on {group.dataset}, {group.codec}: some distances have no scored frame"
                 )
+        return lines + self._interval_warnings()
+
+    def _interval_warnings(self) -> list[str]:
+        without = sorted(
+            {f"{group.dataset}, {group.codec}" for group in self.groups if group.intervals is None}
+        )
+        lines = [f"{place}: too few scored frames for intervals" for place in without]
+        fewest: dict[str, int] = {}
+        for group in self.groups:
+            if group.intervals is not None:
+                number = group.intervals.miou.groups
+                fewest[group.dataset] = min(number, fewest.get(group.dataset, number))
+        for dataset, number in fewest.items():
+            if number < FEW_GROUPS:
+                lines.append(
+                    f"{dataset}: intervals rest on about {number} independent blocks or sequences; read them as rough"
+                )
         return lines
+
+    @property
+    def resampling(self) -> dict[str, str]:
+        """Dataset -> how its intervals were made, for readers; datasets without intervals are absent."""
+        found: dict[str, list[str]] = {}
+        for group in self.groups:
+            if group.intervals is not None:
+                method = group.intervals.miou.method
+                if method not in found.setdefault(group.dataset, []):
+                    found[group.dataset].append(method)
+        return {dataset: "; ".join(methods) for dataset, methods in found.items()}
 
     @cached_property
     def summary(self) -> pd.DataFrame:
@@ -149,6 +206,8 @@ class Run:
                     "codec": group.codec,
                     "method": group.method,
                     "miou": group.miou,
+                    "miou_low": group.intervals.miou.low if group.intervals else np.nan,
+                    "miou_high": group.intervals.miou.high if group.intervals else np.nan,
                     "miou_key": group.miou_d[0] if group.distances[0] == 0 else np.nan,
                     "miou_last": group.miou_d[-1],
                     "key_gmacs": cost.get("key_gmacs", np.nan),
@@ -158,7 +217,7 @@ class Run:
                     "non_key_ms": group.step_ms.get("non_key", np.nan),
                     "achieved_kbps": group.kbps,
                     "frames": int(group.frames.sum()),
-                    "units": len(group.blocks),
+                    "units": group.units,
                 }
             )
         return pd.DataFrame(rows)
@@ -167,8 +226,8 @@ class Run:
     def table(self) -> pd.DataFrame:
         """Long tidy table: run, dataset, codec, method, d, class, metric, value, low, high.
 
-        `d` is -1 for values over all distances, `class` is '' for values over all classes; low and high are the
-        interval's ends, NaN where none was computed.
+        `d` is -1 for means over the distances, `class` is '' for values over all classes; low and high are the
+        ends of the interval (see `resampling`), NaN where none was computed.
         """
         rows: list[tuple[Any, ...]] = []
         for group in self.groups:
@@ -179,10 +238,13 @@ class Run:
     def _rows_of(self, group: Group) -> Iterator[tuple[Any, ...]]:
         head = (self.path.name, group.dataset, group.codec, group.method)
         nothing = (np.nan, np.nan)
-        yield (*head, -1, "", "miou", group.miou, *nothing)
-        for d, value in zip(group.distances, group.miou_d, strict=True):
-            yield (*head, d, "", "miou", value, *nothing)
+        found = group.intervals
+        yield (*head, -1, "", "miou", group.miou, *_ends(found.miou if found else None))
+        for i, (d, value) in enumerate(zip(group.distances, group.miou_d, strict=True)):
+            yield (*head, d, "", "miou", value, *_ends(found.miou_d[i] if found else None))
         names = self.datasets[group.dataset]["class_names"]
+        for i, (name, value) in enumerate(zip(names, mean_of_present(group.iou_d.T), strict=True)):
+            yield (*head, -1, name, "iou", value, *_ends(found.per_class[i] if found else None))
         for d, row in zip(group.distances, group.iou_d, strict=True):
             for name, value in zip(names, row, strict=True):
                 yield (*head, d, name, "iou", value, *nothing)
@@ -195,35 +257,32 @@ class Run:
         yield (*head, -1, "", "achieved_kbps", group.kbps, *nothing)
 
 
+def _ends(interval: Interval | None) -> tuple[float, float]:
+    return (interval.low, interval.high) if interval else (np.nan, np.nan)
+
+
 def _group(key: tuple[str, str, str], units: list[UnitRecord]) -> Group:
-    distances = sorted({case.distance for unit in units for case in unit.cases})
+    cases = [(unit.key.sequence, case) for unit in units for case in unit.cases]
+    distances = sorted({case.distance for _, case in cases})
+    labelled = sorted({(sequence, case.frame) for sequence, case in cases})
     column = {d: i for i, d in enumerate(distances)}
-    classes = units[0].counts.shape[1]
-    counts = np.zeros((len(units), len(distances), classes, classes), dtype=np.int64)
-    frames = np.zeros(len(distances), dtype=np.int64)
-    types: dict[str, int] = {}
-    seconds: dict[str, float] = {}
-    steps: dict[str, int] = {}
-    for row, unit in enumerate(units):
-        for case, pixels in zip(unit.cases, unit.counts, strict=True):
-            counts[row, column[case.distance]] += pixels
-            frames[column[case.distance]] += 1
-            types[case.frame_type] = types.get(case.frame_type, 0) + 1
-        for kind, number in unit.steps.items():
-            steps[kind] = steps.get(kind, 0) + number
-            seconds[kind] = seconds.get(kind, 0.0) + unit.timings.get(f"step_{kind}", 0.0)
-    lengths = [case.clip_frames for unit in units for case in unit.cases]
+    row = {place: i for i, place in enumerate(labelled)}
+    places = [(row[sequence, case.frame], column[case.distance]) for sequence, case in cases]
+    steps, step_ms = _step_times(units)
+    lengths = [case.clip_frames for _, case in cases]
     return Group(
         *key,
         distances=tuple(distances),
-        blocks=[(unit.key.sequence, unit.cases[0].frame) for unit in units],
-        counts=counts,
-        frames=frames,
+        units=len(units),
+        labelled=tuple(labelled),
+        case_counts=np.concatenate([unit.counts for unit in units]),
+        case_places=np.array(places, dtype=np.intp),
+        frames=np.bincount([place[1] for place in places], minlength=len(distances)).astype(np.int64),
         kbps=float(np.mean([unit.achieved_kbps for unit in units])),
-        step_ms={kind: 1000 * seconds[kind] / steps[kind] for kind in steps if seconds[kind] > 0},
+        step_ms=step_ms,
         steps=steps,
         executed_share=float(np.mean([unit.executed_share for unit in units])),
-        frame_types=dict(sorted(types.items())),
+        frame_types=dict(sorted(Counter(case.frame_type for _, case in cases).items())),
         clip_frames=(min(lengths), max(lengths)),
         decoded_digests=[unit.decoded_digest for unit in units],
         unit_step_ms={
@@ -235,6 +294,17 @@ def _group(key: tuple[str, str, str], units: list[UnitRecord]) -> Group:
             for kind in steps
         },
     )
+
+
+def _step_times(units: list[UnitRecord]) -> tuple[dict[str, int], dict[str, float]]:
+    """Number of steps and their mean wall time in milliseconds, by kind."""
+    steps: Counter[str] = Counter()
+    seconds: dict[str, float] = {}
+    for unit in units:
+        for kind, number in unit.steps.items():
+            steps[kind] += number
+            seconds[kind] = seconds.get(kind, 0.0) + unit.timings.get(f"step_{kind}", 0.0)
+    return dict(steps), {kind: 1000 * seconds[kind] / steps[kind] for kind in steps if seconds[kind] > 0}
 
 
 def load_run(path: str | Path) -> Run:
