@@ -3,17 +3,33 @@
 from vssbench.codec.decode import decode, digest_decoded, read_motion
 from vssbench.codec.encode import Bitstream, encode, encoder_build
 from vssbench.codec.media import Video, open_video_frames, read_video
+from vssbench.codec.motion import (
+    KeyframeFlow,
+    flow_field_to_keyframe,
+    flow_field_to_previous,
+    flow_to_keyframe,
+    flow_to_previous,
+    flows_to_keyframe,
+    prediction_residual,
+)
 from vssbench.codec.settings import CodecSettings
 
 __all__ = [
     "Bitstream",
     "CodecSettings",
+    "KeyframeFlow",
     "Video",
     "decode",
     "digest_decoded",
     "encode",
     "encoder_build",
+    "flow_field_to_keyframe",
+    "flow_field_to_previous",
+    "flow_to_keyframe",
+    "flow_to_previous",
+    "flows_to_keyframe",
     "open_video_frames",
+    "prediction_residual",
     "read_motion",
     "read_video",
 ]

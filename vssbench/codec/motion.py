@@ -1,0 +1,547 @@
+"""Block motion composed into dense flow: towards the previous picture, towards the keyframe, and what it leaves over.
+
+Displacements are kept in whole quarter luma samples while they are composed, so composing is exact integer
+arithmetic; the result is divided by four once, at the end. Everything here works on whole 4x4 grids or pictures.
+
+Two rules:
+  paper  every hop is rounded to whole samples (half to even) and clipped to the picture; blocks without a vector,
+         and blocks whose reference is more than three pictures back, stand still towards the picture before.
+         This is how AR-Seg merges its vectors (spec section 3.2), every pixel counts as valid.
+  exact  vectors keep their quarter samples; where the chain is looked up again the nearest sample is taken. Blocks
+         without a vector have zero flow and are invalid, as is content from outside the picture, and so is
+         everything that is predicted from invalid content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vssbench.errors import BitstreamError, CapabilityError
+from vssbench.records import NO_REFERENCE, DecodedFrame, FlowField, MotionField
+
+FlowRule = Literal["paper", "exact"]
+
+PAPER_REFERENCES = 3
+"""AR-Seg's merging knows the three pictures before; anything else stands still."""
+_MOST_REFERENCES = 16
+"""Largest decoded picture buffer of HEVC and H.264."""
+_LARGEST_SIDE = 8160
+"""Displacements across larger pictures would not fit in 16 bits of quarter samples."""
+_CHUNK_ROWS = 16
+"""Rows of 4x4 blocks composed at a time: small enough for the cache, large enough that Python does not show."""
+_INTRA, _KEY_SLOT = -1, 0
+
+
+def flow_to_keyframe(
+    fields: Sequence[MotionField], index: int, rule: FlowRule = "exact"
+) -> NDArray[np.float32]:
+    """Dense flow float32 [2, H, W] (pixels, x then y) of picture `index` towards its keyframe.
+
+    fields: motion of consecutive pictures in display order. The keyframe is the last I picture at or before `index`
+    (the first picture, if there is none); its own flow is zero. For all pictures of a clip use `flows_to_keyframe`,
+    which costs one hop per picture.
+    """
+    return flow_field_to_keyframe(fields, index, rule).flow
+
+
+def flow_field_to_keyframe(fields: Sequence[MotionField], index: int, rule: FlowRule = "exact") -> FlowField:
+    """`flow_to_keyframe` together with where it is valid.
+
+    Raises IndexError if `index` is outside `fields`, CapabilityError for B pictures under the rule "paper".
+    """
+    if not 0 <= index < len(fields):
+        raise IndexError(f"picture {index} does not exist; expected 0 to {len(fields) - 1}")
+    key = index
+    while key > 0 and not _starts_group(fields[key], fields[key - 1]):
+        key -= 1
+    end = index + 1
+    while end < len(fields) and not _starts_group(fields[end], fields[end - 1]):
+        end += 1
+    wanted = fields[index]
+    chain = KeyframeFlow(rule)
+    for field in [fields[key], *sorted(fields[key + 1 : end], key=lambda other: other.decode_order)]:
+        if field is wanted or field is fields[key] or field.decode_order < wanted.decode_order:
+            chain.advance(field)
+        if field is wanted:
+            break
+    return chain.current()
+
+
+def flows_to_keyframe(fields: Iterable[MotionField], rule: FlowRule = "exact") -> Iterator[FlowField]:
+    """Flow of every picture towards its keyframe, display order in, display order out, one hop per picture.
+
+    Memory is bounded: the maps of the pictures that may still be referred to. B pictures wait for the pictures they
+    refer to, so the output may lag behind the input by a few pictures.
+    """
+    chain = KeyframeFlow(rule)
+    waiting: dict[int, MotionField] = {}
+    done: dict[int, FlowField] = {}
+    following = 0
+    previous: MotionField | None = None
+    for position, field in enumerate(fields):
+        if previous is not None and _starts_group(field, previous):
+            _advance(chain, waiting, done, latest_poc=None)
+        waiting[position] = field
+        _advance(chain, waiting, done, latest_poc=field.poc)
+        previous = field
+        while following in done:
+            yield done.pop(following)
+            following += 1
+    _advance(chain, waiting, done, latest_poc=None)
+    for position in sorted(done):
+        yield done[position]
+
+
+def _advance(
+    chain: KeyframeFlow,
+    waiting: dict[int, MotionField],
+    done: dict[int, FlowField],
+    latest_poc: int | None,
+) -> None:
+    """Compose waiting pictures in decoding order, as far as their references have arrived (all, if None)."""
+    for position in sorted(waiting, key=lambda key: waiting[key].decode_order):
+        field = waiting[position]
+        if latest_poc is not None and field.frame_type == "B" and int(field.reference_poc.max()) > latest_poc:
+            return
+        chain.advance(waiting.pop(position))
+        done[position] = chain.current()
+
+
+def _starts_group(field: MotionField, previous: MotionField) -> bool:
+    return field.frame_type == "I" or field.coded_sequence != previous.coded_sequence
+
+
+class KeyframeFlow:
+    """Accumulates the flow to the keyframe picture by picture: one gather per picture, whatever the distance.
+
+    Push pictures in decoding order (for streams without B pictures that is display order); every I picture starts
+    anew. `flows_to_keyframe` does this for any stream.
+    """
+
+    def __init__(self, rule: FlowRule = "exact") -> None:
+        if rule not in ("paper", "exact"):
+            raise ValueError(f"rule must be 'paper' or 'exact', got {rule!r}")
+        self.rule: FlowRule = rule
+        self._slots = 1 + (PAPER_REFERENCES if rule == "paper" else _MOST_REFERENCES) + 1
+        self._grid: _Grid | None = None
+        self._slot_of: dict[int, int] = {}
+        """POC -> slot of the ring, oldest first; slot 0 is the keyframe and never leaves."""
+        self._last = _KEY_SLOT
+        self._sequence = -1
+
+    def push(self, field: MotionField) -> FlowField:
+        """`advance`, then `current`."""
+        self.advance(field)
+        return self.current()
+
+    def advance(self, field: MotionField) -> None:
+        """Compose one more picture. Raises CapabilityError for B pictures under the rule "paper"."""
+        if self._grid is None or field.frame_type == "I" or field.coded_sequence != self._sequence:
+            self._restart(field)
+            return
+        assert self._grid is not None
+        self._grid.check(field)
+        hop = self._paper_hop(field) if self.rule == "paper" else self._exact_hop(field)
+        slot = self._free_slot()
+        self._grid.compose(hop, self._displacement, self._valid, slot)
+        self._slot_of[field.poc] = self._last = slot
+
+    def current(self) -> FlowField:
+        """Flow of the picture pushed last, and where it is valid."""
+        grid = self._pushed_grid()
+        valid = None if self._valid is None else self._valid[self._last]
+        return grid.flow_field(self._displacement[self._last], valid)
+
+    def current_qpel(self) -> NDArray[np.int16]:
+        """Displacement int16 [H, W, 2] of the picture pushed last, quarter samples, x then y."""
+        grid = self._pushed_grid()
+        return grid.cropped(self._displacement[self._last].view(np.int16).reshape(*grid.canvas, 2)).copy()
+
+    def _pushed_grid(self) -> _Grid:
+        if self._grid is None:
+            raise ValueError("no picture has been pushed yet; expected at least the keyframe")
+        return self._grid
+
+    def _restart(self, field: MotionField) -> None:
+        if self._grid is None or not self._grid.fits(field):
+            self._grid = _Grid.of(field)
+            shape = (self._slots, *self._grid.canvas)
+            # Two int16 (x, y) in one int32, so that one gather moves both. Untouched slots cost no memory.
+            self._displacement = np.zeros(shape, np.int32)
+            self._valid = np.ones(shape, np.bool_) if self.rule == "exact" else None
+        self._slot_of = {field.poc: _KEY_SLOT}
+        self._last, self._sequence = _KEY_SLOT, field.coded_sequence
+
+    def _free_slot(self) -> int:
+        if len(self._slot_of) < self._slots:
+            return len(self._slot_of)
+        oldest = next(poc for poc, slot in self._slot_of.items() if slot != _KEY_SLOT)
+        return self._slot_of.pop(oldest)
+
+    def _paper_hop(self, field: MotionField) -> _Hop:
+        if field.frame_type == "B":
+            raise CapabilityError(
+                f"picture {field.poc} is a B picture: the rule 'paper' is defined for P pictures only; "
+                "set b_frames=0 or use the rule 'exact'"
+            )
+        recent = dict(list(self._slot_of.items())[-PAPER_REFERENCES:])
+        slot = _lookup(field.reference_poc[:, :, 0], recent)
+        vector = _whole(field.vectors_qpel[:, :, 0]) * 4
+        vector[slot == _INTRA] = 0
+        slot[slot == _INTRA] = self._last
+        return _Hop(vector, slot, None)
+
+    def _exact_hop(self, field: MotionField) -> _Hop:
+        slot = _lookup(field.reference_poc[:, :, 0], self._slot_of)
+        vector = field.vectors_qpel[:, :, 0].astype(np.int32)
+        if field.frame_type == "B":
+            second = _lookup(field.reference_poc[:, :, 1], self._slot_of)
+            use_second = (slot == _INTRA) & (second != _INTRA)
+            slot[use_second] = second[use_second]
+            vector[use_second] = field.vectors_qpel[:, :, 1][use_second]
+        known = slot != _INTRA
+        vector[~known] = 0
+        slot[~known] = _KEY_SLOT
+        return _Hop(vector, slot, known)
+
+
+def flow_to_previous(
+    fields: Sequence[MotionField], index: int, rule: FlowRule = "exact"
+) -> NDArray[np.float32]:
+    """Dense flow float32 [2, H, W] (pixels, x then y) of picture `index` towards picture index-1."""
+    return flow_field_to_previous(fields, index, rule).flow
+
+
+def flow_field_to_previous(fields: Sequence[MotionField], index: int, rule: FlowRule = "exact") -> FlowField:
+    """`flow_to_previous` together with where it is valid.
+
+    fields: motion of consecutive pictures in display order. A vector towards a picture k before is taken as k equal
+    steps, one towards a later picture (B) as steps backwards; of two vectors the one over the shorter distance
+    counts. Blocks without a vector stand still: valid under the rule "paper", invalid under "exact". I pictures and
+    the first picture have no motion: zero, and invalid under "exact". Raises IndexError if `index` is outside `fields`.
+    """
+    if not 0 <= index < len(fields):
+        raise IndexError(f"picture {index} does not exist; expected 0 to {len(fields) - 1}")
+    field = fields[index]
+    distance, vector = _nearest_reference(field, _positions(fields, index), index)
+    known = distance != 0
+    steps = np.where(known, distance, 1)[:, :, None]
+    if rule == "paper":
+        vector = np.rint(vector / (4.0 * steps)).astype(np.int32) * 4
+    else:
+        vector = np.rint(vector / steps).astype(np.int32)
+    vector[~known] = 0
+    grid = _Grid.of(field)
+    # Slot 0 is the end of this one-hop chain, slot 1 takes the result.
+    displacement = np.zeros((2, *grid.canvas), np.int32)
+    valid = np.ones((2, *grid.canvas), np.bool_) if rule == "exact" else None
+    slot = np.zeros(known.shape, np.int64)
+    grid.compose(_Hop(vector, slot, known if rule == "exact" else None), displacement, valid, 1)
+    return grid.flow_field(displacement[1], None if valid is None else valid[1])
+
+
+def _positions(fields: Sequence[MotionField], index: int) -> dict[int, int]:
+    """POC -> display position of the pictures around `index` that its vectors can point to."""
+    sequence = fields[index].coded_sequence
+    around = range(max(0, index - _MOST_REFERENCES), min(len(fields), index + _MOST_REFERENCES + 1))
+    return {
+        fields[position].poc: position
+        for position in around
+        if position != index and fields[position].coded_sequence == sequence
+    }
+
+
+def _nearest_reference(
+    field: MotionField, positions: dict[int, int], index: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Per block: pictures back to the reference (negative: forwards; 0: no vector) and the vector, quarter samples."""
+    distance, vector = _distance_of_list(field, positions, index, 0)
+    if field.frame_type == "B":
+        other, other_vector = _distance_of_list(field, positions, index, 1)
+        closer = (other != 0) & ((distance == 0) | (np.abs(other) < np.abs(distance)))
+        distance[closer] = other[closer]
+        vector[closer] = other_vector[closer]
+    return distance, vector
+
+
+def _distance_of_list(
+    field: MotionField, positions: dict[int, int], index: int, which: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    distances = {poc: index - position for poc, position in positions.items()}
+    distance = _lookup(field.reference_poc[:, :, which], distances, absent=0)
+    return distance, field.vectors_qpel[:, :, which].astype(np.int32)
+
+
+def prediction_residual(decoded: Sequence[DecodedFrame], index: int) -> NDArray[np.int16]:
+    """What motion compensation leaves over: picture minus prediction, int16 [3, H, W], -255..255, RGB.
+
+    The prediction takes each block's own reference picture at whole-sample positions (half to even), clipped to the
+    picture; two vectors are averaged; blocks without a vector are predicted from the same place in the picture
+    before. I pictures have no prediction: zero. This is the residual of the compressed-video loaders behind TapLab
+    and CoViAR, computed from decoded pictures, not the coefficients of the stream.
+
+    decoded: consecutive pictures in display order with motion, back to the oldest reference of picture `index`.
+    Raises ValueError if motion is absent, BitstreamError if a reference picture is not among `decoded`.
+    """
+    fields = [frame.motion for frame in decoded]
+    field = fields[index]
+    if field is None:
+        raise ValueError(f"picture {index} was decoded without motion; decode with motion=True")
+    image = decoded[index].image
+    if index == 0 or decoded[index].frame_type == "I":
+        return np.zeros((3, *image.shape[:2]), np.int16)
+    sequence = field.coded_sequence
+    positions = {
+        other.poc: position
+        for position, other in enumerate(fields)
+        if other is not None and other.coded_sequence == sequence and position != index
+    }
+    grid = _Grid.of(field)
+    predictions = [_predicted(decoded, field, grid, positions, which, index) for which in _lists_used(field)]
+    prediction = predictions[0][0]
+    if len(predictions) == 2:
+        (first, has_first), (second, has_second) = predictions
+        both = has_first & has_second
+        prediction = np.where((has_second & ~has_first)[:, :, None], second, first)
+        prediction[both] = (first[both] + second[both] + 1) >> 1
+    residual: NDArray[np.int16] = image.astype(np.int16) - prediction
+    return np.ascontiguousarray(residual.transpose(2, 0, 1))
+
+
+def _lists_used(field: MotionField) -> tuple[int, ...]:
+    return (0, 1) if field.frame_type == "B" else (0,)
+
+
+def _predicted(
+    decoded: Sequence[DecodedFrame],
+    field: MotionField,
+    grid: _Grid,
+    positions: dict[int, int],
+    which: int,
+    index: int,
+) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
+    """Prediction int16 [H, W, 3] from one list, and where that list is used; elsewhere the picture before."""
+    references = field.reference_poc[:, :, which]
+    position = _lookup(references, positions)
+    used = references != NO_REFERENCE
+    if (used & (position == _INTRA)).any():
+        missing = int(references[used & (position == _INTRA)][0])
+        raise BitstreamError(
+            f"picture {index} refers to picture order count {missing}, which is not among the decoded pictures; "
+            "keep as many pictures as the stream has references"
+        )
+    vector = np.where(used[:, :, None], _whole(field.vectors_qpel[:, :, which]), 0)
+    position = np.where(used, position, index - 1)
+    x, y = grid.targets(vector)
+    dense_position = grid.dense(position)
+    prediction = np.empty((*grid.size, 3), np.int16)
+    for source in np.unique(position):
+        chosen = dense_position == source
+        prediction[chosen] = decoded[int(source)].image[y[chosen], x[chosen]]
+    return prediction, grid.dense(used)
+
+
+def _whole(vectors_qpel: NDArray[np.int16]) -> NDArray[np.int32]:
+    """Quarter samples to whole samples, half to even."""
+    return np.rint(vectors_qpel * np.float32(0.25)).astype(np.int32)
+
+
+def _lookup(pocs: NDArray[np.int32], values: dict[int, int], absent: int = _INTRA) -> NDArray[np.int64]:
+    """values[poc] for every element, `absent` where there is none; a table, because the POCs are few and close."""
+    low, high = min(values, default=0), max(values, default=0)
+    table = np.full(high - low + 3, absent, np.int64)
+    for poc, value in values.items():
+        table[poc - low + 1] = value
+    return table[np.clip(pocs, low - 1, high + 1) - (low - 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Hop:
+    """One step of every 4x4 block."""
+
+    vector: NDArray[np.int32]
+    """[H4, W4, 2] quarter samples, x then y."""
+    slot: NDArray[np.int64]
+    """[H4, W4] whose accumulated displacement continues the chain."""
+    known: NDArray[np.bool_] | None
+    """[H4, W4] False where there is no vector; None if every pixel counts as valid."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """The coded picture, its 4x4 blocks, and the window that is left after cropping."""
+
+    blocks: tuple[int, int]
+    size: tuple[int, int]
+    left_top: tuple[int, int]
+    linear: NDArray[np.int64]
+    """[H4, 4, W] index of every sample."""
+
+    @staticmethod
+    def of(field: MotionField) -> _Grid:
+        rows, columns = field.mode.shape
+        if max(rows, columns) * 4 > _LARGEST_SIDE:
+            raise CapabilityError(
+                f"pictures of {columns * 4}x{rows * 4}: flow is composed up to a side of {_LARGEST_SIDE}; scale down"
+            )
+        left, top = field.crop_left_top
+        height, width = field.size
+        if left < 0 or top < 0 or left + width > columns * 4 or top + height > rows * 4:
+            raise BitstreamError(
+                f"window {width}x{height} at ({left}, {top}) is outside the coded picture {columns * 4}x{rows * 4}"
+            )
+        linear = np.arange(rows * columns * 16, dtype=np.int64).reshape(rows, 4, columns * 4)
+        return _Grid((rows, columns), field.size, field.crop_left_top, linear)
+
+    @property
+    def canvas(self) -> tuple[int, int]:
+        """(H, W) of the coded picture."""
+        return (self.blocks[0] * 4, self.blocks[1] * 4)
+
+    def fits(self, field: MotionField) -> bool:
+        """Whether a field has this geometry."""
+        return (field.mode.shape, field.size, field.crop_left_top) == (self.blocks, self.size, self.left_top)
+
+    def check(self, field: MotionField) -> None:
+        """Raise BitstreamError if the picture size changes inside a group of pictures."""
+        if not self.fits(field):
+            raise BitstreamError(
+                f"picture {field.poc} is {field.size[1]}x{field.size[0]} after pictures of "
+                f"{self.size[1]}x{self.size[0]}; expected one size up to the next keyframe"
+            )
+
+    def cropped(self, canvas: NDArray[np.generic]) -> NDArray[np.generic]:
+        """The window of [Hc, Wc, ...]."""
+        (left, top), (height, width) = self.left_top, self.size
+        return canvas[top : top + height, left : left + width]
+
+    def dense(self, per_block: NDArray[np.generic]) -> NDArray[np.generic]:
+        """[H4, W4] repeated for every sample of the window."""
+        return self.cropped(per_block.repeat(4, axis=0).repeat(4, axis=1))
+
+    def targets(self, whole: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Window coordinates x, y [H, W] that whole-sample vectors [H4, W4, 2] point to, clipped to the window."""
+        height, width = self.size
+        x = np.arange(width) + self.dense(whole[:, :, 0])
+        y = np.arange(height)[:, None] + self.dense(whole[:, :, 1])
+        return np.clip(x, 0, width - 1), np.clip(y, 0, height - 1)
+
+    def compose(
+        self,
+        hop: _Hop,
+        displacement: NDArray[np.int32],
+        valid: NDArray[np.bool_] | None,
+        into: int,
+    ) -> None:
+        """Write slot `into` of the ring: each sample's vector plus what its target accumulated.
+
+        displacement: int32 [slots, Hc, Wc] of packed int16 pairs; valid: bool of the same shape. No block may refer to
+        slot `into`.
+        """
+        crossing = self._crossing(hop.vector)
+        vector = np.where(crossing[:, :, None], 0, hop.vector)
+        whole = np.rint(vector * np.float32(0.25)).astype(np.int64)
+        rows, columns = self.blocks
+        offset = whole[:, :, 0] + columns * 4 * whole[:, :, 1] + hop.slot * (rows * columns * 16)
+        edges = self._edge_samples(hop, crossing, displacement, valid)
+        self._gather(offset, vector.astype(np.int16), hop.known, displacement, valid, into)
+        if edges is not None:
+            row, column, moved, still_valid = edges
+            pairs = displacement[into].view(np.int16).reshape(*self.canvas, 2)
+            pairs[row, column] = moved
+            if valid is not None:
+                valid[into][row, column] = still_valid
+
+    def _crossing(self, vector: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Blocks [H4, W4] with a sample whose target, in quarter samples, is outside the window."""
+        crossing = np.zeros(self.blocks, np.bool_)
+        for axis, (blocks, start, length) in enumerate(
+            zip(self.blocks[::-1], self.left_top, self.size[::-1], strict=True)
+        ):
+            first = np.arange(blocks, dtype=np.int32) * 16
+            target = vector[:, :, axis] + (first if axis == 0 else first[:, None])
+            crossing |= (target < 4 * start) | (target + 12 > 4 * (start + length - 1))
+        return crossing
+
+    def _edge_samples(
+        self,
+        hop: _Hop,
+        crossing: NDArray[np.bool_],
+        displacement: NDArray[np.int32],
+        valid: NDArray[np.bool_] | None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int16], NDArray[np.bool_]] | None:
+        """Samples of the crossing blocks one by one: row, column, accumulated displacement [n, 4, 4, 2], validity.
+
+        A target outside the window is moved to its border: what the encoder predicted from is the border repeated.
+        """
+        i, j = np.nonzero(crossing)
+        if len(i) == 0:
+            return None
+        within = np.arange(4)
+        row, column = np.broadcast_arrays(
+            (4 * i[:, None] + within)[:, :, None], (4 * j[:, None] + within)[:, None, :]
+        )
+        own, near = [], []
+        inside = np.ones(row.shape, np.bool_)
+        for axis, at in enumerate((column, row)):
+            start, length = self.left_top[axis], self.size[1 - axis]
+            target = 4 * at + hop.vector[i, j, axis][:, None, None]
+            clipped = np.clip(target, 4 * start, 4 * (start + length - 1))
+            inside &= clipped == target
+            own.append(clipped - 4 * at)
+            near.append(np.rint(clipped / 4).astype(np.int64))
+        slot = hop.slot[i, j][:, None, None]
+        pairs = displacement.view(np.int16).reshape(*displacement.shape, 2)
+        moved = (pairs[slot, near[1], near[0]] + np.stack(own, axis=-1)).astype(np.int16)
+        if valid is not None and hop.known is not None:
+            inside &= valid[slot, near[1], near[0]] & hop.known[i, j][:, None, None]
+        return row, column, moved, inside
+
+    def _gather(
+        self,
+        offset: NDArray[np.int64],
+        vector: NDArray[np.int16],
+        known: NDArray[np.bool_] | None,
+        displacement: NDArray[np.int32],
+        valid: NDArray[np.bool_] | None,
+        into: int,
+    ) -> None:
+        rows, columns = self.blocks
+        offset_rows = np.repeat(offset, 4, axis=1)[:, None]
+        vector_rows = np.repeat(vector, 4, axis=1)[:, None]
+        source, target = displacement.reshape(-1), displacement[into].reshape(rows, 4, columns * 4)
+        target_pairs = target.view(np.int16).reshape(rows, 4, columns * 4, 2)
+        # The gather needs buffers of its own: numpy copies the whole source if the output may overlap it.
+        index = np.empty((_CHUNK_ROWS, 4, columns * 4), np.int64)
+        found = np.empty(index.shape, np.int32)
+        found_pairs = found.view(np.int16).reshape(*index.shape, 2)
+        found_valid = np.empty(index.shape, np.bool_)
+        for first in range(0, rows, _CHUNK_ROWS):
+            part = slice(first, min(first + _CHUNK_ROWS, rows))
+            count = part.stop - first
+            np.add(self.linear[part], offset_rows[part], out=index[:count])
+            np.take(source, index[:count], out=found[:count], mode="wrap")
+            np.add(found_pairs[:count], vector_rows[part], out=target_pairs[part])
+            if valid is not None and known is not None:
+                np.take(valid.reshape(-1), index[:count], out=found_valid[:count], mode="wrap")
+                known_rows = np.repeat(known[part], 4, axis=1)[:, None]
+                np.logical_and(
+                    found_valid[:count],
+                    known_rows,
+                    out=valid[into].reshape(rows, 4, columns * 4)[part],
+                )
+
+    def flow_field(self, displacement: NDArray[np.int32], valid: NDArray[np.bool_] | None) -> FlowField:
+        """Pixels of the window from packed quarter samples [Hc, Wc]."""
+        pairs = self.cropped(displacement.view(np.int16).reshape(*self.canvas, 2))
+        flow = np.empty((2, *self.size), np.float32)
+        for axis in range(2):
+            flow[axis] = pairs[:, :, axis]
+        flow *= np.float32(0.25)
+        window = np.ones(self.size, np.bool_) if valid is None else self.cropped(valid).copy()
+        return FlowField(flow, window)
