@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from pydantic import Field
-from vssbench.datasets.synthetic.noise import mix
-from vssbench.datasets.synthetic.sequence import GENERATOR_VERSION, StreetSequence
 
 from vssbench.dataset import Dataset, DatasetOptions, Split, VideoSequence
+from vssbench.datasets.synthetic.noise import mix
+from vssbench.datasets.synthetic.sequence import GENERATOR_VERSION, StreetSequence
 from vssbench.records import ClassTable, Finding
 
 __all__ = ["GENERATOR_VERSION", "StreetSequence", "SyntheticOptions", "SyntheticStreets"]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
 from vssbench.datasets.synthetic.noise import cosine, sine
 
 Floats = NDArray[np.float64]
@@ -107,8 +108,9 @@ def product(left: Floats, right: Floats) -> Floats:
     return result
 
 
-def image_boxes(maps: Floats, extent: Floats) -> tuple[Floats, Floats]:
-    """Boxes [N, 4] (x0, y0, x1, y1) in pixels of the part of each face beyond NEAR_M, and the largest depth [N].
+def image_boxes(maps: Floats, extent: Floats) -> tuple[Floats, Floats, Floats]:
+    """Boxes [N, 4] (x0, y0, x1, y1) in pixels of the part of each face beyond NEAR_M, and the least
+    and the largest depth [N] of their corners.
 
     A face wholly behind NEAR_M gets an empty box (x0 > x1).
     """
@@ -124,8 +126,8 @@ def image_boxes(maps: Floats, extent: Floats) -> tuple[Floats, Floats]:
         step = np.where(crossing, there[:, 2] - here[:, 2], 1.0)
         share = (NEAR_M - here[:, 2]) / step
         _grow(boxes, here + (there - here) * share[:, None], crossing)
-    depth = np.maximum.reduce([point[:, 2] for point in points])
-    return boxes, depth
+    depths = [point[:, 2] for point in points]
+    return boxes, np.minimum.reduce(depths), np.maximum.reduce(depths)
 
 
 def _grow(boxes: Floats, points: Floats, where: NDArray[np.bool_]) -> None:

@@ -10,14 +10,14 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from vssbench.dataset import VideoSequence
 from vssbench.datasets.synthetic.geometry import Camera, product
 from vssbench.datasets.synthetic.noise import Draws, hash_grid, wobble
 from vssbench.datasets.synthetic.shading import Scene, shade
 from vssbench.datasets.synthetic.street import VIEW_M, StreetBuilder, draw_layout, shadow_reach
 from vssbench.datasets.synthetic.traffic import populate
 from vssbench.datasets.synthetic.visibility import CentreLine, View, render_view
-
-from vssbench.dataset import VideoSequence
 from vssbench.errors import InputError
 from vssbench.records import FlowField
 
@@ -117,7 +117,7 @@ class StreetSequence(VideoSequence):
     def label(self, index: int) -> NDArray[np.uint8]:
         """Class index of every pixel, uint8 [H, W]; nothing is ignored."""
         view = self._view(self._checked(index))
-        return view.faces.label[view.surface]
+        return view.faces.label.take(view.surface, mode="clip")
 
     def flow_to_previous(self, index: int) -> FlowField | None:
         """Exact motion of what each pixel shows towards frame index-1; None for frame 0.
@@ -156,7 +156,7 @@ class StreetSequence(VideoSequence):
         layout = draw_layout(draws.child(1))
         motion = draws.child(2)
         self._drive = Drive(
-            speed=motion.between(6.0, 10.5) * self._motion,
+            speed=motion.between(2.4, 5.0) * self._motion,
             lateral=-layout.road_half_width * motion.between(0.42, 0.55),
             height=motion.between(1.3, 1.6),
             shake=motion.between(0.6, 1.4) * self._motion,
@@ -250,20 +250,25 @@ def flow_between(now: View, before: View) -> FlowField:
     earlier camera. The two maps multiply to one homography per face.
     """
     height, width = now.surface.shape
-    rows = np.unique(now.surface)
-    compact = np.searchsorted(rows, now.surface)
+    seen = np.zeros(len(now.faces), np.bool_)
+    seen[now.surface.ravel()] = True
+    rows = np.flatnonzero(seen)
     moved = product(before.to_pixel[rows], now.from_pixel[rows])
     same = (before.to_pixel[rows] == now.to_pixel[rows]).all(axis=(1, 2))
     moved -= np.eye(3)
     moved[same] = 0.0
-    table = moved.reshape(-1, 9).astype(np.float32)
+    table = np.zeros((9, len(seen)), np.float32)
+    table[:, rows] = moved.reshape(-1, 9).T
     x = np.arange(width, dtype=np.float32)[None, :]
     y = np.arange(height, dtype=np.float32)[:, None]
 
     def affine(first: int) -> NDArray[np.float32]:
-        total = table[:, first][compact] * x
-        total += table[:, first + 1][compact] * y
-        total += table[:, first + 2][compact]
+        total = table[first].take(now.surface, mode="clip")
+        total *= x
+        part = table[first + 1].take(now.surface, mode="clip")
+        part *= y
+        total += part
+        total += table[first + 2].take(now.surface, mode="clip")
         return total
 
     stretch = affine(6)
@@ -275,7 +280,8 @@ def flow_between(now: View, before: View) -> FlowField:
     flow[1] = (affine(3) - y * stretch) / safe
     column, line = np.rint(x + flow[0]), np.rint(y + flow[1])
     inside = ahead & (column >= 0) & (column < width) & (line >= 0) & (line < height)
-    column = np.where(inside, column, 0).astype(np.int32)
-    line = np.where(inside, line, 0).astype(np.int32)
-    valid = inside & (before.surface.ravel()[line * width + column] == now.surface)
+    line *= inside
+    column *= inside
+    number = line.astype(np.intp) * width + column.astype(np.intp)
+    valid = inside & (before.surface.ravel().take(number, mode="clip") == now.surface)
     return FlowField(flow, valid)

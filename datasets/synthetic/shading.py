@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
 from vssbench.datasets.synthetic.faces import Material
 from vssbench.datasets.synthetic.noise import LAYERS, mip_level, textures
 from vssbench.datasets.synthetic.street import PAVEMENT_ROW, Layout
@@ -27,17 +28,16 @@ class Patch:
     inverse_depth: Row
     pixel: NDArray[np.intp]
     """Flat pixel number."""
-    face: NDArray[np.int32]
+    face: NDArray[np.intp]
     area: Row
     """Ground area of a pixel on the surface, square metres."""
     parameters: NDArray[np.float32]
-    """[N, 12] of all faces."""
+    """[12, N] of all faces."""
     focal_px: float
 
     def value(self, column: int) -> Row:
         """Parameter of each pixel's face."""
-        result: Row = self.parameters[:, column][self.face]
-        return result
+        return self.parameters[column].take(self.face, mode="clip")
 
     def colour(self, first: int = 0) -> list[Row]:
         """Three parameters in a row as red, green, blue."""
@@ -68,17 +68,18 @@ class Scene:
 def shade(view: View, scene: Scene, time_s: float) -> NDArray[np.float32]:
     """[3, H, W] light in 0..1 before exposure and sensor noise."""
     height, width = view.camera.size
-    mixed = np.flatnonzero(view.second_share.ravel() > 0)
-    pixel = np.concatenate([np.arange(height * width), mixed])
-    face = np.concatenate([view.surface.ravel(), view.second.ravel()[mixed]])
+    count = height * width
+    pixel = np.concatenate([np.arange(count), view.mixed])
+    face = np.concatenate([view.surface.ravel(), view.second])
     colours = np.empty((3, len(pixel)), np.float32)
     ground_light = _ground_light(view, scene, time_s)
-    material = view.faces.material[face]
+    tables = _Tables(view)
+    material = view.faces.material.take(face, mode="clip")
     for kind in Material:
         chosen = np.flatnonzero(material == kind)
         if len(chosen) == 0:
             continue
-        patch = _patch(view, pixel[chosen], face[chosen])
+        patch = tables.patch(pixel.take(chosen, mode="clip"), face.take(chosen, mode="clip"))
         if kind is Material.GROUND:
             rows = _ground(patch, view, scene, ground_light)
         else:
@@ -87,37 +88,49 @@ def shade(view: View, scene: Scene, time_s: float) -> NDArray[np.float32]:
             _haze(rows, patch, scene.layout)
         for channel in range(3):
             colours[channel][chosen] = rows[channel]
-    count = height * width
-    share = view.second_share.ravel()[mixed]
-    own = colours[:, mixed]
+    own = colours[:, view.mixed]
     result = colours[:, :count]
-    result[:, mixed] = own + (colours[:, count:] - own) * share
+    result[:, view.mixed] = own + (colours[:, count:] - own) * view.second_share
     return result.reshape(3, height, width)
 
 
-def _patch(view: View, pixel: NDArray[np.intp], face: NDArray[np.int32]) -> Patch:
-    width = view.camera.size[1]
-    row = pixel // width
-    x = (pixel - row * width).astype(np.float32)
-    y = row.astype(np.float32)
-    table = view.from_pixel.reshape(-1, 9).astype(np.float32)
+class _Tables:
+    """Per-face numbers as contiguous columns, for quick lookups."""
 
-    def affine(first: int) -> Row:
-        total = table[:, first][face] * x
-        total += table[:, first + 1][face] * y
-        total += table[:, first + 2][face]
-        return total
+    def __init__(self, view: View) -> None:
+        self.width = view.camera.size[1]
+        self.focal_px = view.camera.focal_px
+        self.planes = np.ascontiguousarray(view.from_pixel.reshape(-1, 9).T.astype(np.float32))
+        self.parameters = np.ascontiguousarray(view.faces.parameters.T)
+        self.distance = view.plane_distance
 
-    depth = np.maximum(affine(6), np.float32(1e-5))
-    depth_scale = np.float32(1) / depth
-    u = affine(0)
-    u *= depth_scale
-    v = affine(3)
-    v *= depth_scale
-    # geometric mean of the footprint across and along the line of sight, squared, slightly widened
-    area = np.float32(1.6 / view.camera.focal_px**2) * depth_scale * depth_scale * depth_scale
-    area /= view.plane_distance[face]
-    return Patch(u, v, depth, pixel, face, area, view.faces.parameters, view.camera.focal_px)
+    def patch(self, pixel: NDArray[np.intp], face: NDArray[np.intp]) -> Patch:
+        """Surface coordinates of the given pixels on the given faces."""
+        row = pixel // self.width
+        x = (pixel - row * self.width).astype(np.float32)
+        y = row.astype(np.float32)
+
+        def affine(first: int) -> Row:
+            total = self.planes[first].take(face, mode="clip")
+            total *= x
+            part = self.planes[first + 1].take(face, mode="clip")
+            part *= y
+            total += part
+            total += self.planes[first + 2].take(face, mode="clip")
+            return total
+
+        inverse_depth = np.maximum(affine(6), np.float32(1e-5))
+        depth = np.float32(1) / inverse_depth
+        u = affine(0)
+        u *= depth
+        v = affine(3)
+        v *= depth
+        # geometric mean of the footprint across and along the line of sight, squared, slightly widened
+        area = depth * depth
+        area *= depth
+        area *= np.float32(1.6 / self.focal_px**2)
+        area /= self.distance.take(face, mode="clip")
+        return Patch(u, v, inverse_depth, pixel, face, area, self.parameters, self.focal_px)
 
 
 def _haze(rows: list[Row], patch: Patch, layout: Layout) -> None:
@@ -160,10 +173,10 @@ def _ground(patch: Patch, view: View, scene: Scene, light: Row) -> list[Row]:
     metres = patch.pixel_metres()
     half = np.float32(layout.road_half_width)
     pavement = patch.face == PAVEMENT_ROW
-    coarse = patch.texture(_FBM, 5.0)
+    coarse = patch.texture(_FBM, 7.0)
     fine = np.empty_like(coarse)
     for layer, density, where in (
-        (_ASPHALT, 46.0, np.flatnonzero(~pavement)),
+        (_ASPHALT, 70.0, np.flatnonzero(~pavement)),
         (_SLABS, 110.0, np.flatnonzero(pavement)),
     ):
         part = Patch(
@@ -177,7 +190,7 @@ def _ground(patch: Patch, view: View, scene: Scene, light: Row) -> list[Row]:
             patch.focal_px,
         )
         fine[where] = part.texture(layer, density)
-    tone = 1 + np.float32(0.75) * fine + np.float32(0.55) * coarse
+    tone = 1 + np.float32(0.8) * fine + np.float32(0.36) * coarse
     on_pavement = _soft(away - half, metres)
     rows = [
         np.float32(a) + np.float32(b - a) * on_pavement

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
 from vssbench.datasets.synthetic.faces import Colour, FaceList, Label, Material, Shape, Vector
-from vssbench.datasets.synthetic.noise import LAYERS, Draws, sine
+from vssbench.datasets.synthetic.noise import LAYERS, Draws, Real, sine
 
 UP: Vector = (0.0, -1.0, 0.0)
 
@@ -67,21 +68,27 @@ class Course:
     waves: tuple[tuple[float, float, float], ...]
     """(amplitude m, wave length m, phase rad) each."""
 
-    def x(self, z: float) -> float:
+    def x(self, z: Real) -> Real:
         """Lateral position of the centre line at z, metres."""
-        return sum(a * sine(6.283185307179586 * z / length + phase) for a, length, phase in self.waves)
+        total = z * 0.0
+        for amplitude, length, phase in self.waves:
+            total = total + amplitude * sine(z * (6.283185307179586 / length) + phase)
+        return total
 
-    def slope(self, z: float) -> float:
+    def slope(self, z: Real) -> Real:
         """dx/dz at z by a central difference over 2 m."""
         return (self.x(z + 1.0) - self.x(z - 1.0)) / 2.0
 
-    def frame(self, z: float) -> tuple[float, float, float]:
-        """(x, cosine, sine) of the centre line and its heading at z; right of the street is (cosine, -sine) in (x, z)."""
-        slope = self.slope(z)
-        length = (1.0 + slope * slope) ** 0.5
-        return self.x(z), 1.0 / length, slope / length
+    def frame(self, z: Real) -> tuple[Real, Real, Real]:
+        """(x, cosine, sine) of the centre line and its heading at z.
 
-    def place(self, z: float, lateral: float) -> tuple[float, float]:
+        The right of the street is (cosine, -sine) in (x, z).
+        """
+        slope = self.slope(z)
+        cosine = 1.0 / np.sqrt(slope * slope + 1.0)
+        return self.x(z), cosine, slope * cosine
+
+    def place(self, z: Real, lateral: Real) -> tuple[Real, Real]:
         """World (x, z) of the point `lateral` metres to the right of the centre line at z."""
         x, cosine, tilt = self.frame(z)
         return x + lateral * cosine, z - lateral * tilt
@@ -282,29 +289,20 @@ class StreetBuilder:
                 (bay * 2.5, storey, extra[2] + 31.0, 0.0, texture, 0.25),
             )
         if draws.chance(0.55):
-            self._roof(side, z0, z1, lateral, height, draws)
+            self._chimneys(side, z0, z1, lateral, height, draws)
         self.roofline[side].append((z0, z1, height))
 
-    def _roof(self, side: int, z0: float, z1: float, lateral: float, height: float, draws: Draws) -> None:
-        x0, w0 = self.layout.course.place(z0, side * (lateral - 0.25))
-        x1, w1 = self.layout.course.place(z1, side * (lateral - 0.25))
-        length = ((x1 - x0) ** 2 + (w1 - w0) ** 2) ** 0.5
-        axis = ((x1 - x0) / length, 0.0, (w1 - w0) / length)
-        rise, run = 0.6, 0.8
-        slope = (side * axis[2] * run, -rise, -side * axis[0] * run)
-        shade = draws.between(0.22, 0.40)
-        colour = (shade * 1.15, shade, shade) if draws.chance(0.4) else (shade, shade * 1.02, shade * 1.08)
-        self.faces.add(
-            (x0, -height, w0),
-            axis,
-            slope,
-            (0.0, length, 0.0, draws.between(2.5, 4.5)),
-            Label.BUILDING,
-            Material.PLAIN,
-            colour,
-            (0, 0, 0),
-            (float(LAYERS.index("brick")), 90.0, 0.5),
-        )
+    def _chimneys(self, side: int, z0: float, z1: float, lateral: float, height: float, draws: Draws) -> None:
+        """Stacks behind the roof edge: small things against the sky."""
+        shade = draws.between(0.25, 0.5)
+        for _ in range(1 + draws.index(3)):
+            half = draws.between(0.3, 0.7)
+            z = draws.between(z0 + 1.0, z1 - 1.0)
+            across = side * (lateral + draws.between(0.8, 3.0))
+            self.board(
+                z, across, (-half, half, -0.5, draws.between(0.7, 1.8)), Label.BUILDING, Material.PLAIN,
+                (shade * 1.2, shade, shade * 0.9), (0, 0, 0), (float(LAYERS.index("brick")), 90.0, 0.9), base=height,
+            )  # fmt: skip
 
     def _garden(self, side: int, z0: float, z1: float, draws: Draws) -> None:
         edge = self.layout.edge(side)
@@ -415,7 +413,7 @@ class StreetBuilder:
             z, lateral, (-0.09, 0.09, 0.0, height), Label.POLE, Material.PLAIN, metal, (0, 0, 0), extra
         )
         self.board(
-            z - 0.05, lateral, (-0.15, 0.15, 0.0, 1.1), Label.POLE, Material.PLAIN, metal, (0, 0, 0), extra
+            z - 0.05, lateral, (-0.12, 0.12, 0.0, 1.1), Label.POLE, Material.PLAIN, metal, (0, 0, 0), extra
         )
         low, high = (-1.6, 0.05) if side > 0 else (-0.05, 1.6)
         self.board(
@@ -431,7 +429,7 @@ class StreetBuilder:
 
     def _sign(self, z: float, lateral: float, draws: Draws) -> None:
         height = draws.between(2.1, 3.0)
-        size = draws.between(0.28, 0.46)
+        size = draws.between(0.22, 0.4)
         self.board(
             z,
             lateral,

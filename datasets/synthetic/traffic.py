@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
+
 from vssbench.datasets.synthetic.faces import Colour, FaceList, FaceTable, Label, Material, Shape, Vector
 from vssbench.datasets.synthetic.noise import LAYERS, Draws, cosine, sine
 from vssbench.datasets.synthetic.street import UP, Layout
@@ -70,6 +71,10 @@ class Traffic:
         self._local = self.faces.table()
         self._owner = np.array(self.owner, np.int64)
         self._swing = np.array(self.swing, np.float64).reshape(-1, 3)
+        rows = [
+            (m.along, m.speed, m.lateral, m.lateral_speed, -1.0 if m.backwards else 1.0) for m in self.movers
+        ]
+        self._motion = np.array(rows, np.float64).reshape(-1, 5)
 
     def table(self, time_s: float) -> FaceTable:
         """The faces in the world at `time_s`; rows never change their meaning."""
@@ -92,14 +97,10 @@ class Traffic:
 
     def poses(self, time_s: float) -> NDArray[np.float64]:
         """[movers, 4] world x, z and the cosine and sine of the heading at `time_s`."""
-        rows = np.empty((len(self.movers), 4))
-        for number, mover in enumerate(self.movers):
-            along = mover.along + mover.speed * time_s
-            x, z = self.layout.course.place(along, mover.lateral + mover.lateral_speed * time_s)
-            _, c, s = self.layout.course.frame(along)
-            sign = -1.0 if mover.backwards else 1.0
-            rows[number] = (x, z, sign * c, sign * s)
-        return rows
+        along = self._motion[:, 0] + self._motion[:, 1] * time_s
+        x, z = self.layout.course.place(along, self._motion[:, 2] + self._motion[:, 3] * time_s)
+        _, c, s = self.layout.course.frame(along)
+        return np.stack([x, z, self._motion[:, 4] * c, self._motion[:, 4] * s], axis=1)
 
     def _add(self, swing: tuple[float, float, float] = (0.0, 0.0, 0.0), **face: object) -> None:
         self.owner.append(len(self.movers) - 1)
@@ -298,7 +299,7 @@ def _drive(traffic: Traffic, draws: Draws, camera_speed: float, duration_s: floa
     for _ in range(3):
         traffic.car(Mover(z, camera_speed * draws.between(0.95, 1.25), -half / 2, 0.0, False, shadow), draws)
         z += draws.between(14.0, 35.0)
-    oncoming = -draws.between(5.0, 10.0)
+    oncoming = -draws.between(3.0, 7.5)
     z = draws.between(12.0, 40.0)
     while z < reach - oncoming * duration_s:
         traffic.car(Mover(z, oncoming, half * 0.45, 0.0, True, shadow), draws)

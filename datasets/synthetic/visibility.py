@@ -1,4 +1,4 @@
-"""Which surface each pixel sees: painter's order, per-pixel depth, and coverage at the edges."""
+"""Which surface each pixel sees: per-pixel depth for whole pixels, coverage for the pixels that edges cut."""
 
 from __future__ import annotations
 
@@ -6,17 +6,24 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from vssbench.datasets.synthetic.faces import FaceTable, Shape
+
+from vssbench.datasets.synthetic.faces import FaceTable, Label, Shape
 from vssbench.datasets.synthetic.geometry import Camera, homographies, image_boxes, inverse
-from vssbench.datasets.synthetic.noise import LAYERS, mip_level, textures
+from vssbench.datasets.synthetic.silhouettes import silhouette, unit
 from vssbench.datasets.synthetic.street import PAVEMENT_ROW, ROAD_ROW, SKY_ROW
 
 Image32 = NDArray[np.float32]
 
-_FOLIAGE = LAYERS.index("foliage")
-_SMALLEST_PX = 0.35
-"""Faces thinner and lower than this are left out."""
+_SMALLEST_PX = 0.8
+"""Faces both narrower and lower than this are left out."""
+_FARTHEST_DETAIL_M = 130.0
+"""Beyond this only buildings and the skyline are drawn."""
 _FARTHEST_M = 2000.0
+_BATCHED_PX = 1500
+"""Faces with smaller boxes are drawn together, pixel by pixel in one list."""
+_WHOLE, _LEAST, _HALF, _ONE, _TINY, _ZERO = (np.float32(v) for v in (0.98, 0.02, 0.5, 1.0, 1e-6, 0.0))
+_SAME_PLANE = np.float32(0.97)
+"""Surfaces whose inverse depths differ by less than this ratio may meet at an edge."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,14 +32,16 @@ class View:
 
     camera: Camera
     faces: FaceTable
-    surface: NDArray[np.int32]
-    """[H, W] row of the face that covers the pixel centre's half."""
+    surface: NDArray[np.intp]
+    """[H, W] row of the face that covers more than half of the pixel."""
     inverse_depth: Image32
     """[H, W] 1 / depth in 1/m of that surface; 0 for the sky."""
-    second: NDArray[np.int32]
-    """[H, W] row of the surface that covers the rest of the pixel."""
+    mixed: NDArray[np.intp]
+    """[M] flat numbers of the pixels that two surfaces share."""
+    second: NDArray[np.intp]
+    """[M] row of the other surface in those pixels."""
     second_share: Image32
-    """[H, W] covered share of `second`, 0 in the interior of surfaces."""
+    """[M] share of the pixel that the other surface covers."""
     lateral: Image32
     """[H, W] metres right of the street's centre line where the ground plane is seen or hidden, 0 above the horizon."""
     to_pixel: NDArray[np.float64]
@@ -63,81 +72,77 @@ class CentreLine:
     def lateral(self, x: Image32, z: Image32) -> Image32:
         """Metres to the right of the centre line."""
         row, share = self.rows(z)
-        left = self.x[row]
-        result: Image32 = (x - left - (self.x[row + 1] - left) * share) * self.cosine[row]
+        left = self.x.take(row, mode="clip")
+        right = self.x.take(row + 1, mode="clip")
+        result: Image32 = (x - left - (right - left) * share) * self.cosine.take(row, mode="clip")
         return result
 
 
 def render_view(faces: FaceTable, camera: Camera, line: CentreLine, road_half_width: float) -> View:
-    """Find the visible surface of every pixel."""
+    """Find the visible surfaces of every pixel."""
     distant = np.zeros(len(faces), np.bool_)
     distant[SKY_ROW] = True
     to_pixel = homographies(camera, faces.origin, faces.u_axis, faces.v_axis, distant)
     from_pixel, determinant = inverse(to_pixel)
-    plane_distance = np.abs(determinant) / camera.focal_px**2
-    canvas = _Canvas(camera.size)
+    canvas = _Canvas(camera)
     canvas.ground(from_pixel[ROAD_ROW], line, road_half_width)
-    _draw(canvas, faces, to_pixel, from_pixel, determinant, camera)
+    rows, boxes, near = _in_view(faces, to_pixel, determinant, camera)
+    edges = _edges(from_pixel[rows], faces.extent[rows])
+    planes = from_pixel[rows].astype(np.float32)
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    # near, plain faces first: they hide others early; the result does not depend on the order
+    order = np.argsort(near + 1e6 * (faces.shape[rows] != Shape.RECTANGLE), kind="stable")
+    for number in order[area[order] >= _BATCHED_PX].tolist():
+        row = int(rows[number])
+        canvas.large(
+            row,
+            boxes[number].tolist(),
+            edges[number].tolist(),
+            planes[number].tolist(),
+            int(faces.shape[row]),
+            faces.parameters[row],
+            faces.extent[row].astype(np.float32),
+        )
+    small = np.flatnonzero((area < _BATCHED_PX) & (area > 0))
+    canvas.small(rows[small], boxes[small], edges[small], planes[small], faces)
+    mixed, second, share = canvas.resolve()
+    distance = np.maximum(np.abs(determinant) / camera.focal_px**2, 1e-3).astype(np.float32)
     return View(
         camera,
         faces,
-        canvas.surface,
-        canvas.inverse_depth,
-        canvas.second,
-        canvas.share,
+        canvas.surface.reshape(camera.size),
+        canvas.depth.reshape(camera.size),
+        mixed,
+        second,
+        share,
         canvas.lateral,
         to_pixel,
         from_pixel,
-        np.maximum(plane_distance, 1e-3).astype(np.float32),
+        distance,
     )
 
 
-def _draw(
-    canvas: _Canvas,
-    faces: FaceTable,
-    to_pixel: NDArray[np.float64],
-    from_pixel: NDArray[np.float64],
-    determinant: NDArray[np.float64],
-    camera: Camera,
-) -> None:
+def _in_view(
+    faces: FaceTable, to_pixel: NDArray[np.float64], determinant: NDArray[np.float64], camera: Camera
+) -> tuple[NDArray[np.intp], NDArray[np.int64], NDArray[np.float64]]:
+    """Rows that can be seen, their pixel boxes [n, 4] (x0, y0, x1, y1), and the depth of their nearest corner."""
     height, width = camera.size
-    bounded = faces.extent[:, 1] < 1e8
-    boxes, depth = image_boxes(to_pixel, faces.extent)
+    boxes, near, _ = image_boxes(to_pixel, faces.extent)
     inside = (boxes[:, 0] < width) & (boxes[:, 2] > -1) & (boxes[:, 1] < height) & (boxes[:, 3] > -1)
-    large = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]) > _SMALLEST_PX
+    span = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+    lasting = (faces.label == Label.BUILDING) | (faces.shape == Shape.SKYLINE)
+    drawn = (faces.extent[:, 1] < 1e8) & (span > _SMALLEST_PX) & (lasting | (near < _FARTHEST_DETAIL_M))
     facing = ~faces.one_sided | (determinant < 0)
     edge_on = np.abs(determinant) < 1e-4 * camera.focal_px**2
-    rows = np.flatnonzero(bounded & inside & large & facing & ~edge_on)
-    rows = rows[np.argsort(-depth[rows], kind="stable")]
-    limits = (
-        np.stack(
-            [
-                np.clip(np.floor(boxes[rows, 0]), 0, width),
-                np.clip(np.floor(boxes[rows, 1]), 0, height),
-                np.clip(np.ceil(boxes[rows, 2]) + 1, 0, width),
-                np.clip(np.ceil(boxes[rows, 3]) + 1, 0, height),
-            ],
-            axis=1,
-        )
-        .astype(np.int64)
-        .tolist()
-    )
-    edges = _edges(from_pixel[rows], faces.extent[rows])
-    planes = from_pixel[rows].astype(np.float32)
-    for number, row in enumerate(rows.tolist()):
-        canvas.face(
-            row,
-            limits[number],
-            edges[number],
-            planes[number],
-            Shape(faces.shape[row]),
-            faces.parameters[row],
-            faces.extent[row],
-            camera.focal_px,
-        )
+    rows = np.flatnonzero(drawn & inside & facing & ~edge_on)
+    chosen = boxes[rows]
+    low = np.floor(chosen[:, :2])
+    high = np.ceil(chosen[:, 2:]) + 1
+    limits = np.clip(np.concatenate([low, high], axis=1), 0, [width, height, width, height])
+    return rows, limits.astype(np.int64), near[rows]
 
 
-def _edges(from_pixel: NDArray[np.float64], extent: NDArray[np.float64]) -> NDArray[np.float32]:
+def _edges(from_pixel: NDArray[np.float64], extent: NDArray[np.float64]) -> Image32:
     """[n, 4, 3] signed distances in pixels, plus one half, of the four sides as affine functions of (x, y, 1)."""
     u, v, w = (from_pixel[:, i] for i in range(3))
     sides = np.stack(
@@ -152,167 +157,187 @@ def _edges(from_pixel: NDArray[np.float64], extent: NDArray[np.float64]) -> NDAr
     slope = np.sqrt(sides[:, :, 0] ** 2 + sides[:, :, 1] ** 2)
     sides = sides / np.maximum(slope, 1e-30)[:, :, None]
     sides[:, :, 2] += 0.5
-    result: NDArray[np.float32] = sides.astype(np.float32)
+    result: Image32 = sides.astype(np.float32)
     return result
 
 
 class _Canvas:
-    """The buffers of one view while it is painted from far to near."""
+    """Depth and surface of the pixels that are covered whole, and the list of those covered in part."""
 
-    def __init__(self, size: tuple[int, int]) -> None:
-        self.size = size
-        self.surface = np.full(size, SKY_ROW, np.int32)
-        self.second = np.full(size, SKY_ROW, np.int32)
-        self.inverse_depth = np.zeros(size, np.float32)
-        self.share = np.zeros(size, np.float32)
-        self.lateral = np.zeros(size, np.float32)
-        self.x = np.arange(size[1], dtype=np.float32)[None, :]
-        self.y = np.arange(size[0], dtype=np.float32)[:, None]
+    def __init__(self, camera: Camera) -> None:
+        height, width = self.size = camera.size
+        self.focal = np.float32(camera.focal_px)
+        self.surface = np.full(height * width, SKY_ROW, np.intp)
+        self.depth = np.zeros(height * width, np.float32)
+        self.lateral = np.zeros(self.size, np.float32)
+        self.x = np.arange(width, dtype=np.float32)[None, :]
+        self.y = np.arange(height, dtype=np.float32)[:, None]
+        self.number = np.arange(height * width).reshape(self.size)
+        self.partial: list[tuple[NDArray[np.intp], NDArray[np.intp], Image32, Image32]] = []
 
     def ground(self, plane: NDArray[np.float64], line: CentreLine, road_half_width: float) -> None:
         """Fill what lies below the horizon with road and pavement."""
         (a, b, c), (d, e, f), (g, h, i) = plane.astype(np.float32).tolist()
         q = (self.x * g + i) + self.y * h
         seen = q > 1 / _FARTHEST_M
-        first = int(np.argmax(seen.any(axis=1))) if seen.any() else self.size[0]
+        below = seen.any(axis=1)
+        first = int(np.argmax(below)) if below.any() else self.size[0]
         x, y = self.x, self.y[first:]
         part = np.maximum(q[first:], np.float32(1 / _FARTHEST_M))
         across = ((x * a + c) + y * b) / part
         along = ((x * d + f) + y * e) / part
         self.lateral[first:] = line.lateral(across, along)
-        rows = np.where(np.abs(self.lateral[first:]) > np.float32(road_half_width), PAVEMENT_ROW, ROAD_ROW)
-        np.copyto(self.surface[first:], rows.astype(np.int32), where=seen[first:])
-        np.copyto(self.inverse_depth[first:], q[first:], where=seen[first:])
+        rows = ROAD_ROW + (np.abs(self.lateral[first:]) > np.float32(road_half_width)) * (
+            PAVEMENT_ROW - ROAD_ROW
+        )
+        np.copyto(self.surface.reshape(self.size)[first:], rows, where=seen[first:])
+        np.copyto(self.depth.reshape(self.size)[first:], q[first:], where=seen[first:])
 
-    def face(
+    def large(
         self,
         row: int,
-        limits: list[int],
-        edges: NDArray[np.float32],
-        plane: NDArray[np.float32],
-        shape: Shape,
-        parameters: NDArray[np.float32],
-        extent: NDArray[np.float64],
-        focal_px: float,
+        box: list[int],
+        edges: list[list[float]],
+        plane: list[list[float]],
+        shape: int,
+        parameters: Image32,
+        extent: Image32,
     ) -> None:
-        """Paint one face inside its box."""
-        x0, y0, x1, y1 = limits
+        """Draw one face with array slices."""
+        x0, y0, x1, y1 = box
         x, y = self.x[:, x0:x1], self.y[y0:y1]
-        (ga, gb, gc) = plane[2].tolist()
-        q = (x * ga + gc) + y * gb
+        a, b, c = plane[2]
+        q = (x * a + c) + y * b
         here = (slice(y0, y1), slice(x0, x1))
-        depth = self.inverse_depth[here]
+        depth = self.depth.reshape(self.size)[here]
         nearer = q > depth
         if not nearer.any():
             return
-        cover = _inside(edges[0], edges[1], x, y)
-        cover *= _inside(edges[2], edges[3], x, y)
-        if shape is not Shape.RECTANGLE:
-            (a, b, c), (d, e, f) = plane[0].tolist(), plane[1].tolist()
-            safe = np.maximum(q, np.float32(1e-6))
+        cover = _between(
+            (x * edges[0][0] + edges[0][2]) + y * edges[0][1],
+            (x * edges[1][0] + edges[1][2]) + y * edges[1][1],
+        )
+        cover *= _between(
+            (x * edges[2][0] + edges[2][2]) + y * edges[2][1],
+            (x * edges[3][0] + edges[3][2]) + y * edges[3][1],
+        )
+        if shape != Shape.RECTANGLE:
+            (a, b, c), (d, e, f) = plane[0], plane[1]
+            safe = np.maximum(q, _TINY)
             u = ((x * a + c) + y * b) / safe
             v = ((x * d + f) + y * e) / safe
-            cover *= _silhouette(shape, parameters, extent, u, v, safe * np.float32(focal_px))
-        np.minimum(cover, 1, out=cover)
-        nearer &= cover > 0.02
-        wins = nearer & (cover > 0.5)
-        surface = self.surface[here]
-        np.copyto(self.second[here], np.where(wins, surface, row), where=nearer)
-        np.copyto(self.share[here], np.where(wins, 1 - cover, cover), where=nearer)
-        np.copyto(surface, row, where=wins)
-        np.copyto(depth, q, where=wins)
+            cover *= silhouette(shape, parameters, extent, u, v, safe * self.focal)
+        touched = cover > _LEAST
+        touched &= nearer
+        whole = cover >= _WHOLE
+        whole &= nearer
+        np.copyto(self.surface.reshape(self.size)[here], row, where=whole)
+        np.copyto(depth, q, where=whole)
+        touched ^= whole
+        pixels = np.flatnonzero(touched)
+        if len(pixels):
+            number = self.number[here].ravel().take(pixels, mode="clip")
+            self.partial.append(
+                (
+                    number,
+                    np.full(len(pixels), row),
+                    q.ravel().take(pixels, mode="clip"),
+                    cover.ravel().take(pixels, mode="clip"),
+                )
+            )
 
+    def small(
+        self,
+        rows: NDArray[np.intp],
+        boxes: NDArray[np.int64],
+        edges: Image32,
+        planes: Image32,
+        faces: FaceTable,
+    ) -> None:
+        """Draw many faces at once: one list of all pixels in all their boxes."""
+        if len(rows) == 0:
+            return
+        wide = boxes[:, 2] - boxes[:, 0]
+        count = wide * (boxes[:, 3] - boxes[:, 1])
+        member = np.repeat(np.arange(len(rows)), count)
+        inside = np.arange(len(member)) - np.repeat(np.cumsum(count) - count, count)
+        line = inside // wide[member]
+        column = inside - line * wide[member] + boxes[:, 0][member]
+        line += boxes[:, 1][member]
+        number = line * self.size[1] + column
+        x, y = column.astype(np.float32), line.astype(np.float32)
 
-def _inside(low: NDArray[np.float32], high: NDArray[np.float32], x: Image32, y: Image32) -> Image32:
-    """Covered share of each pixel between two sides; right for strips thinner than a pixel too."""
-    a, b, c = low.tolist()
-    result = (x * a + c) + y * b
-    np.clip(result, 0, 1, out=result)
-    a, b, c = high.tolist()
-    other = (x * a + c) + y * b
-    np.clip(other, 0, 1, out=other)
-    result += other
-    result -= 1
-    np.maximum(result, 0, out=result)
-    return result
+        def affine(table: Image32) -> Image32:
+            return _affine(table, member, x, y)
 
+        q = affine(planes[:, 2])
+        kept = np.flatnonzero(q > self.depth.take(number, mode="clip"))
+        member, x, y, number, q = (array.take(kept, mode="clip") for array in (member, x, y, number, q))
+        cover = _between(affine(edges[:, 0]), affine(edges[:, 1]))
+        cover *= _between(affine(edges[:, 2]), affine(edges[:, 3]))
+        kept = np.flatnonzero(cover > _LEAST)
+        member, x, y, number, q, cover = (a.take(kept, mode="clip") for a in (member, x, y, number, q, cover))
+        shapes = faces.shape[rows].take(member, mode="clip")
+        for shape in np.unique(faces.shape[rows]).tolist():
+            if shape == Shape.RECTANGLE:
+                continue
+            chosen = np.flatnonzero(shapes == shape)
+            m, px, py, safe = member[chosen], x[chosen], y[chosen], np.maximum(q[chosen], _TINY)
+            u = _affine(planes[:, 0], m, px, py) / safe
+            v = _affine(planes[:, 1], m, px, py) / safe
+            parameters = faces.parameters[rows][m].T
+            extent = faces.extent[rows][m].T.astype(np.float32)
+            cover[chosen] *= silhouette(shape, parameters, extent, u, v, safe * self.focal)
+        self._scatter(number, rows.take(member, mode="clip"), q, cover)
 
-def _box(u: Image32, v: Image32, u0: float, v0: float, half_u: float, half_v: float) -> Image32:
-    return np.minimum(
-        np.float32(half_u) - np.abs(u - np.float32(u0)), np.float32(half_v) - np.abs(v - np.float32(v0))
-    )
+    def _scatter(self, number: NDArray[np.intp], row: NDArray[np.intp], q: Image32, cover: Image32) -> None:
+        whole = np.flatnonzero(cover >= _WHOLE)
+        pixels, depths = number[whole], q[whole]
+        before = self.depth.take(pixels, mode="clip")
+        np.maximum.at(self.depth, pixels, depths)
+        first = (self.depth.take(pixels, mode="clip") == depths) & (depths > before)
+        self.surface[pixels[first]] = row[whole][first]
+        part = np.flatnonzero((cover > _LEAST) & (cover < _WHOLE))
+        self.partial.append((number[part], row[part], q[part], cover[part]))
 
-
-def _disc(u: Image32, v: Image32, u0: float, v0: float, radius_u: float, radius_v: float) -> Image32:
-    du, dv = (u - np.float32(u0)) * np.float32(1 / radius_u), (v - np.float32(v0)) * np.float32(1 / radius_v)
-    result: Image32 = (1 - np.sqrt(du * du + dv * dv)) * np.float32(min(radius_u, radius_v))
-    return result
-
-
-def _silhouette(
-    shape: Shape,
-    parameters: NDArray[np.float32],
-    extent: NDArray[np.float64],
-    u: Image32,
-    v: Image32,
-    pixels_per_metre: Image32,
-) -> Image32:
-    """Covered share of each pixel by the shape inside its rectangle."""
-    if shape is Shape.FOLIAGE:
-        return _foliage(parameters, float(extent[1]), u, v, pixels_per_metre)
-    if shape is Shape.SKYLINE:
-        level = mip_level(np.float32(float(parameters[7]) / np.maximum(pixels_per_metre, 1e-3)) ** 2)
-        ridge = textures().sample(0, u * np.float32(6) + parameters[9], np.full_like(u, 40.0), level)
-        signed = (np.float32(extent[3]) * (np.float32(0.1) + np.float32(0.9) * ridge)) - v
-    else:
-        signed = _outline(shape, extent, u, v)
-    result: Image32 = np.clip(signed * pixels_per_metre + np.float32(0.5), 0, 1)
-    return result
-
-
-def _outline(shape: Shape, extent: NDArray[np.float64], u: Image32, v: Image32) -> Image32:
-    """Signed distance in metres to the outline, positive inside (approximate away from it)."""
-    half, top = float(extent[1]), float(extent[3])
-    if shape is Shape.ELLIPSE:
-        return _disc(u, v, 0.0, 0.0, half, top)
-    if shape is Shape.TRIANGLE:
-        return (np.float32(top) - v) * np.float32(0.45) - np.abs(u) * np.float32(0.9)
-    if shape is Shape.TRAPEZIUM:
-        return np.float32(half) - np.abs(u) - v * np.float32(0.35 / top)
-    if shape is Shape.CAR_SIDE:
-        wheels = np.maximum(
-            _disc(u, v, -0.62 * half, 0.31, 0.31, 0.31), _disc(u, v, 0.6 * half, 0.31, 0.31, 0.31)
+    def resolve(self) -> tuple[NDArray[np.intp], NDArray[np.intp], Image32]:
+        """Settle the pixels that are covered in part; returns the shared pixels, their other surface and its share."""
+        if not self.partial:
+            return np.zeros(0, np.intp), np.zeros(0, np.intp), np.zeros(0, np.float32)
+        number, row, q, cover = (np.concatenate(column) for column in zip(*self.partial, strict=True))
+        kept = np.flatnonzero(q > self.depth.take(number, mode="clip"))
+        number, row, q, cover = number[kept], row[kept], q[kept], cover[kept]
+        second = self.surface.copy()
+        share = np.zeros(len(second), np.float32)
+        most = np.flatnonzero(cover > _HALF)
+        np.maximum.at(self.depth, number[most], q[most])
+        wins = most[q[most] == self.depth.take(number[most], mode="clip")]
+        self.surface[number[wins]] = row[wins]
+        share[number[wins]] = _ONE - cover[wins]
+        rest = np.flatnonzero(
+            (q >= _SAME_PLANE * self.depth.take(number, mode="clip"))
+            & (row != self.surface.take(number, mode="clip"))
+            & (cover <= _HALF)
         )
-        return np.maximum(wheels, _box(u, v, 0.0, (0.2 + top) / 2, half, (top - 0.2) / 2))
-    if shape is Shape.PERSON:
-        body = np.maximum(_disc(u, v, 0.0, top - 0.12, 0.10, 0.125), _disc(u, v, 0.0, 0.33, 0.25, 0.42))
-        return np.maximum(body, _box(u, v, 0.0, 0.27, 0.17, 0.30))
-    parts = (
-        _box(u, v, 0.0, 0.34, 0.035, 0.34),
-        _disc(u, v, 0.0, 1.14, 0.25, 0.36),
-        _disc(u, v, 0.0, 1.6, 0.10, 0.13),
-        _box(u, v, 0.0, 1.0, 0.31, 0.028),
-        _box(u, v, 0.0, 0.85, 0.12, 0.18),
-    )
-    return np.maximum.reduce(parts)
+        rest = rest[np.argsort(cover[rest], kind="stable")]  # the largest share is written last and stays
+        rest = rest[cover[rest] >= _HALF * share.take(number[rest], mode="clip")]
+        second[number[rest]] = row[rest]
+        share[number[rest]] = np.maximum(cover[rest], share.take(number[rest], mode="clip"))
+        mixed = np.flatnonzero(share > _ZERO)
+        return mixed, second[mixed], share[mixed]
 
 
-def _foliage(parameters: NDArray[np.float32], size: float, u: Image32, v: Image32, scale: Image32) -> Image32:
-    """Leaves and twigs: a disc with a noisy edge and holes that grow with bareness."""
-    typical = float(scale[scale.shape[0] // 2, scale.shape[1] // 2])
-    density = 24.0
-    level = int(mip_level(np.array([(density / max(typical, 1e-3)) ** 2], np.float32))[0])
-    noise = textures().sample(
-        _FOLIAGE,
-        u * np.float32(density) + parameters[6],
-        v * np.float32(density) + parameters[7],
-        np.array(level),
-    )
-    radius = np.sqrt(u * u + v * v) * np.float32(1 / size)
-    bias = 0.9 + 0.42 * float(parameters[8])
-    gain = min(max(typical * 0.12, 1.5), 14.0)
-    value = (
-        (noise - np.float32(0.5)) * np.float32(1.6) + np.float32(0.5 + 1.1 - bias) - np.float32(1.1) * radius
-    )
-    result: Image32 = np.clip(value * np.float32(gain) + np.float32(0.5), 0, 1)
+def _affine(table: Image32, member: NDArray[np.intp], x: Image32, y: Image32) -> Image32:
+    total = np.ascontiguousarray(table[:, 0]).take(member, mode="clip") * x
+    total += np.ascontiguousarray(table[:, 1]).take(member, mode="clip") * y
+    total += np.ascontiguousarray(table[:, 2]).take(member, mode="clip")
+    return total
+
+
+def _between(low: Image32, high: Image32) -> Image32:
+    """Covered share of each pixel between two sides; right for strips thinner than a pixel too."""
+    result = unit(low)
+    result += unit(high)
+    result -= _ONE
+    np.maximum(result, _ZERO, out=result)
     return result
