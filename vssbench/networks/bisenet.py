@@ -140,7 +140,6 @@ class BiSeNet18(SegmentationNetwork):
     feature_stride = 8
     loss: ClassVar[SegmentationLoss] = "ohem"
     training_only = ("auxiliary16", "auxiliary32")
-    output_follows_size = False
     reference_aliases = MappingProxyType({"head": 2, "classifier": 2, "enlarge": 2})
 
     def __init__(self, classes: int, *, width: int = 64) -> None:

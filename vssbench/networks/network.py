@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 from vssbench.errors import ConfigError
-from vssbench.ops.losses import SegmentationLoss
+from vssbench.ops.losses import SegmentationLoss, segmentation_loss
 
 Cut = Literal["classifier", "task", "feat"]
 """Where a network is cut: before the final 1x1 ('classifier'), before N_task ('task') or before N_feat ('feat')."""
@@ -40,6 +40,19 @@ class TrainingOutput:
     class_logits: Tensor | None = None
     """[N, K] image-level logits, for networks that have such a head."""
 
+    def losses(
+        self, kind: SegmentationLoss, label: Tensor, class_weights: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Named terms of the segmentation loss `kind` against label int64 [N, H, W]; see ops.losses."""
+        return segmentation_loss(
+            kind,
+            self.logits,
+            label,
+            auxiliary=self.auxiliary,
+            class_logits=self.class_logits,
+            class_weights=class_weights,
+        )
+
 
 def scale_channels(channels: int, width: int) -> int:
     """`channels` of the full network (64 base channels) in a network of `width` base channels."""
@@ -61,8 +74,8 @@ class SegmentationNetwork(nn.Module, ABC):
     training_only: ClassVar[tuple[str, ...]]
     """Modules that only training uses; stored inference weights may lack them."""
     cuts: ClassVar[tuple[Cut, ...]] = ("classifier",)
-    output_follows_size: ClassVar[bool] = True
-    """False: `classify` has one native output size and ignores the size asked for."""
+    fused_output: ClassVar[Literal["native", "reference-size"]] = "native"
+    """What the released fused forward does with its logits: leaves them, or resizes them to the reference feature."""
     reference_forward: ClassVar[Literal["forward", "forward_training"]] = "forward"
     """Which of our calls runs the modules that the paper's GFLOPs count (rule thop-0.0.31)."""
     reference_aliases: ClassVar[Mapping[str, int]] = MappingProxyType({})

@@ -108,6 +108,7 @@ class PSPNet18CamVid(_PSPNet):
     feature_stride = 1
     loss: ClassVar[SegmentationLoss] = "nll+presence"
     training_only = ("presence",)
+    fused_output = "reference-size"
     reference_forward = "forward_training"
     dilations = DILATED_SECOND_BLOCK
 

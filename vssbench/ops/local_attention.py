@@ -63,14 +63,14 @@ def local_attention(
         if query.device.type == "meta":
             return torch.empty_like(query)
         with torch.autocast(query.device.type, enabled=False):
-            maps = [
-                m.float() if m.dtype in (torch.float16, torch.bfloat16) else m for m in (query, key, value)
-            ]
-            if backend == "eager":
-                attended = attend_eagerly(*maps, window, scale=scale, border=border)
-            else:
-                attended = tiled_attention(*maps, window, scale=scale, border=border)
+            q, k, v = (_at_least_float32(maps) for maps in (query, key, value))
+            attend = attend_eagerly if backend == "eager" else tiled_attention
+            attended = attend(q, k, v, window, scale=scale, border=border)
     return attended.to(query.dtype)
+
+
+def _at_least_float32(maps: Tensor) -> Tensor:
+    return maps.float() if maps.dtype in (torch.float16, torch.bfloat16) else maps
 
 
 def check_window(window: int) -> None:
@@ -117,7 +117,7 @@ def tiled_attention(
     query: Tensor, key: Tensor, value: Tensor, window: int, *, scale: float = 1.0, border: Border = "zero"
 ) -> Tensor:
     """`local_attention` by tiles; peak memory below three times query, key and value. Once differentiable."""
-    attended: Tensor = _TiledAttention.apply(query, key, value, window, scale, border)
+    attended: Tensor = _TiledAttention.apply(query, key, value, window, scale, border)  # type: ignore[no-untyped-call]
     return attended
 
 
@@ -130,6 +130,11 @@ class _Tiling:
     height: int
     width: int
     radius: int
+
+    @classmethod
+    def of(cls, maps: Tensor, window: int) -> _Tiling:
+        batch, channels, height, width = maps.shape
+        return cls(batch, channels, height, width, window // 2)
 
     @property
     def rows(self) -> int:
@@ -227,7 +232,7 @@ class _TiledAttention(Function):
     ) -> Tensor:
         ctx.save_for_backward(query, key, value)
         ctx.settings = (window, scale, border)
-        tiling = _Tiling(*query.shape, window // 2)
+        tiling = _Tiling.of(query, window)
         inside = _inside(tiling, key, border)
         queries, keys = tiling.padded(query, 0), tiling.padded(key, tiling.radius)
         values = tiling.padded(value, tiling.radius)
@@ -257,7 +262,7 @@ def _tiled_gradients(
     """
     query, key, value = maps
     window, scale, border = settings
-    tiling = _Tiling(*query.shape, window // 2)
+    tiling = _Tiling.of(query, window)
     inside = _inside(tiling, key, border)
     queries, outer = tiling.padded(query, 0), tiling.padded(gradient, 0)
     keys, values = (tiling.padded(m, tiling.radius) for m in (key, value))

@@ -104,6 +104,8 @@ def _sample_as_released(
 
 def _sample_exactly(feature: Tensor, flow: Tensor, border: Border, interpolation: Interpolation) -> Tensor:
     """Own gather: grid_sample's normalised coordinates cannot represent pixel positions exactly."""
+    if feature.dtype in (torch.float16, torch.bfloat16):  # too coarse for the weights of the interpolation
+        return _sample_exactly(feature.float(), flow, border, interpolation).to(feature.dtype)
     batch, channels, height, width = feature.shape
     columns, rows = _positions(flow)
     if border == "clamp":

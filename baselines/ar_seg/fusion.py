@@ -1,0 +1,69 @@
+"""The LR branch: a segmentation network with CReFF at one of its cuts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from vssbench.baselines.ar_seg.creff import CReFF
+from vssbench.networks.network import Partial, SegmentationNetwork, TrainingOutput
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FusedOutput:
+    """Result of a non-keyframe."""
+
+    logits: Tensor
+    """[N, K, h, w] output of the network behind the fusion, before the method's resize to the frame."""
+    feature: Tensor
+    """[N, C, H, W] fused map at the cut."""
+
+
+class FusionNetwork(nn.Module):
+    """LR network plus CReFF. A plain network's state dict loads into the network part, as training stages want."""
+
+    def __init__(self, network: SegmentationNetwork, fusion: CReFF) -> None:
+        super().__init__()
+        self.network = network
+        self.fusion = fusion
+        self.register_load_state_dict_pre_hook(_accept_plain_network)
+
+    def forward(self, image: Tensor, reference: Tensor, frame_size: tuple[int, int]) -> FusedOutput:
+        """Segment the LR image [N, 3, h, w] with the warped reference [N, C, H, W] of frames of `frame_size`."""
+        logits, fused, _ = self._run(image, reference, frame_size)
+        return FusedOutput(logits, fused)
+
+    def forward_training(
+        self, image: Tensor, reference: Tensor, frame_size: tuple[int, int]
+    ) -> TrainingOutput:
+        """As `forward`, with the LR network's auxiliary outputs; `feature` is the fused map."""
+        logits, fused, side = self._run(image, reference, frame_size)
+        auxiliary, class_logits = self.network.heads(side, (image.shape[-2], image.shape[-1]))
+        return TrainingOutput(logits, auxiliary, fused, class_logits)
+
+    def _run(
+        self, image: Tensor, reference: Tensor, frame_size: tuple[int, int]
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        cut = self.fusion.variant.cut
+        low = self.network.partial(image, cut)
+        fused = self.fusion(reference, low.feature)
+        final = self.network.resume(Partial(fused, low.side), cut)
+        size = self.output_size((reference.shape[-2], reference.shape[-1]), frame_size)
+        return self.network.classify(final.feature, size), fused, final.side
+
+    def output_size(
+        self, reference_size: tuple[int, int], frame_size: tuple[int, int]
+    ) -> tuple[int, int] | None:
+        """What the network's own output resize aims at; None leaves it out. Specification sections 1.2, 1.3, 2.1."""
+        if self.fusion.settings.location_output == "image-size":
+            return frame_size
+        return reference_size if self.network.fused_output == "reference-size" else None
+
+
+def _accept_plain_network(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    own = [key for key in state if key.startswith(prefix)]
+    if own and not any(key.startswith(f"{prefix}network.") for key in own):
+        for key in own:
+            state[f"{prefix}network.{key[len(prefix) :]}"] = state.pop(key)

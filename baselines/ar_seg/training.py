@@ -1,0 +1,144 @@
+"""AR-Seg's training: the HR network, then the LR network alone, then LR network and CReFF with feature similarity.
+
+Source: specification sections 5.1 and 5.2; training notes, point 2.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from vssbench.method import Stage, TrainingBatch
+from vssbench.networks import TrainingOutput
+from vssbench.ops.losses import feature_kl, feature_mse
+from vssbench.ops.resize import resize_input
+
+if TYPE_CHECKING:
+    from vssbench.baselines.ar_seg.method import ARSeg
+
+FeatureLoss = Literal["mse+shared", "none", "shared", "mse", "kl+shared"]
+"""FST rows of Table 3: which feature loss, and whether the final 1x1 is the HR network's, frozen."""
+
+KAIMING_LR_MULTIPLIER = 8.0
+"""Without it a Kaiming-initialised CReFF leaves the reference unused in short trainings."""
+
+
+class TrainingStages:
+    """The stages of one AR-Seg method. HR features are those of the current frame, without gradients."""
+
+    def __init__(self, method: ARSeg) -> None:
+        self.method = method
+        self.cut = method.variant.cut
+        self.shared = "shared" in method.options.fst
+
+    def stages(self) -> list[Stage]:
+        """'hr', and for variants with an LR network 'lr-image' and 'fusion'."""
+        hr = Stage("hr", "image", ("hr",), self.hr_loss)
+        if not self.method.variant.uses_lr_network:
+            return [hr]
+        classifier = ("lr.network.classifier.",) if self.shared else ()
+        prepare = self.share_classifier if self.shared else None
+        lr_image = Stage(
+            "lr-image",
+            "image",
+            ("lr",),
+            self.lr_image_loss,
+            frozen=(*classifier, "lr.fusion."),
+            prepare=prepare,
+        )
+        fusion = Stage(
+            "fusion",
+            "pair",
+            ("lr",),
+            self.fusion_loss,
+            frozen=classifier,
+            lr_multipliers=self.multipliers(),
+            prepare=prepare,
+            monitors=self.feature_distances,
+        )
+        return [hr, lr_image, fusion]
+
+    def multipliers(self) -> dict[str, float]:
+        """Learning-rate factor of CReFF, where it has parameters."""
+        options = self.method.options
+        factor = options.fusion_lr_multiplier
+        if factor is None:
+            factor = KAIMING_LR_MULTIPLIER if options.initialisation == "kaiming" else 1.0
+        trains = any(True for _ in self.method.lr.fusion.parameters())
+        return {"lr.fusion": factor} if trains and factor != 1.0 else {}
+
+    def share_classifier(self) -> None:
+        """Copy the HR network's final 1x1 into the LR network (where it stays frozen). Section 5.2."""
+        self.method.lr.network.classifier.load_state_dict(self.method.hr.classifier.state_dict())
+
+    def hr_loss(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        """Segmentation loss of the HR network on full-resolution images. Section 5.1."""
+        return self._segmentation(self.method.hr.forward_training(batch.image), batch)
+
+    def lr_image_loss(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        """Segmentation loss of the LR network alone, and its feature against the HR feature. Section 5.2, stage 1."""
+        network = self.method.lr.network
+        image = self._lr_input(batch.image)
+        partial = network.partial(image, self.cut)
+        final = network.resume(partial, self.cut)
+        size = (image.shape[-2], image.shape[-1])
+        auxiliary, class_logits = network.heads(final.side, size)
+        output = TrainingOutput(
+            network.classify(final.feature, size), auxiliary, partial.feature, class_logits
+        )
+        return {**self._segmentation(output, batch), **self._feature(output.feature, batch.image)}
+
+    def fusion_loss(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        """Segmentation loss behind CReFF, and the fused feature against the HR feature. Section 5.2, stage 2."""
+        size = (batch.image.shape[-2], batch.image.shape[-1])
+        output = self.method.lr.forward_training(self._lr_input(batch.image), self._reference(batch), size)
+        return {**self._segmentation(output, batch), **self._feature(output.feature, batch.image)}
+
+    def feature_distances(self, batch: TrainingBatch) -> dict[str, float]:
+        """MSE of the LR, warped and fused features against the HR feature: shows whether the reference is used."""
+        size = (batch.image.shape[-2], batch.image.shape[-1])
+        with torch.no_grad():
+            target, warped = self._hr_feature(batch.image), self._reference(batch)
+            low = self._lr_input(batch.image)
+            maps = {
+                "lr": self.method.lr.network.partial(low, self.cut).feature,
+                "warped": warped,
+                "fused": self.method.lr(low, warped, size).feature,
+            }
+            return {
+                f"{name}_feature_mse": float(feature_mse(target, feature)) for name, feature in maps.items()
+            }
+
+    def _lr_input(self, image: Tensor) -> Tensor:
+        settings = self.method.settings
+        return resize_input(
+            image, self.method.options.lr_scale, size_rule=settings.lr_size, corners=settings.input_corners
+        )
+
+    def _hr_feature(self, image: Tensor) -> Tensor:
+        with torch.no_grad():
+            return self.method.hr.partial(image, self.cut).feature
+
+    def _reference(self, batch: TrainingBatch) -> Tensor:
+        if batch.reference is None:
+            raise ValueError(
+                "ar-seg: stage 'fusion' needs batches of the recipe 'pair', which carry a reference"
+            )
+        feature = self._hr_feature(batch.reference)
+        if not self.method.variant.moves:
+            return feature
+        return self.method.warp_reference(feature, batch.flow_key, training=True)
+
+    def _segmentation(self, output: TrainingOutput, batch: TrainingBatch) -> dict[str, Tensor]:
+        kind = self.method.options.loss
+        kind = self.method.hr.loss if kind == "network" else kind
+        return output.losses(kind, batch.label, batch.class_weights)
+
+    def _feature(self, feature: Tensor, image: Tensor) -> dict[str, Tensor]:
+        kind = self.method.options.fst
+        if kind in ("none", "shared"):
+            return {}
+        compare = feature_kl if kind.startswith("kl") else feature_mse
+        return {"feature": compare(self._hr_feature(image), feature)}
