@@ -28,7 +28,10 @@ def test_summaries_are_order_statistics_of_the_samples():
         ([10.0] * 3, "unstable: only 3 repeats say nothing about noise; raise repeats to 20 or more"),
         ([10.0] * 10 + [12.0] * 10, "unstable: the second half is 20% slower than the first"),
         ([10.0, 12.0] * 10, "unstable: the middle half of the times spans 18% of the median, other work"),
-        ([10.0] * 19 + [15.0], "unstable: the slowest call is 50% above the median, an interruption; close other jobs"),
+        (
+            [10.0] * 19 + [15.0],
+            "unstable: the slowest call is 50% above the median, an interruption; close other jobs",
+        ),
     ],
 )
 def test_stability_names_number_cause_and_remedy(samples, text):
@@ -88,4 +91,6 @@ def test_device_times_do_not_exceed_wall_times(cuda):
     matrix = torch.ones(1024, 1024, device=cuda)
     result = measure_latency(lambda: matrix @ matrix, cuda, min_seconds=0)
     assert len(result.device_samples_ms) == result.n
-    assert all(0 < event <= wall for event, wall in zip(result.device_samples_ms, result.samples_ms, strict=True))
+    assert all(
+        0 < event <= wall for event, wall in zip(result.device_samples_ms, result.samples_ms, strict=True)
+    )

@@ -19,22 +19,43 @@ QKV = torch.zeros(1, 2, 8, 16)
 STRIDED = torch.zeros(1, 2, 16, 8).transpose(2, 3)
 
 HAND_COUNTED = {
-    "functional convolution": (lambda: F.conv2d(X, torch.zeros(8, 16, 3, 3), padding=1), 8 * 16 * 9 * 32 * 32),
-    "grouped convolution": (lambda: F.conv2d(X, torch.zeros(16, 1, 3, 3), padding=1, groups=16), 16 * 9 * 32 * 32),
-    "strided convolution": (lambda: F.conv2d(X, torch.zeros(8, 16, 3, 3), stride=2, padding=1), 8 * 16 * 9 * 16 * 16),
+    "functional convolution": (
+        lambda: F.conv2d(X, torch.zeros(8, 16, 3, 3), padding=1),
+        8 * 16 * 9 * 32 * 32,
+    ),
+    "grouped convolution": (
+        lambda: F.conv2d(X, torch.zeros(16, 1, 3, 3), padding=1, groups=16),
+        16 * 9 * 32 * 32,
+    ),
+    "strided convolution": (
+        lambda: F.conv2d(X, torch.zeros(8, 16, 3, 3), stride=2, padding=1),
+        8 * 16 * 9 * 16 * 16,
+    ),
     "transposed convolution": (
         lambda: F.conv_transpose2d(X, torch.zeros(16, 5, 2, 2), stride=2),
         32 * 32 * 16 * 5 * 4,
     ),
-    "3-d convolution": (lambda: F.conv3d(torch.zeros(1, 2, 4, 4, 4), torch.zeros(3, 2, 3, 3, 3)), 3 * 2 * 27 * 8),
-    "linear on 3 dimensions": (lambda: F.linear(torch.zeros(2, 5, 6), torch.zeros(7, 6), torch.zeros(7)), 2 * 5 * 6 * 7),
+    "3-d convolution": (
+        lambda: F.conv3d(torch.zeros(1, 2, 4, 4, 4), torch.zeros(3, 2, 3, 3, 3)),
+        3 * 2 * 27 * 8,
+    ),
+    "linear on 3 dimensions": (
+        lambda: F.linear(torch.zeros(2, 5, 6), torch.zeros(7, 6), torch.zeros(7)),
+        2 * 5 * 6 * 7,
+    ),
     "matmul": (lambda: torch.zeros(3, 4, 5) @ torch.zeros(3, 5, 6), 3 * 4 * 5 * 6),
     "matrix times vector": (lambda: torch.zeros(4, 5) @ torch.zeros(5), 4 * 5),
     "dot": (lambda: torch.dot(torch.zeros(9), torch.zeros(9)), 9),
     "einsum": (lambda: torch.einsum("bij,kj->bik", torch.zeros(2, 5, 6), torch.zeros(7, 6)), 2 * 5 * 6 * 7),
-    "baddbmm": (lambda: torch.baddbmm(torch.zeros(2, 5, 5), torch.zeros(2, 5, 6), torch.zeros(2, 6, 5)), 2 * 5 * 6 * 5),
+    "baddbmm": (
+        lambda: torch.baddbmm(torch.zeros(2, 5, 5), torch.zeros(2, 5, 6), torch.zeros(2, 6, 5)),
+        2 * 5 * 6 * 5,
+    ),
     "attention, flash on CPU": (lambda: F.scaled_dot_product_attention(QKV, QKV, QKV), 2 * 8 * 8 * (16 + 16)),
-    "attention, strided": (lambda: F.scaled_dot_product_attention(STRIDED, STRIDED, STRIDED), 2 * 8 * 8 * (16 + 16)),
+    "attention, strided": (
+        lambda: F.scaled_dot_product_attention(STRIDED, STRIDED, STRIDED),
+        2 * 8 * 8 * (16 + 16),
+    ),
     "attention, fewer value channels": (
         lambda: F.scaled_dot_product_attention(QKV, QKV, QKV[..., :4]),
         2 * 8 * 8 * (16 + 4),
@@ -62,13 +83,20 @@ def test_inference_mode_does_not_hide_products(name):
 def test_multihead_attention_counts_four_projections_and_two_products():
     attention = nn.MultiheadAttention(8, 2, batch_first=True).eval()
     tokens = torch.zeros(1, 5, 8)
-    assert count_macs(attention, tokens, tokens, tokens, need_weights=False).total == 4 * 5 * 8 * 8 + 2 * 5 * 5 * 8
+    assert (
+        count_macs(attention, tokens, tokens, tokens, need_weights=False).total
+        == 4 * 5 * 8 * 8 + 2 * 5 * 5 * 8
+    )
     assert torch.backends.mha.get_fastpath_enabled()
 
 
 def test_bias_normalisation_activation_pooling_and_resize_are_listed_not_counted():
     network = nn.Sequential(
-        nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Upsample(scale_factor=2, mode="bilinear")
+        nn.Conv2d(3, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Upsample(scale_factor=2, mode="bilinear"),
     ).eval()
     ledger = count_macs(network, torch.zeros(1, 3, 8, 8))
     assert ledger.total == 4 * 3 * 9 * 64
@@ -96,7 +124,9 @@ def test_products_without_a_formula_are_listed_as_unknown(run, name):
 def test_products_written_as_multiply_and_sum_stay_visible():
     ledger = count_macs(lambda: (X * X).sum())
     assert ledger.total == 0
-    assert ("aten::mul", "elementwise", X.numel()) in [(o.name, o.category, o.elements) for o in ledger.uncounted]
+    assert ("aten::mul", "elementwise", X.numel()) in [
+        (o.name, o.category, o.elements) for o in ledger.uncounted
+    ]
 
 
 def test_an_operator_of_ours_counts_by_its_formula_and_hides_its_own_torch_calls():
@@ -153,7 +183,9 @@ def test_modules_inside_a_plain_function_get_names_of_their_own():
 
 
 def test_counting_changes_nothing_in_the_module():
-    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout())  # training mode updates statistics
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout()
+    )  # training mode updates statistics
     before = copy.deepcopy(network.state_dict())
     hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in network.modules()]
     random_state = torch.get_rng_state()
@@ -164,7 +196,8 @@ def test_counting_changes_nothing_in_the_module():
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert hooks == [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in network.modules()]
     assert torch.equal(random_state, torch.get_rng_state())
-    assert not list(nn.modules.module._global_forward_hooks) and not list(nn.modules.module._global_forward_pre_hooks)
+    assert not list(nn.modules.module._global_forward_hooks)
+    assert not list(nn.modules.module._global_forward_pre_hooks)
 
 
 def test_an_exception_inside_leaves_no_hooks_behind():

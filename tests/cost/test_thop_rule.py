@@ -15,7 +15,10 @@ MODULES = {
     "convolution with bias": (nn.Conv2d(4, 8, 3), 8 * 100 * (4 * 9 + 1)),
     "convolution without bias": (nn.Conv2d(4, 8, 3, bias=False), 8 * 100 * 4 * 9),
     "grouped convolution": (nn.Conv2d(4, 8, 3, groups=2), 8 * 100 * (2 * 9 + 1)),
-    "transposed convolution, counted at its output": (nn.ConvTranspose2d(4, 2, 2, stride=2), 2 * 24 * 24 * (4 * 4 + 1)),
+    "transposed convolution, counted at its output": (
+        nn.ConvTranspose2d(4, 2, 2, stride=2),
+        2 * 24 * 24 * (4 * 4 + 1),
+    ),
     "normalisation": (nn.BatchNorm2d(4), 2 * 4 * 144),
     "adaptive average pool": (nn.AdaptiveAvgPool2d(5), 4 * 25 * (2 * 2 + 1)),
     "average pool": (nn.AvgPool2d(2), 4 * 36),

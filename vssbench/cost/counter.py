@@ -75,13 +75,13 @@ class ModuleTracker:
         return candidate
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Hands every torch operator to the counter after it ran."""
 
     supports_higher_order_operators = True
 
     def __init__(self, counter: MacsCounter) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._counter = counter
 
     def __torch_dispatch__(

@@ -131,7 +131,12 @@ FORMULAS: dict[str, Formula] = {
 }
 """Operators that the rule 'exact' counts."""
 
-MOVEMENT = frozenset(
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+MOVEMENT = _names(
     """_local_scalar_dense _pin_memory _reshape_alias _reshape_copy _to_copy _unsafe_view alias_copy arange arange_start
     as_strided bernoulli cat clone col2im constant_pad_nd contiguous copy detach embedding empty empty_like
     empty_permuted empty_strided equal expand_copy eye fill flip full full_like gather im2col index index_copy
@@ -142,7 +147,7 @@ MOVEMENT = frozenset(
     replication_pad2d replication_pad3d resize roll rot90 scalar_tensor scatter select_copy select_scatter set
     slice_copy slice_scatter split_with_sizes_copy stack sym_numel sym_size sym_stride tril triu tril_indices
     triu_indices unbind_copy unfold_copy uniform unsafe_split unsafe_split_with_sizes where zero zeros
-    zeros_like""".split()
+    zeros_like"""
 )
 """Operators that allocate, copy, index or pad: no arithmetic, not listed."""
 
@@ -163,12 +168,12 @@ _NAMED_CATEGORIES: dict[Category, str] = {
         var var_mean nll_loss_forward nll_loss2d_forward mse_loss""",
 }
 CATEGORIES: dict[str, Category] = {
-    name: category for category, names in _NAMED_CATEGORIES.items() for name in names.split()
+    name: category for category, names in _NAMED_CATEGORIES.items() for name in _names(names)
 }
 """Operators that compute but hold none of the products the rule 'exact' counts."""
 
-_POINTWISE_ACTIVATIONS = frozenset(
-    "relu relu6 leaky_relu elu celu selu gelu silu mish sigmoid tanh softplus hardtanh hardswish hardsigmoid".split()
+_POINTWISE_ACTIVATIONS = _names(
+    "relu relu6 leaky_relu elu celu selu gelu silu mish sigmoid tanh softplus hardtanh hardswish hardsigmoid"
 )
 TAPS_PER_OUTPUT = 4
 """Products per output element of a bilinear resize or warp, for the note beside uncounted operators."""

@@ -196,7 +196,9 @@ def _stopwatch(device: torch.device) -> Stopwatch:
         return _time_on_cpu
     if device.type == "cuda":
         if not torch.cuda.is_available():
-            raise CapabilityError("latency on 'cuda' was asked for, but torch finds no CUDA device; use device='cpu'")
+            raise CapabilityError(
+                "latency on 'cuda' was asked for, but torch finds no CUDA device; use device='cpu'"
+            )
         return lambda run: _time_on_cuda(run, device)
     raise CapabilityError(f"latency on {device.type!r} is not supported; use 'cpu' or 'cuda'")
 
@@ -209,7 +211,7 @@ def _time_on_cpu(run: Callable[[], Any]) -> tuple[float, float | None]:
 
 def _time_on_cuda(run: Callable[[], Any], device: torch.device) -> tuple[float, float | None]:
     with torch.cuda.device(device):
-        before, after = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         torch.cuda.synchronize()
         start = time.perf_counter_ns()
         before.record()

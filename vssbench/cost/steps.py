@@ -103,16 +103,18 @@ def count_method_macs(
     context = replace(
         method.context,
         size=size or method.context.size,
-        keyframe_interval=method.context.keyframe_interval if keyframe_interval is None else keyframe_interval,
+        keyframe_interval=method.context.keyframe_interval
+        if keyframe_interval is None
+        else keyframe_interval,
     )
     if context.keyframe_interval < 1 or min(context.size) < 1:
         raise ConfigError(
             f"cost of a method needs keyframe_interval >= 1 and a frame size, got {context.keyframe_interval} and {context.size}"
         )
     try:
-        return _count_gop(_twin(method, replace(context, device=torch.device("meta"))))
+        return _count_gop(build_twin(method, replace(context, device=torch.device("meta"))))
     except (NotImplementedError, RuntimeError):
-        return _count_gop(_twin(method, replace(context, device=torch.device("cpu"))))
+        return _count_gop(build_twin(method, replace(context, device=torch.device("cpu"))))
 
 
 def step_under_ledger(method: Method, state: Any, frame: Frame) -> tuple[list[Prediction], StepCost]:
@@ -151,7 +153,8 @@ def blank_frame(method: Method, index: int, keyframe_distance: int) -> Frame:
     )
 
 
-def _twin(method: Method, context: BuildContext) -> Method:
+def build_twin(method: Method, context: BuildContext) -> Method:
+    """The same method with the same options built for another context, weights left out, all parts in eval mode."""
     with torch.device(context.device):
         twin = type(method)(method.options, context)
     for part in twin.parts().values():
@@ -166,7 +169,10 @@ def _count_gop(method: Method) -> MethodCost:
         for index in range(-needs.history, 0):
             method.step(state, blank_frame(method, index, index % interval))
         alike = needs.stateless or not needs.every_frame  # then all frames after the keyframe cost the same
-        steps = [_blank_step(method, state, distance) for distance in range(min(interval, 2) if alike else interval)]
+        steps = [
+            _blank_step(method, state, distance)
+            for distance in range(min(interval, 2) if alike else interval)
+        ]
         counter = MacsCounter(method.parts())
         with counter.counting():
             method.flush(state)
