@@ -216,11 +216,10 @@ class Experiment(_Frozen):
 
     @model_validator(mode="after")
     def _titles_are_unique(self) -> Experiment:
-        for kind in ("datasets", "codecs", "methods"):
-            titles = [entry.title for entry in getattr(self, kind)]
-            doubled = sorted({title for title in titles if titles.count(title) > 1})
-            if doubled:
-                raise ValueError(f"{kind} {', '.join(doubled)} appear twice; give each its own label")
+        _refuse_doubles("datasets", [entry.title for entry in self.datasets])
+        for dataset in self.datasets:
+            _refuse_doubles("codecs", [codec.title for codec in self.codecs_of(dataset)])
+            _refuse_doubles("methods", [m.title for m in self.methods if _applies(m.datasets, dataset)])
         known = {codec.title for codec in self.codecs}
         for method in self.methods:
             unknown = [title for title in method.codecs if title not in known]
@@ -231,10 +230,11 @@ class Experiment(_Frozen):
             *datasets.names(),
             *(title for entry in self.datasets for title in (entry.title, entry.name)),
         }
-        for entry in (*self.codecs, *self.methods):
-            unknown = [name for name in entry.datasets if name not in names]
+        filters = [(c.title, c.datasets) for c in self.codecs] + [(m.title, m.datasets) for m in self.methods]
+        for title, wanted in filters:
+            unknown = [name for name in wanted if name not in names]
             if unknown:
-                raise ValueError(f"{entry.title}: datasets {unknown} are not among {sorted(names)}")
+                raise ValueError(f"{title}: datasets {unknown} are not among {sorted(names)}")
         return self
 
     def codecs_of(self, dataset: DatasetSpec) -> tuple[CodecSpec, ...]:
@@ -253,6 +253,12 @@ class Experiment(_Frozen):
     def canonical(self) -> dict[str, Any]:
         """Plain JSON data from which the same experiment is rebuilt."""
         return dict(self.model_dump(mode="json"))
+
+
+def _refuse_doubles(kind: str, titles: Sequence[str]) -> None:
+    doubled = sorted({title for title in titles if titles.count(title) > 1})
+    if doubled:
+        raise ValueError(f"{kind} {', '.join(doubled)} appear twice on one dataset; give each its own label")
 
 
 def _applies(wanted: Sequence[str], dataset: DatasetSpec) -> bool:
@@ -376,8 +382,10 @@ def load_experiment(
     for override in overrides:
         apply_override(values, override)
     built = validate(Experiment, values, where=where)
-    for entry in (*built.datasets, *built.methods):
-        entry.options()
+    for dataset in built.datasets:
+        dataset.options()
+    for method in built.methods:
+        method.options()
     return built
 
 

@@ -14,7 +14,7 @@ from vssbench import __version__
 from vssbench.codec import encoder_build
 from vssbench.config import Experiment
 from vssbench.errors import ConfigError
-from vssbench.networks import weights_file
+from vssbench.networks.weights import locate_weights
 
 PACKAGES = ("vssbench", "torch", "av", "numpy", "pillow", "scipy")
 
@@ -63,8 +63,9 @@ def _weight_digests(experiment: Experiment) -> dict[str, str]:
     digests = {}
     for method in experiment.methods:
         for part, reference in method.options().weights.items():
-            digests[f"{method.title}/{part}"] = hashlib.sha256(
-                weights_file(reference).read_bytes()
+            where = "/".join((*method.datasets, method.title, part))
+            digests[where] = hashlib.sha256(
+                locate_weights(reference).read_bytes()
             ).hexdigest()
     return dict(sorted(digests.items()))
 

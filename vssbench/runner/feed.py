@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vssbench.clips import Clip, Encode
-from vssbench.codec import FlowTracker, flow_field_to_previous, prediction_residual
+from vssbench.codec import FlowTracker, digest_decoded, flow_field_to_previous, prediction_residual
 from vssbench.errors import BitstreamError
 from vssbench.method import FlowRule, Frame, Needs
 from vssbench.records import DecodedFrame, FlowField, MotionField
@@ -74,14 +73,7 @@ class DecodedClip:
 
     def digest(self) -> str:
         """SHA-256 over the GOP's decoded pixels and motion."""
-        value = hashlib.sha256()
-        for frame in self.frames:
-            value.update(np.ascontiguousarray(frame.image))
-            if frame.motion is not None:
-                value.update(np.ascontiguousarray(frame.motion.vectors_qpel))
-                value.update(np.ascontiguousarray(frame.motion.reference_poc))
-                value.update(np.ascontiguousarray(frame.motion.mode))
-        return value.hexdigest()
+        return digest_decoded(self.frames)
 
 
 def _motion(frame: DecodedFrame) -> MotionField:

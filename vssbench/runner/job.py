@@ -118,8 +118,8 @@ def run_job(shop: Workshop, folder: RunFolder, item: WorkItem, on_unit: Callable
     sequence = shop.sequence(item.dataset, item.sequence)
     methods = shop.methods(item.dataset, item.codec, sequence.size)
     run = _JobRun(shop, folder, item, owed, sequence, methods, on_unit, picture_missing)
-    for number, encode in enumerate(item.job.encodes):
-        run.process(encode, last=number == len(item.job.encodes) - 1)
+    for encode in item.job.encodes:
+        run.process(encode)
     return run.report()
 
 
@@ -141,7 +141,7 @@ class _JobRun:
         self.sequence, self.methods, self.on_unit = sequence, methods, on_unit
         self.picture_missing = picture_missing
         self.dataset = shop.dataset(item.dataset)
-        self.settings = shop.experiment.codec_settings(shop.codec(item.codec))
+        self.settings = shop.experiment.codec_settings(shop.codec(item.dataset, item.codec))
         needs = joint_needs(list(methods.values()))
         self.needs = needs
         self.motion = needs.flow_key or needs.flow_previous or needs.residual or needs.block_types
@@ -152,7 +152,7 @@ class _JobRun:
         self.encoded_frames = 0
         self.stored = 0
 
-    def process(self, encode: Encode, *, last: bool) -> None:
+    def process(self, encode: Encode) -> None:
         if not any(self._todo(clip.unit) for clip in encode.clips):
             for clip in encode.clips:
                 self.remaining[clip.unit] -= 1
@@ -166,8 +166,8 @@ class _JobRun:
             history=self.needs.history,
             lookahead=self.needs.lookahead,
         )
-        for clip in clips:
-            self._evaluate(clip, bitstream)
+        for decoded_clip in clips:
+            self._evaluate(decoded_clip, bitstream)
 
     def _todo(self, unit: str) -> list[str]:
         """Methods to run on a clip of this unit; all of them where pictures are still to be made."""

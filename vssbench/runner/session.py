@@ -189,8 +189,8 @@ def _owed_items(folder: RunFolder, items: Sequence[WorkItem]) -> list[tuple[Work
 def _titles(experiment: Experiment) -> dict[str, list[str]]:
     return {
         "datasets": [entry.title for entry in experiment.datasets],
-        "codecs": [entry.title for entry in experiment.codecs],
-        "methods": [entry.title for entry in experiment.methods],
+        "codecs": list(dict.fromkeys(entry.title for entry in experiment.codecs)),
+        "methods": list(dict.fromkeys(entry.title for entry in experiment.methods)),
     }
 
 

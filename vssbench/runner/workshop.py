@@ -95,13 +95,14 @@ class Workshop:
         """Sequence by dataset title and name."""
         return self._dataset(dataset)[1][name]
 
-    def codec(self, title: str) -> CodecSpec:
-        """Codec entry by title."""
-        return next(codec for codec in self.experiment.codecs if codec.title == title)
+    def codec(self, dataset: str, title: str) -> CodecSpec:
+        """Codec entry of a dataset by title."""
+        source = next(spec for spec in self.experiment.datasets if spec.title == dataset)
+        return next(codec for codec in self.experiment.codecs_of(source) if codec.title == title)
 
     def methods(self, dataset: str, codec: str, size: tuple[int, int]) -> dict[str, Method]:
         """All methods that run on one codec setting, by title, built for one frame size."""
-        entry = self.codec(codec)
+        entry = self.codec(dataset, codec)
         settings = self.experiment.codec_settings(entry)
         source = next(spec for spec in self.experiment.datasets if spec.title == dataset)
         built = {}

@@ -1,0 +1,213 @@
+"""The main path on tiny synthetic streets with untrained networks: plan, execute, record, resume."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import vssbench
+from vssbench.errors import CapabilityError, ConfigError, InputError, StorageError
+from vssbench.results.store import RunFolder
+from vssbench.runner.session import Listener
+
+TINY = {
+    "title": "tiny",
+    "datasets": [{"name": "synthetic", "sequences": 2, "frames": 9, "size": [64, 96]}],
+    "codecs": [
+        {"label": "h264", "codec": "h264", "bitrate_kbps": 60, "preset": "ultrafast", "references": 1},
+        {"label": "hevc", "codec": "hevc", "bitrate_kbps": 60, "preset": "ultrafast"},
+    ],
+    "protocol": {"kind": "stream", "keyframe_interval": 4, "phases": [0, 2]},
+    "methods": [
+        {"label": "1.0x", "name": "constant", "network": "bisenet18", "width": 8},
+        {"label": "0.5x", "name": "constant", "network": "bisenet18", "width": 8, "lr_scale": 0.5},
+        {"label": "warp", "name": "warp-only", "network": "bisenet18", "width": 8},
+        {"label": "AR", "name": "ar-seg", "network": "bisenet18", "width": 8, "lr_scale": 0.5},
+    ],
+}
+
+
+def records(path) -> dict[str, dict]:
+    """All unit records of a run without their timings."""
+    found = {}
+    for file in sorted((path / "units").rglob("*.json")):
+        values = json.loads(file.read_text())
+        values.pop("timings")
+        found[str(file.relative_to(path))] = values
+    return found
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, cache):
+    return vssbench.run(TINY, tmp_path_factory.mktemp("runs") / "one", workers=1, cache=cache, device="cpu")
+
+
+def test_every_planned_unit_is_stored_and_scores_the_right_frames(undisturbed):
+    # 9 frames, L = 4: phase 0 has GOPs 0-3, 4-7, 8 and phase 2 has 2-5, 6-8; 5 units x 2 sequences x 2 codecs x 4 methods
+    assert undisturbed.complete
+    assert undisturbed.unit_count == 5 * 2 * 2 * 4
+    group = next(g for g in undisturbed.groups if (g.codec, g.method) == ("h264", "AR"))
+    assert group.distances == (0, 1, 2, 3)
+    assert group.frames.tolist() == [2 * 5, 2 * 4, 2 * 4, 2 * 3]
+    assert group.frame_types == {"I": 10, "P": 22}
+    labelled = group.total.sum()
+    assert labelled <= 32 * 64 * 96
+    assert labelled > 0.9 * 32 * 64 * 96
+
+
+def test_keyframes_of_ar_seg_and_constant_use_the_same_untrained_network(undisturbed):
+    """Same seed and architecture: at d = 0 AR-Seg, warp-only and 1.0x must count exactly alike."""
+    total = {g.method: g.total for g in undisturbed.groups if g.codec == "h264"}
+    np.testing.assert_array_equal(total["1.0x"][0], total["warp"][0])
+    assert not np.array_equal(total["1.0x"][0], total["0.5x"][0])
+
+
+def test_costs_are_measured_for_every_method(undisturbed):
+    cost = {row.method: row for row in undisturbed.summary.itertuples() if row.codec == "h264"}
+    assert cost["1.0x"].key_gmacs == cost["1.0x"].non_key_gmacs > 0
+    assert cost["0.5x"].gop_mean_gmacs < 0.3 * cost["1.0x"].gop_mean_gmacs
+    assert cost["AR"].key_gmacs == pytest.approx(cost["1.0x"].key_gmacs)
+    mean = (cost["AR"].key_gmacs + 3 * cost["AR"].non_key_gmacs) / 4
+    assert cost["AR"].gop_mean_gmacs == pytest.approx(mean)
+
+
+def test_two_workers_give_the_same_records_as_one(undisturbed, tmp_path):
+    vssbench.run(TINY, tmp_path / "two", workers=2, cache=tmp_path / "cache", device="cpu")
+    assert records(tmp_path / "two") == records(undisturbed.path)
+
+
+def test_a_second_run_does_nothing(undisturbed, cache):
+    seen = []
+    listener = Listener(on_plan=lambda summary, owed: seen.append(owed), on_unit=lambda: seen.append("unit"))
+    vssbench.run(TINY, undisturbed.path, workers=1, cache=cache, device="cpu", listener=listener)
+    assert seen == [0]
+
+
+def test_missing_and_damaged_units_are_redone_identically(undisturbed, tmp_path, cache):
+    import shutil
+
+    shutil.copytree(undisturbed.path, tmp_path / "copy")
+    files = sorted((tmp_path / "copy" / "units").rglob("*.json"))
+    files[3].unlink()
+    files[11].write_text(files[11].read_text()[:-40])
+    again = vssbench.run(TINY, tmp_path / "copy", workers=1, cache=cache, device="cpu")
+    assert records(tmp_path / "copy") == records(undisturbed.path)
+    assert any("damaged" in warning for warning in again.warnings)
+
+
+@pytest.mark.slow
+def test_a_run_killed_anywhere_resumes_to_the_same_records(undisturbed, tmp_path):
+    experiment = tmp_path / "tiny.yaml"
+    experiment.write_text(json.dumps(TINY))
+    output = tmp_path / "killed"
+    command = [sys.executable, "-m", "vssbench", "run", str(experiment), "-o", str(output), "--no-report"]
+    command += ["--workers", "2", "--cache", str(tmp_path / "cache"), "--device", "cpu"]
+    for wanted in (1, 30):
+        process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while process.poll() is None and len(list(output.glob("units/*/*/*/*/*.json"))) < wanted:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert records(output) == records(undisturbed.path)
+
+
+def test_clip_and_stream_protocols_score_the_same_cases(tmp_path, cache, undisturbed):
+    values = {
+        **TINY,
+        "datasets": [{"name": "synthetic", "sequences": 1, "frames": 6, "size": [64, 96]}],
+        "codecs": TINY["codecs"][:1],
+        "methods": TINY["methods"][:1],
+        "protocol": {"kind": "clip", "keyframe_interval": 3},
+        "pictures": {"per_codec": 0},
+    }
+    clip = vssbench.run(values, tmp_path / "clip", workers=1, cache=cache, device="cpu")
+    values["protocol"] = {"kind": "stream", "keyframe_interval": 3, "phases": "all"}
+    stream = vssbench.run(values, tmp_path / "stream", workers=1, cache=cache, device="cpu")
+    assert clip.groups[0].frames.tolist() == stream.groups[0].frames.tolist() == [6, 5, 4]
+    assert not (tmp_path / "clip" / "pictures").exists()
+
+
+def test_pictures_of_one_case_per_codec_are_kept(undisturbed):
+    cases = sorted(undisturbed.path.glob("pictures/*/*/*/case.json"))
+    assert len(cases) == 2
+    described = json.loads(cases[0].read_text())
+    assert described["distance"] == 3
+    assert set(described["predictions"]) == {"1.0x", "0.5x", "warp", "AR"}
+    for name in (described["decoded"], described["truth"], described["motion"], *described["predictions"].values()):
+        assert (cases[0].parent / name).stat().st_size > 0
+
+
+def test_another_experiment_in_the_same_folder_is_refused(undisturbed, cache):
+    other = {**TINY, "seed": 5}
+    with pytest.raises(ConfigError, match=r"another experiment.*seed: 0 -> 5"):
+        vssbench.run(other, undisturbed.path, cache=cache)
+
+
+def test_another_environment_is_refused_unless_forced(undisturbed, tmp_path, cache):
+    import shutil
+
+    shutil.copytree(undisturbed.path, tmp_path / "copy")
+    folder = RunFolder(tmp_path / "copy")
+    environment = folder.read_json("environment.json")
+    environment["bits"]["packages"]["av"] = "0.0.1"
+    folder.write_json("environment.json", environment)
+    with pytest.raises(ConfigError, match=r"packages\.av: 0\.0\.1 -> .*--force"):
+        vssbench.run(TINY, folder.path, cache=cache)
+    forced = vssbench.run(TINY, folder.path, cache=cache, force=True, device="cpu")
+    assert any("force" in warning for warning in forced.warnings)
+
+
+def test_a_folder_in_use_names_its_owner(undisturbed, cache):
+    from filelock import FileLock
+
+    with FileLock(undisturbed.path / ".lock"):
+        (undisturbed.path / ".owner").write_text("process 1234, started today")
+        with pytest.raises(StorageError, match="in use by process 1234"):
+            vssbench.run(TINY, undisturbed.path, cache=cache)
+
+
+def test_motion_that_the_codec_cannot_give_is_refused_before_work(tmp_path):
+    values = {**TINY, "codecs": [{"codec": "h264", "bitrate_kbps": 60, "references": 3}]}
+    with pytest.raises(CapabilityError, match="method warp needs motion.*references=1"):
+        vssbench.run(values, tmp_path / "run", workers=1, device="cpu")
+    assert not (tmp_path / "run" / "units").exists()
+
+
+def test_a_sequence_that_cannot_be_scored_is_an_error(tmp_path):
+    values = {**TINY, "protocol": {"kind": "clip", "keyframe_interval": 12, "distances": [11]}}
+    with pytest.raises(InputError, match="no labelled frame can be scored"):
+        vssbench.run(values, tmp_path / "run", workers=1, device="cpu")
+
+
+@pytest.mark.parametrize(("device", "message"), [("cuda:77", "CUDA"), ("tpu!", "not a torch device")])
+def test_an_absent_device_is_refused(tmp_path, device, message):
+    import torch
+
+    if torch.cuda.is_available():
+        device = "tpu!"
+        message = "not a torch device"
+    with pytest.raises(CapabilityError, match=message):
+        vssbench.run(TINY, tmp_path / "run", device=device)
+
+
+def test_unreadable_weights_name_method_and_part(tmp_path):
+    bad = tmp_path / "weights.safetensors"
+    bad.write_bytes(b"not safetensors")
+    values = {**TINY, "methods": [{**TINY["methods"][0], "weights": {"network": str(bad)}}]}
+    with pytest.raises(InputError, match=r"weights\.safetensors"):
+        vssbench.run(values, tmp_path / "run", workers=1, device="cpu")
