@@ -62,7 +62,7 @@ class ConstantResolution(Method):
     @property
     def needs(self) -> Needs:
         """Pixels of the scored frame only."""
-        return Needs(every_frame=False)
+        return Needs(every_frame=False, stateless=True)
 
     def parts(self) -> dict[str, nn.Module]:
         """'network'."""

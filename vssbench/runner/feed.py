@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vssbench.clips import Clip, Encode
-from vssbench.codec import FlowTracker, digest_decoded, flow_field_to_previous, prediction_residual
+from vssbench.codec import KeyframeFlow, digest_decoded, flow_field_to_previous, prediction_residual
 from vssbench.errors import BitstreamError
 from vssbench.method import FlowRule, Frame, Needs
 from vssbench.records import DecodedFrame, FlowField, MotionField
@@ -54,7 +54,7 @@ class DecodedClip:
         """Composed flow of the GOP's picture at `position` towards the keyframe."""
         flows = self._flows_to_key.get(rule)
         if flows is None:
-            tracker = FlowTracker(rule=rule)
+            tracker = KeyframeFlow(rule=rule)
             flows = [tracker.push(_motion(frame)) for frame in self.frames]
             self._flows_to_key[rule] = flows
         return flows[position]
