@@ -26,6 +26,7 @@ EXPERIMENT_FILE_LIMIT_BYTES = 1_000_000
 _SINGULAR = {"dataset": "datasets", "codec": "codecs", "method": "methods"}
 
 Model = TypeVar("Model", bound=BaseModel)
+ClipFrames = Literal["full", "until_labelled"]
 
 
 class _Frozen(BaseModel):
@@ -51,6 +52,7 @@ class DatasetSpec(_PlugInSpec):
 
     split: Literal["train", "val", "test"] = "val"
     only: tuple[str, ...] = Field((), description="names of the sequences to use; default: all")
+    clip_frames: ClipFrames | None = Field(None, description="protocol.clip_frames for this dataset alone")
 
     def options(self) -> DatasetOptions:
         """Validated options of the dataset class. Raises ConfigError."""
@@ -140,7 +142,7 @@ class Protocol(_Frozen):
         (0,),
         description="stream only: positions of the first keyframe, one encode each; 'all' scores every frame at every d",
     )
-    clip_frames: Literal["full", "until_labelled"] = Field(
+    clip_frames: ClipFrames = Field(
         "full",
         description="clip only: encode all L pictures (CamVid) or stop at the labelled one (Cityscapes)",
     )

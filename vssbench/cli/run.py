@@ -70,6 +70,7 @@ def run(
 
 def _print_plan(experiment: str, overrides: tuple[str, ...]) -> None:
     from vssbench.config import load_experiment
+    from vssbench.runner.estimate import estimate
     from vssbench.runner.plan import make_plan, summarise
 
     frozen = load_experiment(experiment, overrides)
@@ -83,6 +84,19 @@ def _print_plan(experiment: str, overrides: tuple[str, ...]) -> None:
     typer.echo(f"encodes     {summary.encodes} bitstreams, {summary.encoded_frames} frames")
     typer.echo(f"units       {summary.units}")
     typer.echo(f"cases       {summary.cases} scored frames")
+    cost = estimate(frozen, items)
+    typer.echo(
+        f"time        about {_duration(cost.seconds)} on one core of this machine: encode "
+        f"{_duration(cost.encode_seconds)}, decode {_duration(cost.decode_seconds)}, "
+        f"methods {_duration(cost.method_seconds)} (extrapolated from a few frames)"
+    )
+    typer.echo(f"disk        about {cost.disk_bytes / 2**20:.0f} MiB of bitstreams and records")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _run_with_progress(

@@ -76,6 +76,9 @@ def make_plan(experiment: Experiment) -> list[WorkItem]:
     items: list[WorkItem] = []
     for spec in experiment.datasets:
         sequences = chosen_sequences(spec, load_dataset(spec))
+        protocol = experiment.protocol
+        if spec.clip_frames is not None:
+            protocol = protocol.model_copy(update={"clip_frames": spec.clip_frames})
         for codec in experiment.codecs_of(spec):
             methods = tuple(method.title for method in experiment.methods_on(spec, codec))
             if not methods:
@@ -83,7 +86,7 @@ def make_plan(experiment: Experiment) -> list[WorkItem]:
             found = [
                 WorkItem(spec.title, codec.title, sequence.name, job, methods)
                 for sequence in sequences
-                for job in cut(len(sequence), sequence.labelled, experiment.protocol)
+                for job in cut(len(sequence), sequence.labelled, protocol)
             ]
             items += _with_picture(found, experiment)
     if not items:

@@ -1,0 +1,122 @@
+"""What a run would take: a few frames are encoded and one frame is segmented, the rest is proportion."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+
+from vssbench.clips import Encode
+from vssbench.codec import decode, encode
+from vssbench.config import Experiment
+from vssbench.cost.steps import count_method_macs
+from vssbench.runner.plan import WorkItem
+from vssbench.runner.workshop import Workshop
+
+SAMPLE_FRAMES = 4
+BYTES_PER_UNIT = 3000
+"""A unit record on disk: about 2 kB of JSON and the file system's rounding."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Rough cost of a plan on this machine with one worker; halve the time for two."""
+
+    encode_seconds: float
+    decode_seconds: float
+    method_seconds: float
+    disk_bytes: int
+
+    @property
+    def seconds(self) -> float:
+        """All stages together."""
+        return self.encode_seconds + self.decode_seconds + self.method_seconds
+
+
+def estimate(experiment: Experiment, items: Sequence[WorkItem]) -> Estimate:
+    """Extrapolate from one short clip per (dataset, codec) and a convolution benchmark.
+
+    Methods are built without weights, so nothing but the dataset has to be there.
+    """
+    bare = experiment.model_copy(
+        update={"methods": tuple(m.model_copy(update={"weights": {}}) for m in experiment.methods)}
+    )
+    shop = Workshop(bare, None, "cpu")
+    macs_per_second = _convolution_rate()
+    totals = [0.0, 0.0, 0.0]
+    disk = 0.0
+    for dataset, codec in dict.fromkeys((i.dataset, i.codec) for i in items):
+        own = [i for i in items if (i.dataset, i.codec) == (dataset, codec)]
+        frames = sum(e.length for i in own for e in i.job.encodes)
+        encode_rate, decode_rate, bytes_per_frame = _codec_rates(shop, own[0])
+        totals[0] += frames / encode_rate
+        totals[1] += frames / decode_rate
+        totals[2] += _method_macs(shop, own) / macs_per_second
+        disk += frames * bytes_per_frame + BYTES_PER_UNIT * sum(len(i.job.units) * len(i.methods) for i in own)
+    return Estimate(*totals, disk_bytes=round(disk))
+
+
+def _codec_rates(shop: Workshop, item: WorkItem) -> tuple[float, float, float]:
+    """Frames/s of encoding and decoding and bytes per frame, from the first frames of one encode."""
+    sequence = shop.sequence(item.dataset, item.sequence)
+    settings = shop.experiment.codec_settings(shop.codec(item.dataset, item.codec))
+    first = item.job.encodes[0]
+    images = [sequence.image(i) for i in islice(range(first.first, first.first + first.length), SAMPLE_FRAMES)]
+    started = time.perf_counter()
+    bitstream = encode(images, settings, sequence.frame_rate_hz)
+    encoded = time.perf_counter()
+    for _ in decode(bitstream, motion=False):
+        pass
+    decoded = time.perf_counter()
+    size = (
+        settings.bitrate_kbps * 125 / sequence.frame_rate_hz
+        if settings.bitrate_kbps
+        else len(bitstream.data) / len(images)
+    )
+    return len(images) / (encoded - started), len(images) / (decoded - encoded), size
+
+
+def _method_macs(shop: Workshop, items: Sequence[WorkItem]) -> float:
+    """MACs of all steps that the runner would push."""
+    first = items[0]
+    size = shop.sequence(first.dataset, first.sequence).size
+    encodes = [encode for item in items for encode in item.job.encodes]
+    total = 0.0
+    for method in shop.methods(first.dataset, first.codec, size).values():
+        cost = count_method_macs(method, size, shop.experiment.protocol.keyframe_interval)
+        key_steps, other_steps = _steps(encodes, method.needs.stateless, method.needs.every_frame)
+        total += key_steps * cost.key + other_steps * cost.non_key
+    return total
+
+
+def _steps(encodes: Sequence[Encode], stateless: bool, every_frame: bool) -> tuple[int, int]:
+    keys = others = 0
+    for encode_plan in encodes:
+        for clip in encode_plan.clips:
+            if not clip.scored:
+                continue
+            later = clip.scored[-1] if every_frame else sum(d > 0 for d in clip.scored)
+            others += later
+            keys += int(0 in clip.scored) if stateless else 1
+    return keys, others
+
+
+def _convolution_rate() -> float:
+    """MACs per second of one thread in a typical 3x3 convolution."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        layer = torch.nn.Conv2d(64, 64, 3, padding=1)
+        image = torch.zeros(1, 64, 90, 120)
+        with torch.inference_mode():
+            layer(image)
+            started = time.perf_counter()
+            for _ in range(3):
+                layer(image)
+            seconds = time.perf_counter() - started
+    finally:
+        torch.set_num_threads(threads)
+    return 3 * 64 * 64 * 9 * 90 * 120 / seconds
