@@ -1,0 +1,71 @@
+"""Axes of the page's charts: ranges, round tick positions, data to picture coordinates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Maps data values in [low, high] to picture coordinates [start, end], linear or logarithmic."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    ticks: tuple[float, ...]
+    logarithmic: bool = False
+
+    def at(self, value: float) -> float:
+        """Picture coordinate of a data value, two decimals."""
+        if self.logarithmic:
+            share = math.log(value / self.low) / math.log(self.high / self.low)
+        else:
+            share = (value - self.low) / (self.high - self.low)
+        return round(self.start + share * (self.end - self.start), 2)
+
+
+def round_step(span: float, count: int) -> float:
+    """The smallest of 1, 2, 5 x 10^n that cuts `span` into at most `count` parts.
+
+    >>> round_step(23, 5), round_step(0.4, 4)
+    (5.0, 0.1)
+    """
+    raw = span / count
+    power = 10.0 ** math.floor(math.log10(raw))
+    return float(next(f * power for f in (1, 2, 5, 10) if f * power >= raw * (1 - 1e-9)))
+
+
+def linear_axis(
+    values: Iterable[float], start: float, end: float, count: int = 5, margin: float = 0.06
+) -> Axis:
+    """An axis around the finite values with `margin` of the span at both ends and round ticks inside."""
+    known = [v for v in values if math.isfinite(v)]
+    low, high = (min(known), max(known)) if known else (0.0, 1.0)
+    if high - low < 1e-9:
+        low, high = low - 1, high + 1
+    room = (high - low) * margin
+    low, high = low - room, high + room
+    step = round_step(high - low, count)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return Axis(low, high, start, end, tuple(round(i * step, 10) for i in range(first, last + 1)))
+
+
+def log_axis(values: Iterable[float], start: float, end: float) -> Axis:
+    """A logarithmic axis around the positive finite values, ticks at 1, 2, 5 x 10^n (1, 10, 100 over long spans)."""
+    known = [v for v in values if math.isfinite(v) and v > 0] or [1.0, 10.0]
+    room = max((max(known) / min(known)) ** 0.08, 1.15)
+    low, high = min(known) / room, max(known) * room
+    factors: Sequence[int] = (1, 2, 5) if high / low < 300 else (1,)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    ticks = [f * 10.0**p for p in powers for f in factors if low <= f * 10.0**p <= high]
+    return Axis(low, high, start, end, tuple(ticks), logarithmic=True)
+
+
+def distance_ticks(distances: Sequence[int], count: int = 12) -> tuple[int, ...]:
+    """Which keyframe distances get a tick: all, or every n-th where they are many."""
+    ordered = sorted(set(distances))
+    stride = max(1, math.ceil(len(ordered) / count))
+    return tuple(ordered[::stride])

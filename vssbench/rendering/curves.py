@@ -1,0 +1,100 @@
+"""What the figures draw: one record per dataset, codec and method."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from vssbench.metrics.confusion import mean_of_present
+from vssbench.results.run import Group, Run
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Accuracy by keyframe distance of one method on one dataset and codec, and what it costs."""
+
+    dataset: str
+    codec: str
+    method: str
+    series: int
+    """Position of the method in the experiment; decides colour, marker and dashes."""
+    distances: tuple[int, ...]
+    miou_d: tuple[float, ...]
+    """0..1, NaN where nothing was scored."""
+    low: tuple[float, ...]
+    """Lower ends of the intervals of `miou_d`, NaN where there are none."""
+    high: tuple[float, ...]
+    miou: float
+    miou_low: float
+    miou_high: float
+    gop_mean_gmacs: float
+    """1e9 multiply-accumulates per frame; NaN if not measured."""
+    kbps: float
+    class_iou: tuple[float, ...]
+    """IoU per class, mean over the distances at which the class occurs; NaN if it never does."""
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        """Smallest and largest mIoU_d; NaN if nothing was scored."""
+        known = [value for value in self.miou_d if math.isfinite(value)]
+        return (min(known), max(known)) if known else (math.nan, math.nan)
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Curves that belong into one set of axes: all methods on one dataset and codec."""
+
+    dataset: str
+    codec: str
+    kbps: float
+    curves: tuple[Curve, ...]
+
+
+def panels(run: Run) -> list[Panel]:
+    """All panels of a run in the order of the experiment."""
+    order = {title: i for i, title in enumerate(run.plan["titles"]["methods"])}
+    intervals = _intervals(run)
+    found: dict[tuple[str, str], list[Curve]] = {}
+    for group in run.groups:
+        curve = _curve(run, group, order[group.method], intervals)
+        found.setdefault((group.dataset, group.codec), []).append(curve)
+    return [
+        Panel(dataset, codec, float(np.mean([c.kbps for c in curves])), tuple(curves))
+        for (dataset, codec), curves in found.items()
+    ]
+
+
+def _intervals(run: Run) -> dict[tuple[str, str, str, int], tuple[float, float]]:
+    """(dataset, codec, method, d) -> interval of mIoU_d; d = -1 is the mean."""
+    table = run.table
+    rows = table[(table["metric"] == "miou") & table["low"].notna()]
+    fields = zip(
+        rows["dataset"], rows["codec"], rows["method"], rows["d"], rows["low"], rows["high"], strict=True
+    )
+    return {(a, b, c, int(d)): (float(low), float(high)) for a, b, c, d, low, high in fields}
+
+
+def _curve(
+    run: Run, group: Group, series: int, intervals: dict[tuple[str, str, str, int], tuple[float, float]]
+) -> Curve:
+    place = (group.dataset, group.codec, group.method)
+    nothing = (math.nan, math.nan)
+    ends = [intervals.get((*place, d), nothing) for d in group.distances]
+    overall = intervals.get((*place, -1), nothing)
+    cost = run.costs.get((group.dataset, group.method), {})
+    return Curve(
+        *place,
+        series=series,
+        distances=group.distances,
+        miou_d=tuple(float(value) for value in group.miou_d),
+        low=tuple(low for low, _ in ends),
+        high=tuple(high for _, high in ends),
+        miou=group.miou,
+        miou_low=overall[0],
+        miou_high=overall[1],
+        gop_mean_gmacs=float(cost.get("gop_mean_gmacs", math.nan)),
+        kbps=group.kbps,
+        class_iou=tuple(float(value) for value in mean_of_present(group.iou_d.T)),
+    )

@@ -1,0 +1,234 @@
+"""Figures for papers: the charts of the page and the picture strip as SVG and PDF, the same bytes for the same run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from vssbench.errors import VssbenchError
+from vssbench.rendering.axes import distance_ticks
+from vssbench.rendering.curves import Curve, Panel
+from vssbench.rendering.pictures import PictureCase, error_image, label_image, motion_image
+from vssbench.rendering.styles import style_of
+from vssbench.rendering.tables import kbps_text, printable
+from vssbench.results.store import storage_error
+
+RC: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",  # ships with matplotlib, so every machine draws the same
+    "font.size": 8,
+    "axes.titlesize": 8.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,  # embed TrueType, so that text stays text
+    "svg.fonttype": "path",
+    "svg.hashsalt": "vssbench",
+    "text.usetex": False,
+    "text.parse_math": False,  # a title with dollars is text
+    "savefig.dpi": 150,
+}
+_PANEL_INCHES = (3.4, 2.6)
+_MARKER_SIZE = 4.5
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write stem.svg and stem.pdf without dates. Raises StorageError."""
+    written = []
+    metadata = {
+        ".svg": {"Date": None, "Creator": "vssbench"},
+        ".pdf": {"CreationDate": None, "Creator": "vssbench", "Producer": None},
+    }
+    for suffix, entries in metadata.items():
+        path = stem.with_suffix(suffix)
+        try:
+            with matplotlib.rc_context(RC):
+                figure.savefig(path, metadata=entries)
+        except OSError as error:
+            raise storage_error(path, error) from error
+        written.append(path)
+    return written
+
+
+def miou_d_figure(panels: Sequence[Panel]) -> Figure:
+    """mIoU over keyframe distance with interval bands, a panel per dataset and codec."""
+    with matplotlib.rc_context(RC):
+        figure, axes = _grid(panels)
+        for ax, panel in zip(axes, panels, strict=True):
+            for curve in panel.curves:
+                _draw_curve(ax, curve)
+            ax.set_xticks(distance_ticks([d for curve in panel.curves for d in curve.distances]))
+            ax.set_xlabel("keyframe distance d (frames)")
+            ax.set_ylabel("mIoU_d (%)")
+        _share_limits(axes, panels)
+        _legend(figure, panels)
+    return figure
+
+
+def cost_figure(panels: Sequence[Panel]) -> Figure | None:
+    """Mean mIoU over GMACs per frame, bars over the range of mIoU_d; None where no cost was measured."""
+    measured = [p for p in panels if any(math.isfinite(c.gop_mean_gmacs) for c in p.curves)]
+    if not measured:
+        return None
+    with matplotlib.rc_context(RC):
+        figure, axes = _grid(measured)
+        for ax, panel in zip(axes, measured, strict=True):
+            for curve in panel.curves:
+                _draw_operating_point(ax, curve)
+            ax.set_xscale("log")
+            ax.margins(x=0.15)
+            _plain_log_ticks(ax)
+            ax.set_xlabel("GMACs per frame")
+            ax.set_ylabel("mIoU (%), bars: range over d")
+        _share_limits(axes, measured)
+        _legend(figure, measured)
+    return figure
+
+
+def strip_figure(case: PictureCase) -> Figure:
+    """Decoded frame, motion and truth above; every method's prediction over its errors below; classes at the foot."""
+    top = [
+        ("decoded frame", case.decoded),
+        ("motion to the keyframe", motion_image(case)),
+        ("truth", label_image(case.truth, case)),
+    ]
+    first = [(title, image) for title, image in top if image is not None]
+    predictions = [
+        (f"{m} ({100 * case.frame_miou(m):.1f} %)", label_image(p, case)) for m, p in case.predictions.items()
+    ]
+    errors = [(f"errors of {m}", error_image(case, m)) for m in case.predictions]
+    columns = min(4, max(len(first), len(predictions), 1))
+    rows = [first]
+    for start in range(0, len(predictions), columns):
+        rows += [predictions[start : start + columns], errors[start : start + columns]]
+    height, width = case.truth.shape
+    tile = 2.1
+    with matplotlib.rc_context({**RC, "axes.grid": False}):
+        figure = _new_figure(columns * tile, len(rows) * (tile * height / width + 0.24) + 0.75)
+        grid = figure.subplots(len(rows), columns, squeeze=False)
+        for line, images in zip(grid, rows, strict=True):
+            for ax in line:
+                ax.set_axis_off()
+            for ax, (title, image) in zip(line, images, strict=False):
+                ax.imshow(image, interpolation="nearest")
+                ax.set_title(_shorten(title, 34), fontsize=7, pad=2)
+        figure.suptitle(_shorten(case.name, 90), fontsize=8)
+        colours = case.palette[: len(case.class_names)] / 255
+        patches = [Patch(facecolor=tuple(c), edgecolor="#666666", linewidth=0.4) for c in colours]
+        figure.legend(
+            patches, [printable(n) for n in case.class_names], loc="outside lower center", ncols=min(len(patches), 3 * columns - 3),
+            fontsize=6.5, handlelength=1, columnspacing=1,
+        )  # fmt: skip
+    return figure
+
+
+def png(figure: Figure, path: Path) -> Path:
+    """Write a raster copy, for looking at it. Raises StorageError."""
+    try:
+        with matplotlib.rc_context(RC):
+            FigureCanvasAgg(figure)
+            figure.savefig(path, metadata={"Software": None})
+    except OSError as error:
+        raise storage_error(path, error) from error
+    return path
+
+
+def _new_figure(width: float, height: float) -> Figure:
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _grid(panels: Sequence[Panel]) -> tuple[Figure, list[Any]]:
+    """A figure with one titled set of axes per panel, three in a row at most."""
+    if not panels:
+        raise VssbenchError(
+            "this run holds no scored frame yet, so there is nothing to draw; run the experiment first"
+        )
+    columns = min(len(panels), 3)
+    rows = math.ceil(len(panels) / columns)
+    methods = len({curve.method for panel in panels for curve in panel.curves})
+    legend_rows = math.ceil(methods / (2 * columns))
+    figure = _new_figure(columns * _PANEL_INCHES[0], rows * _PANEL_INCHES[1] + 0.2 * legend_rows + 0.1)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax in grid[len(panels) :]:
+        ax.set_visible(False)
+    for ax, panel in zip(grid, panels, strict=False):
+        parts = [panel.dataset, panel.codec, kbps_text(panel.kbps)]
+        ax.set_title(_shorten(", ".join(p for p in parts if p), 46), loc="left")
+    return figure, list(grid[: len(panels)])
+
+
+def _draw_curve(ax: Any, curve: Curve) -> None:
+    style = style_of(curve.series)
+    x, y = np.array(curve.distances), 100 * np.array(curve.miou_d)
+    low, high = 100 * np.array(curve.low), 100 * np.array(curve.high)
+    ax.fill_between(x, low, high, color=style.colour, alpha=0.14, linewidth=0)
+    ax.plot(x, y, **_look(curve.series))
+
+
+def _look(series: int) -> dict[str, Any]:
+    style = style_of(series)
+    return {
+        "color": style.colour,
+        "linestyle": (0, style.dashes) if style.dashes else "-",
+        "linewidth": 1.4,
+        "marker": style.marker,
+        "markersize": _MARKER_SIZE,
+        "markeredgecolor": "white",
+        "markeredgewidth": 0.5,
+    }
+
+
+def _draw_operating_point(ax: Any, curve: Curve) -> None:
+    if not (math.isfinite(curve.gop_mean_gmacs) and curve.gop_mean_gmacs > 0 and math.isfinite(curve.miou)):
+        return
+    low, high = curve.spread
+    mean = 100 * curve.miou
+    style = style_of(curve.series)
+    ax.errorbar(
+        [curve.gop_mean_gmacs], [mean], yerr=[[mean - 100 * low], [100 * high - mean]], color=style.colour, capsize=3,
+        elinewidth=1.2, marker=style.marker, markersize=6, markeredgecolor="white", markeredgewidth=0.5,
+    )  # fmt: skip
+
+
+def _plain_log_ticks(ax: Any) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = ax.get_xlim()
+    subs = (1.0, 2.0, 5.0) if high / low < 300 else (1.0,)
+    ax.xaxis.set_major_locator(LogLocator(base=10, subs=subs))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _share_limits(axes: Sequence[Any], panels: Sequence[Panel]) -> None:
+    """One vertical scale per dataset, so that panels can be compared by eye."""
+    for dataset in dict.fromkeys(panel.dataset for panel in panels):
+        mine = [ax for ax, panel in zip(axes, panels, strict=True) if panel.dataset == dataset]
+        low, high = min(ax.get_ylim()[0] for ax in mine), max(ax.get_ylim()[1] for ax in mine)
+        for ax in mine:
+            ax.set_ylim(low, high)
+
+
+def _legend(figure: Figure, panels: Sequence[Panel]) -> None:
+    methods = {curve.method: curve.series for panel in panels for curve in panel.curves}
+    handles = [Line2D([], [], **_look(series)) for series in methods.values()]
+    labels = [_shorten(method, 40) for method in methods]
+    columns = min(len(labels), 2 * min(len(panels), 3))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=3)
+
+
+def _shorten(text: str, length: int) -> str:
+    clean = printable(text)
+    return clean if len(clean) <= length else clean[: length - 1] + "…"
