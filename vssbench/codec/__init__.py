@@ -1,5 +1,6 @@
 """Encoding, decoding and motion of compressed video."""
 
+from vssbench.codec.cache import BitstreamCache
 from vssbench.codec.decode import decode, digest_decoded, read_motion
 from vssbench.codec.encode import Bitstream, encode, encoder_build
 from vssbench.codec.media import Video, open_video_frames, read_video
@@ -16,6 +17,7 @@ from vssbench.codec.settings import CodecSettings
 
 __all__ = [
     "Bitstream",
+    "BitstreamCache",
     "CodecSettings",
     "KeyframeFlow",
     "Video",

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ _MOST_REFERENCES = 16
 """Largest decoded picture buffer of HEVC and H.264."""
 _LARGEST_SIDE = 8160
 """Displacements across larger pictures would not fit in 16 bits of quarter samples."""
-_CHUNK_ROWS = 16
+_CHUNK_ROWS = 8
 """Rows of 4x4 blocks composed at a time: small enough for the cache, large enough that Python does not show."""
 _INTRA, _KEY_SLOT = -1, 0
 
@@ -160,7 +160,8 @@ class KeyframeFlow:
     def current_qpel(self) -> NDArray[np.int16]:
         """Displacement int16 [H, W, 2] of the picture pushed last, quarter samples, x then y."""
         grid = self._pushed_grid()
-        return grid.cropped(self._displacement[self._last].view(np.int16).reshape(*grid.canvas, 2)).copy()
+        pairs: NDArray[np.int16] = self._displacement[self._last].view(np.int16).reshape(*grid.canvas, 2)
+        return np.array(grid.cropped(pairs))
 
     def _pushed_grid(self) -> _Grid:
         if self._grid is None:
@@ -172,8 +173,11 @@ class KeyframeFlow:
             self._grid = _Grid.of(field)
             shape = (self._slots, *self._grid.canvas)
             # Two int16 (x, y) in one int32, so that one gather moves both. Untouched slots cost no memory.
-            self._displacement = np.zeros(shape, np.int32)
-            self._valid = np.ones(shape, np.bool_) if self.rule == "exact" else None
+            self._displacement = np.empty(shape, np.int32)
+            self._displacement[_KEY_SLOT] = 0
+            self._valid = np.empty(shape, np.bool_) if self.rule == "exact" else None
+            if self._valid is not None:
+                self._valid[_KEY_SLOT] = True
         self._slot_of = {field.poc: _KEY_SLOT}
         self._last, self._sequence = _KEY_SLOT, field.coded_sequence
 
@@ -191,9 +195,10 @@ class KeyframeFlow:
             )
         recent = dict(list(self._slot_of.items())[-PAPER_REFERENCES:])
         slot = _lookup(field.reference_poc[:, :, 0], recent)
-        vector = _whole(field.vectors_qpel[:, :, 0]) * 4
-        vector[slot == _INTRA] = 0
-        slot[slot == _INTRA] = self._last
+        vector = _whole(field.vectors_qpel[:, :, 0]) << 2
+        still = slot == _INTRA
+        vector[still] = 0
+        slot[still] = self._last
         return _Hop(vector, slot, None)
 
     def _exact_hop(self, field: MotionField) -> _Hop:
@@ -347,8 +352,10 @@ def _predicted(
 
 
 def _whole(vectors_qpel: NDArray[np.int16]) -> NDArray[np.int32]:
-    """Quarter samples to whole samples, half to even."""
-    return np.rint(vectors_qpel * np.float32(0.25)).astype(np.int32)
+    """Quarter samples to whole samples, half to even: 2 -> 0, 6 -> 2, 7 -> 2, -2 -> 0, -6 -> -2."""
+    vectors = vectors_qpel.astype(np.int32)
+    whole: NDArray[np.int32] = (vectors + 1 + ((vectors >> 2) & 1)) >> 2
+    return whole
 
 
 def _lookup(pocs: NDArray[np.int32], values: dict[int, int], absent: int = _INTRA) -> NDArray[np.int64]:
@@ -373,6 +380,21 @@ class _Hop:
 
 
 @dataclass(frozen=True, slots=True)
+class _Scratch:
+    """Buffers of one chunk. Apart from the ring, or numpy would copy the whole ring for fear of overlap."""
+
+    index: NDArray[np.int64]
+    found: NDArray[np.int32]
+    found_valid: NDArray[np.bool_]
+
+    @staticmethod
+    def for_rows(rows: int, width: int) -> _Scratch:
+        """Buffers for `rows` rows of 4x4 blocks of pictures `width` samples wide."""
+        shape = (rows, 4, width)
+        return _Scratch(np.empty(shape, np.int64), np.empty(shape, np.int32), np.empty(shape, np.bool_))
+
+
+@dataclass(frozen=True, slots=True)
 class _Grid:
     """The coded picture, its 4x4 blocks, and the window that is left after cropping."""
 
@@ -380,7 +402,8 @@ class _Grid:
     size: tuple[int, int]
     left_top: tuple[int, int]
     linear: NDArray[np.int64]
-    """[H4, 4, W] index of every sample."""
+    """[4, W] index of every sample of one row of blocks."""
+    scratch: _Scratch
 
     @staticmethod
     def of(field: MotionField) -> _Grid:
@@ -395,8 +418,9 @@ class _Grid:
             raise BitstreamError(
                 f"window {width}x{height} at ({left}, {top}) is outside the coded picture {columns * 4}x{rows * 4}"
             )
-        linear = np.arange(rows * columns * 16, dtype=np.int64).reshape(rows, 4, columns * 4)
-        return _Grid((rows, columns), field.size, field.crop_left_top, linear)
+        linear = np.arange(columns * 16, dtype=np.int64).reshape(4, columns * 4)
+        scratch = _Scratch.for_rows(min(_CHUNK_ROWS, rows), columns * 4)
+        return _Grid((rows, columns), field.size, field.crop_left_top, linear, scratch)
 
     @property
     def canvas(self) -> tuple[int, int]:
@@ -415,12 +439,12 @@ class _Grid:
                 f"{self.size[1]}x{self.size[0]}; expected one size up to the next keyframe"
             )
 
-    def cropped(self, canvas: NDArray[np.generic]) -> NDArray[np.generic]:
+    def cropped(self, canvas: NDArray[Any]) -> NDArray[Any]:
         """The window of [Hc, Wc, ...]."""
         (left, top), (height, width) = self.left_top, self.size
         return canvas[top : top + height, left : left + width]
 
-    def dense(self, per_block: NDArray[np.generic]) -> NDArray[np.generic]:
+    def dense(self, per_block: NDArray[Any]) -> NDArray[Any]:
         """[H4, W4] repeated for every sample of the window."""
         return self.cropped(per_block.repeat(4, axis=0).repeat(4, axis=1))
 
@@ -444,12 +468,15 @@ class _Grid:
         slot `into`.
         """
         crossing = self._crossing(hop.vector)
-        vector = np.where(crossing[:, :, None], 0, hop.vector)
-        whole = np.rint(vector * np.float32(0.25)).astype(np.int64)
+        vector = hop.vector.astype(np.int16)
+        vector[crossing] = 0
+        whole = _whole(vector)
         rows, columns = self.blocks
-        offset = whole[:, :, 0] + columns * 4 * whole[:, :, 1] + hop.slot * (rows * columns * 16)
+        offset = hop.slot * (rows * columns * 16) + np.arange(rows)[:, None] * (columns * 16)
+        offset += whole[:, :, 0]
+        offset += whole[:, :, 1] * np.int32(columns * 4)
         edges = self._edge_samples(hop, crossing, displacement, valid)
-        self._gather(offset, vector.astype(np.int16), hop.known, displacement, valid, into)
+        self._gather(offset, vector, hop.known, displacement, valid, into)
         if edges is not None:
             row, column, moved, still_valid = edges
             pairs = displacement[into].view(np.int16).reshape(*self.canvas, 2)
@@ -511,30 +538,26 @@ class _Grid:
         valid: NDArray[np.bool_] | None,
         into: int,
     ) -> None:
+        """Slot `into`: what lies at each sample's linear index plus its block's offset, plus the block's vector."""
         rows, columns = self.blocks
-        offset_rows = np.repeat(offset, 4, axis=1)[:, None]
-        vector_rows = np.repeat(vector, 4, axis=1)[:, None]
-        source, target = displacement.reshape(-1), displacement[into].reshape(rows, 4, columns * 4)
-        target_pairs = target.view(np.int16).reshape(rows, 4, columns * 4, 2)
-        # The gather needs buffers of its own: numpy copies the whole source if the output may overlap it.
-        index = np.empty((_CHUNK_ROWS, 4, columns * 4), np.int64)
-        found = np.empty(index.shape, np.int32)
-        found_pairs = found.view(np.int16).reshape(*index.shape, 2)
-        found_valid = np.empty(index.shape, np.bool_)
+        shape = (rows, 4, columns * 4)
+        offset_rows = offset.repeat(4, axis=1)[:, None]
+        packed = vector.view(np.int32)[:, :, 0].repeat(4, axis=1)[:, None]
+        vector_rows = packed.view(np.int16).reshape(rows, 1, columns * 4, 2)
+        source, target = displacement.reshape(-1), displacement[into].reshape(shape)
+        target_pairs = target.view(np.int16).reshape(*shape, 2)
         for first in range(0, rows, _CHUNK_ROWS):
             part = slice(first, min(first + _CHUNK_ROWS, rows))
-            count = part.stop - first
-            np.add(self.linear[part], offset_rows[part], out=index[:count])
-            np.take(source, index[:count], out=found[:count], mode="wrap")
-            np.add(found_pairs[:count], vector_rows[part], out=target_pairs[part])
+            index = self.scratch.index[: part.stop - first]
+            found = self.scratch.found[: part.stop - first]
+            np.add(self.linear, offset_rows[part], out=index)
+            np.take(source, index, out=found, mode="wrap")
+            np.add(found.view(np.int16).reshape(*found.shape, 2), vector_rows[part], out=target_pairs[part])
             if valid is not None and known is not None:
-                np.take(valid.reshape(-1), index[:count], out=found_valid[:count], mode="wrap")
-                known_rows = np.repeat(known[part], 4, axis=1)[:, None]
-                np.logical_and(
-                    found_valid[:count],
-                    known_rows,
-                    out=valid[into].reshape(rows, 4, columns * 4)[part],
-                )
+                found_valid = self.scratch.found_valid[: part.stop - first]
+                np.take(valid.reshape(-1), index, out=found_valid, mode="wrap")
+                known_rows = known[part].repeat(4, axis=1)[:, None]
+                np.logical_and(found_valid, known_rows, out=valid[into].reshape(shape)[part])
 
     def flow_field(self, displacement: NDArray[np.int32], valid: NDArray[np.bool_] | None) -> FlowField:
         """Pixels of the window from packed quarter samples [Hc, Wc]."""
