@@ -11,13 +11,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LAYER = {
     "records": 0, "errors": 0,
-    "method": 1, "dataset": 1,
+    "method": 1, "dataset": 1, "pictures": 1,
     "ops": 2,
     "registry": 3, "config": 3, "clips": 3, "results": 3, "codec": 3, "networks": 3, "metrics": 3, "cost": 3,
     "runner": 4, "rendering": 4, "training": 4, "conformance": 4,
     "cli": 5,
 }  # fmt: skip
-PLUG_IN_MAY_IMPORT = {"records", "errors", "method", "dataset", "codec", "metrics", "ops", "networks"}
+PLUG_IN_MAY_IMPORT = {"records", "errors", "method", "dataset", "pictures", "codec", "metrics", "ops", "networks"}
 RENDERING_MAY_IMPORT = {"records", "errors", "results", "metrics", "reports", "rendering"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,7 +135,7 @@ def _runs(group: NDArray[np.int64]) -> list[tuple[int, int]]:
     if len(group) == 0:
         return []
     borders = [0, *(np.flatnonzero(np.diff(group)) + 1).tolist(), len(group)]
-    return list(zip(borders[:-1], borders[1:], strict=True))
+    return list(itertools.pairwise(borders))
 
 
 def _in_view(

@@ -1,0 +1,82 @@
+"""Sequences whose frames come from a video file."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vssbench.codec.media import Video
+from vssbench.dataset import VideoSequence
+from vssbench.errors import InputError
+from vssbench.pictures import LabelReader, files_identity, safe_name
+
+VIDEO_SUFFIXES = (
+    ".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".hevc", ".265", ".h265", ".264", ".h264",
+)  # fmt: skip
+_KEPT_FRAMES = 32
+
+
+class VideoFileSequence(VideoSequence):
+    """A video file with label pictures for some frames. Keeps the last few frames only.
+
+    Going forwards decodes each frame once; going further back than the kept frames starts the file again.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        video: Video,
+        labels: Mapping[int, Path],
+        frame_rate_hz: float,
+        read_label: LabelReader,
+    ) -> None:
+        self.path = path
+        self.name = safe_name(path.stem)
+        self.frame_rate_hz = frame_rate_hz
+        self.size = video.size
+        self.label_paths = dict(sorted(labels.items()))
+        self._video = video
+        self._read_label = read_label
+        self._recent: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return self._video.frame_count
+
+    @property
+    def labelled(self) -> Sequence[int]:
+        """Ascending indices of the frames that have a label."""
+        return list(self.label_paths)
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """RGB frame. Raises InputError if the index is outside the file or the file is damaged."""
+        with self._lock:
+            if index not in self._recent:
+                self._recent[index] = self._video.frame(index)
+            self._recent.move_to_end(index)
+            while len(self._recent) > _KEPT_FRAMES:
+                self._recent.popitem(last=False)
+            return self._recent[index]
+
+    def label(self, index: int) -> NDArray[np.uint8]:
+        """Label map. Raises InputError if there is none, its size is not the video's, or a value is unknown."""
+        path = self.label_paths.get(index)
+        if path is None:
+            raise InputError(f"sequence {self.name}: frame {index} has no label; see `labelled`")
+        label = self._read_label(path)
+        if label.shape != self.size:
+            raise InputError(
+                f"{path}: label of {label.shape[1]}x{label.shape[0]} pixels for a video of {self.size[1]}x{self.size[0]}; "
+                "expected equal sizes, rescale labels with nearest neighbour"
+            )
+        return label
+
+    @property
+    def identity(self) -> str:
+        """Hash over path, size and time of the file."""
+        return f"video {files_identity([self.path])}"
