@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from functools import reduce
 from operator import add
 
@@ -162,3 +164,11 @@ def test_the_result_does_not_change_when_the_metric_goes_on() -> None:
     assert int(result.counts.sum()) == 1
     with pytest.raises(ValueError, match="read-only"):
         result.counts[0, 0, 0] = 5
+
+
+def test_the_metrics_import_neither_torch_nor_scipy() -> None:
+    code = (
+        "import sys, vssbench.metrics; print([m for m in ('torch', 'scipy', 'pandas') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"

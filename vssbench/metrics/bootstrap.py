@@ -352,13 +352,13 @@ class _Plan:
         return math.sqrt(self.groups / max(self.groups - 1, 0.5) / (1 - drawn_share))
 
     def interval(self, samples: Values, estimate: float) -> Interval:
-        from scipy.stats import norm, t
+        from scipy.special import ndtr, stdtrit
 
         tail = (1 - self.options.level) / 2
-        z = self._widening * t.ppf(1 - tail, self.degrees)
+        z = self._widening * float(stdtrit(self.degrees, 1 - tail))
         low, high, error = math.nan, math.nan, math.nan
         if not np.isnan(samples).any():
-            low, high = (float(v) for v in np.quantile(samples, norm.cdf([-z, z])))
+            low, high = (float(v) for v in np.quantile(samples, ndtr([-z, z])))
             error = float(samples.std(ddof=1)) * self._widening
         return Interval(
             estimate=estimate,
@@ -375,11 +375,11 @@ class _Plan:
 
     def p_value(self, samples: Values) -> float:
         """Two-sided level at which `interval` would just reach 0; ties count half, never exactly 0."""
-        from scipy.stats import norm, t
+        from scipy.special import ndtri, stdtr
 
         below = (samples < 0).sum() + 0.5 * (samples == 0).sum()
         share = (below + 0.5) / (len(samples) + 1)
-        return float(2 * t.cdf(-abs(norm.ppf(share)) / self._widening, self.degrees))
+        return float(2 * stdtr(self.degrees, -abs(ndtri(share)) / self._widening))
 
 
 def _plan(units: Sequence[UnitCounts], series: Sequence[Values], options: BootstrapOptions) -> _Plan:
