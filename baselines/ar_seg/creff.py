@@ -164,7 +164,7 @@ class GlobalAttention(nn.Module):
         attended = torch.cat(
             [
                 self.output(torch.bmm(torch.softmax(torch.bmm(self.query(part), keys), dim=-1), values))
-                for part in tokens.split(_QUERIES_AT_ONCE, dim=1)
+                for part in torch.split(tokens, _QUERIES_AT_ONCE, dim=1)
             ],
             dim=1,
         )

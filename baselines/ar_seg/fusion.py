@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +23,20 @@ class FusedOutput:
 
 
 class FusionNetwork(nn.Module):
-    """LR network plus CReFF. A plain network's state dict loads into the network part, as training stages want."""
+    """LR network plus CReFF. A plain network's state dict loads into the network part, which is how training starts it."""
 
     def __init__(self, network: SegmentationNetwork, fusion: CReFF) -> None:
         super().__init__()
         self.network = network
         self.fusion = fusion
-        self.register_load_state_dict_pre_hook(_accept_plain_network)
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """As in any module; the state dict of a plain network (a contestant's 'network') goes to the network part."""
+        if state_dict and not any(key.startswith("network.") for key in state_dict):
+            state_dict = {f"network.{key}": value for key, value in state_dict.items()}
+        return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
     def forward(self, image: Tensor, reference: Tensor, frame_size: tuple[int, int]) -> FusedOutput:
         """Segment the LR image [N, 3, h, w] with the warped reference [N, C, H, W] of frames of `frame_size`."""
@@ -60,10 +68,3 @@ class FusionNetwork(nn.Module):
         if self.fusion.settings.location_output == "image-size":
             return frame_size
         return reference_size if self.network.fused_output == "reference-size" else None
-
-
-def _accept_plain_network(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    own = [key for key in state if key.startswith(prefix)]
-    if own and not any(key.startswith(f"{prefix}network.") for key in own):
-        for key in own:
-            state[f"{prefix}network.{key[len(prefix) :]}"] = state.pop(key)

@@ -1,0 +1,210 @@
+"""Turns the folder of released AR-Seg checkpoints into safetensors with a manifest.
+
+Layout of the release: `{dataset}-{backbone}/{HR,LR,AR}/PSPNet_{backend}_{scale}_{epoch}_.pth`, where the literal
+'PSPNet' stands for BiSeNet too. Source: `ar-seg-state-dicts.json` beside the AR-Seg specification.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from torch import nn
+
+from vssbench.errors import CheckpointError, InputError, StorageError
+from vssbench.networks.checkpoints import load_ar_seg_checkpoint
+from vssbench.networks.network import SegmentationNetwork
+from vssbench.networks.weights import WeightsMetadata, save_weights
+from vssbench.registry import networks
+
+Branch = Literal["HR", "LR", "AR"]
+BRANCHES: tuple[Branch, ...] = ("HR", "LR", "AR")
+
+MODELS: dict[str, tuple[str, int]] = {
+    "camvid-psp18": ("pspnet18-camvid", 12),
+    "camvid-bise18": ("bisenet18", 12),
+    "cityscapes-psp18": ("pspnet18-cityscapes", 19),
+    "cityscapes-bise18": ("bisenet18", 19),
+}
+"""Folder of the release -> network and number of outputs."""
+
+_FILE_NAME = re.compile(r"^[^_]+_[^_]+_(?P<scale>\d+(\.\d+)?)_(?P<epoch>\d+)_?\.pth$")
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasedFile:
+    """One checkpoint of the release that evaluation uses."""
+
+    model: str
+    """Folder, such as 'camvid-psp18'."""
+    branch: Branch
+    path: Path
+    lr_scale: float | None
+    epoch: int | None
+    superseded: tuple[str, ...] = ()
+    """Names of earlier epochs beside it, which are not converted."""
+
+    @property
+    def name(self) -> str:
+        """Name of the converted weights, such as 'camvid-psp18/AR-0.5'."""
+        scale = f"-{self.lr_scale:g}" if self.branch != "HR" and self.lr_scale is not None else ""
+        return f"{self.model}/{self.branch}{scale}"
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertedFile:
+    """One entry of the manifest."""
+
+    name: str
+    file: str
+    sha256: str
+    network: str
+    classes: int
+    branch: Branch
+    lr_scale: float | None
+    epoch: int | None
+    source_file: str
+    source_sha256: str
+    superseded: tuple[str, ...]
+
+
+class _LrBranch(nn.Module):
+    """Same parameter names as the 'lr' part of AR-Seg in its final variant."""
+
+    def __init__(self, network: SegmentationNetwork) -> None:
+        super().__init__()
+        self.network = network
+        self.fusion = nn.Module()
+        channels = network.feature_channels
+        for name in ("query_conv", "key_conv", "value_conv"):
+            self.fusion.add_module(name, nn.Conv2d(channels, channels, 3, padding=1, groups=channels))
+
+
+def find_released_files(folder: Path) -> list[ReleasedFile]:
+    """The checkpoints under `folder` (the release, its parent, or one model's folder), of each scale the last epoch.
+
+    Raises InputError if there is none.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; expected the unpacked AR-Seg release")
+    root = next(
+        (f for f in (folder, folder / "checkpoints") if any((f / m).is_dir() for m in MODELS)), folder
+    )
+    models = {folder.name: folder} if folder.name in MODELS else {name: root / name for name in MODELS}
+    found = [
+        released
+        for model, path in models.items()
+        for branch in BRANCHES
+        for released in _newest(model, branch, path / branch)
+    ]
+    if not found:
+        raise InputError(
+            f"{folder}: no checkpoint found; expected folders such as camvid-psp18/AR with .pth files in them "
+            f"(models: {', '.join(MODELS)}; branches: {', '.join(BRANCHES)})"
+        )
+    return found
+
+
+def _newest(model: str, branch: Branch, folder: Path) -> Iterator[ReleasedFile]:
+    """Of every scale in a folder the file with the highest epoch; files of other names count as one scale."""
+    by_scale: dict[float | None, list[tuple[int, Path]]] = {}
+    for path in sorted(folder.glob("*.pth")):
+        match = _FILE_NAME.match(path.name)
+        scale = float(match["scale"]) if match else None
+        # the HR folder holds one network, whatever scale its training called itself
+        key = None if branch == "HR" else scale
+        by_scale.setdefault(key, []).append((int(match["epoch"]) if match else -1, path))
+    for key, files in by_scale.items():
+        files.sort()
+        epoch, path = files[-1]
+        others = tuple(other.name for _, other in files[:-1])
+        yield ReleasedFile(model, branch, path, key, epoch if epoch >= 0 else None, others)
+
+
+def convert_release(
+    folder: Path,
+    out: Path,
+    *,
+    dtype: Literal["float32", "float16"] = "float32",
+    report: Callable[[ReleasedFile], None] = lambda released: None,
+) -> list[ConvertedFile]:
+    """Convert every checkpoint under `folder` into `out` and write `out`/manifest.json; all of it or nothing.
+
+    HR and LR files become plain network weights, AR files the part 'lr' of the method ar-seg (network and CReFF).
+    `report` is called before each file. Raises InputError if nothing is found, CheckpointError if a file does not fit,
+    StorageError if `out` cannot be written.
+    """
+    released = find_released_files(folder)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+    except OSError as error:
+        raise StorageError(f"{out}: cannot be written ({error}); choose another folder with -o") from error
+    try:
+        converted = []
+        for one in released:
+            report(one)
+            converted.append(_convert(one, scratch, dtype))
+        _publish(converted, scratch, out)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return converted
+
+
+def _convert(released: ReleasedFile, scratch: Path, dtype: Literal["float32", "float16"]) -> ConvertedFile:
+    network_name, classes = MODELS[released.model]
+    network: SegmentationNetwork = networks.load(network_name)(classes)
+    module: nn.Module = network
+    if released.branch == "AR":
+        module = _LrBranch(network)
+        load_ar_seg_checkpoint(released.path, network=network, fusion=module.fusion)
+    else:
+        load_ar_seg_checkpoint(released.path, network=network)
+    source = f"{released.model}/{released.branch}/{released.path.name}"
+    metadata = WeightsMetadata.describing(network, experiment=f"AR-Seg release, {source}")
+    path = save_weights(module, scratch / f"{released.name}.safetensors", metadata, dtype=dtype)
+    return ConvertedFile(
+        name=released.name,
+        file=f"{released.name}.safetensors",
+        sha256=_sha256(path),
+        network=network_name,
+        classes=classes,
+        branch=released.branch,
+        lr_scale=released.lr_scale,
+        epoch=released.epoch,
+        source_file=source,
+        source_sha256=_sha256(released.path),
+        superseded=released.superseded,
+    )
+
+
+def _publish(converted: list[ConvertedFile], scratch: Path, out: Path) -> None:
+    """Move finished files into `out`; the manifest comes last, so that what it lists exists."""
+    entries = {one.name: {k: v for k, v in asdict(one).items() if k != "name"} for one in converted}
+    manifest = json.dumps({"schema": 1, "weights": entries}, indent=1, sort_keys=True)
+    try:
+        (scratch / "manifest.json").write_text(manifest + "\n", encoding="utf-8")
+        for name in [*(one.file for one in converted), "manifest.json"]:
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(scratch / name, out / name)
+    except OSError as error:
+        raise StorageError(f"{out}: cannot be written ({error}); check space and permission") from error
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as opened:
+            while block := opened.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error})") from error
+    return digest.hexdigest()
