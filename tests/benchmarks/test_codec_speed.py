@@ -45,7 +45,7 @@ def clip_of_fields(rows: int, columns: int, count: int = FRAMES) -> list[MotionF
     fields = []
     for poc in range(count):
         coarse = (-(-rows // 4), -(-columns // 4))
-        vectors = np.rint(generator.normal(0, 6, (*coarse, 2)) + (-12, -4)).astype(np.int16)
+        vectors = np.rint(generator.normal((-12, -4), 6, (*coarse, 2))).astype(np.int16)
         distance = np.minimum(generator.choice([1, 1, 1, 2, 3], coarse), max(poc, 1))
         intra = (generator.random(coarse) < 0.04) | (poc == 0)
         vectors[intra] = 0
@@ -155,7 +155,9 @@ def test_encode(benchmark, codec, size) -> None:
 
 @pytest.mark.benchmark(group="decode 12 frames")
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("codec, motion", [("hevc", False), ("h264", False), ("h264", True), ("mpeg4", True)])
+@pytest.mark.parametrize(
+    ("codec", "motion"), [("hevc", False), ("h264", False), ("h264", True), ("mpeg4", True)]
+)
 def test_decode(benchmark, codec, motion, size) -> None:
     frames = street(SIZES[size], FRAMES)
     bitstream = encode(frames, CodecSettings(codec=codec, bitrate_kbps=3000, references=1), 30)

@@ -81,6 +81,7 @@ class BitstreamCache:
         stored = self._read(key, settings)
         if stored is not None:
             return stored
+        # Nothing is moved or written without the lock.
         with _storage_errors(self.root):
             self._entry(key).parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(str(self._entry(key)) + ".lock")
@@ -88,6 +89,7 @@ class BitstreamCache:
         try:
             stored = self._read(key, settings)  # another process may have encoded it meanwhile
             if stored is None:
+                self._set_aside(self._entry(key))
                 stored = encode(frames(), settings, frame_rate_hz, threads=threads)
                 with _storage_errors(self.root):
                     self._write(key, input_identity, stored)
@@ -144,30 +146,26 @@ class BitstreamCache:
                     yield max(status.st_mtime, status.st_atime), status.st_size, folder
 
     def _read(self, key: str, settings: CodecSettings) -> Bitstream | None:
-        """The entry, checked; None if there is none. A damaged one is moved away."""
+        """The entry, checked; None if there is none or it is damaged."""
         folder = self._entry(key)
         try:
             record = json.loads((folder / _RECORD).read_bytes())
             data = (folder / _STREAM).read_bytes()
             bitstream = _from_record(record, data, settings)
-        except FileNotFoundError:
-            if not folder.is_dir():
-                return None
-            bitstream = None
         except PermissionError as error:
             raise StorageError(
                 f"{folder}: no permission to read; change its owner or set {LOCATION_VARIABLE}"
             ) from error
         except (OSError, ValueError, KeyError, TypeError):
-            bitstream = None
-        if bitstream is None:
-            self._set_aside(folder)
             return None
         with contextlib.suppress(OSError):
             os.utime(folder / _STREAM)
         return bitstream
 
     def _set_aside(self, folder: Path) -> None:
+        """Keep a damaged entry for whoever wants to know why, out of the way of the new one."""
+        if not folder.exists():
+            return
         target = self.root / "damaged" / f"{folder.name}-{uuid.uuid4().hex[:8]}"
         with _storage_errors(self.root), contextlib.suppress(FileNotFoundError):
             target.parent.mkdir(parents=True, exist_ok=True)
