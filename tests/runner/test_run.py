@@ -11,9 +11,12 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 import vssbench
+import vssbench.networks
 from vssbench.errors import CapabilityError, ConfigError, InputError, StorageError
+from vssbench.networks.weights import WeightsMetadata, save_weights
 from vssbench.results.store import RunFolder
 from vssbench.runner.session import Listener
 
@@ -67,11 +70,28 @@ def test_every_planned_unit_is_stored_and_scores_the_right_frames(undisturbed):
     assert labelled > 0.9 * 32 * 64 * 96
 
 
-def test_keyframes_of_ar_seg_and_constant_use_the_same_untrained_network(undisturbed):
-    """Same seed and architecture: at d = 0 AR-Seg, warp-only and 1.0x must count exactly alike."""
-    total = {g.method: g.total for g in undisturbed.groups if g.codec == "h264"}
+def test_keyframes_of_all_full_resolution_methods_are_the_same_network(tmp_path, cache):
+    """At d = 0 AR-Seg and warp-only are 1.0x: with the same weights they must count exactly alike."""
+    torch.manual_seed(3)
+    network = vssbench.networks.create("bisenet18", 11, width=8).train()
+    for _ in range(20):  # statistics of batch normalisation, so that predictions vary over the image
+        network(torch.rand(2, 3, 64, 96))
+    weights = tmp_path / "network.safetensors"
+    save_weights(network, weights, WeightsMetadata.describing(network))
+    hr = {"weights": {"network": str(weights)}}
+    methods = [{**m, **hr} for m in TINY["methods"][:3]] + [
+        {**TINY["methods"][3], "weights": {"hr": str(weights)}}
+    ]
+    values = {**TINY, "methods": methods, "codecs": TINY["codecs"][:1], "measure": {"macs": False}}
+    run = vssbench.run(values, tmp_path / "run", workers=1, cache=cache, device="cpu")
+    total = {g.method: g.total for g in run.groups}
+    assert (total["1.0x"][0].sum(axis=0) > 0).sum() > 1, (
+        "the network must predict more than one class for this test to mean anything"
+    )
     np.testing.assert_array_equal(total["1.0x"][0], total["warp"][0])
+    np.testing.assert_array_equal(total["1.0x"][0], total["AR"][0])
     assert not np.array_equal(total["1.0x"][0], total["0.5x"][0])
+    assert not np.array_equal(total["1.0x"][3], total["warp"][3])
 
 
 def test_costs_are_measured_for_every_method(undisturbed):
@@ -115,11 +135,14 @@ def test_a_run_killed_anywhere_resumes_to_the_same_records(undisturbed, tmp_path
     command = [sys.executable, "-m", "vssbench", "run", str(experiment), "-o", str(output), "--no-report"]
     command += ["--workers", "2", "--cache", str(tmp_path / "cache"), "--device", "cpu"]
     for wanted in (1, 30):
-        process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         deadline = time.monotonic() + 120
         while process.poll() is None and len(list(output.glob("units/*/*/*/*/*.json"))) < wanted:
             assert time.monotonic() < deadline
             time.sleep(0.01)
+        assert process.poll() is None, "the run ended before it could be killed"
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -148,7 +171,12 @@ def test_pictures_of_one_case_per_codec_are_kept(undisturbed):
     described = json.loads(cases[0].read_text())
     assert described["distance"] == 3
     assert set(described["predictions"]) == {"1.0x", "0.5x", "warp", "AR"}
-    for name in (described["decoded"], described["truth"], described["motion"], *described["predictions"].values()):
+    for name in (
+        described["decoded"],
+        described["truth"],
+        described["motion"],
+        *described["predictions"].values(),
+    ):
         assert (cases[0].parent / name).stat().st_size > 0
 
 

@@ -64,9 +64,7 @@ def _weight_digests(experiment: Experiment) -> dict[str, str]:
     for method in experiment.methods:
         for part, reference in method.options().weights.items():
             where = "/".join((*method.datasets, method.title, part))
-            digests[where] = hashlib.sha256(
-                locate_weights(reference).read_bytes()
-            ).hexdigest()
+            digests[where] = hashlib.sha256(locate_weights(reference).read_bytes()).hexdigest()
     return dict(sorted(digests.items()))
 
 

@@ -55,7 +55,9 @@ def estimate(experiment: Experiment, items: Sequence[WorkItem]) -> Estimate:
         totals[0] += frames / encode_rate
         totals[1] += frames / decode_rate
         totals[2] += _method_macs(shop, own) / macs_per_second
-        disk += frames * bytes_per_frame + BYTES_PER_UNIT * sum(len(i.job.units) * len(i.methods) for i in own)
+        disk += frames * bytes_per_frame + BYTES_PER_UNIT * sum(
+            len(i.job.units) * len(i.methods) for i in own
+        )
     return Estimate(*totals, disk_bytes=round(disk))
 
 
@@ -64,7 +66,9 @@ def _codec_rates(shop: Workshop, item: WorkItem) -> tuple[float, float, float]:
     sequence = shop.sequence(item.dataset, item.sequence)
     settings = shop.experiment.codec_settings(shop.codec(item.dataset, item.codec))
     first = item.job.encodes[0]
-    images = [sequence.image(i) for i in islice(range(first.first, first.first + first.length), SAMPLE_FRAMES)]
+    images = [
+        sequence.image(i) for i in islice(range(first.first, first.first + first.length), SAMPLE_FRAMES)
+    ]
     started = time.perf_counter()
     bitstream = encode(images, settings, sequence.frame_rate_hz)
     encoded = time.perf_counter()
