@@ -9,8 +9,8 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from PIL import Image
 from vssbench.dataset import VideoSequence
 from vssbench.errors import InputError
 from vssbench.records import IGNORE_INDEX, ClassTable, Finding
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable  # importlib.abc before Python 3.11
 
 PICTURE_SUFFIXES = (".png", ".webp", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".ppm")
 LABEL_SUFFIXES = (".png", ".webp", ".bmp", ".tif", ".tiff")
