@@ -128,9 +128,7 @@ def test_every_page_that_the_readme_links_exists():
 def test_the_method_tutorial_is_a_method_in_at_most_forty_lines():
     from vssbench.conformance import check_method
 
-    (code,) = [
-        b for b in re.findall(r"```python\n(.*?)```", (ROOT / "docs/method.md").read_text(), flags=re.DOTALL)
-    ]
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/method.md").read_text(), flags=re.DOTALL)
     assert len(code.strip().splitlines()) <= 42  # forty and the file's docstring
     names: dict[str, object] = {}
     exec(compile(code, "my_methods.py", "exec"), names)

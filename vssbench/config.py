@@ -346,10 +346,7 @@ class _NoAliasLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()
-            raise yaml.MarkedYAMLError(
-                problem="aliases (*name) are not allowed here", problem_mark=event.start_mark
-            )
+            raise yaml.MarkedYAMLError(problem="aliases (*name) are not allowed in an experiment file")
         return super().compose_node(parent, index)
 
 

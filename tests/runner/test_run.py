@@ -211,7 +211,7 @@ def test_a_folder_in_use_names_its_owner(undisturbed, cache):
 
 def test_motion_that_the_codec_cannot_give_is_refused_before_work(tmp_path):
     values = {**TINY, "codecs": [{"codec": "h264", "bitrate_kbps": 60, "references": 3}]}
-    with pytest.raises(CapabilityError, match="method warp needs motion.*references=1"):
+    with pytest.raises(CapabilityError, match=r"method warp needs motion.*references=1"):
         vssbench.run(values, tmp_path / "run", workers=1, device="cpu")
     assert not (tmp_path / "run" / "units").exists()
 

@@ -58,7 +58,7 @@ def estimate(experiment: Experiment, items: Sequence[WorkItem]) -> Estimate:
         disk += frames * bytes_per_frame + BYTES_PER_UNIT * sum(
             len(i.job.units) * len(i.methods) for i in own
         )
-    return Estimate(*totals, disk_bytes=round(disk))
+    return Estimate(totals[0], totals[1], totals[2], disk_bytes=round(disk))
 
 
 def _codec_rates(shop: Workshop, item: WorkItem) -> tuple[float, float, float]:
