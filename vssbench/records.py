@@ -77,6 +77,9 @@ class MotionField:
     coded_bits: int | None = None
     """Bits of the picture's slice data including headers, where the source tells."""
     details: BlockDetails | None = None
+    lost: NDArray[np.bool_] | None = None
+    """[H4, W4] True where the bitstream was damaged and nothing is known (mode is MODE_INTRA there); None if
+    nothing is lost."""
 
     def __post_init__(self) -> None:
         rows, columns = self.mode.shape

@@ -1,0 +1,112 @@
+"""HEVC in mp4, mov, mkv and ts files: PyAV finds the packets, this module takes the NAL units out of them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from os import PathLike, fspath
+
+import av
+
+from vssbench.errors import BitstreamError, InputError
+
+__all__ = ["is_container", "parameter_sets_of", "read_units", "split_annex_b", "split_length_prefixed"]
+
+_EBML = b"\x1a\x45\xdf\xa3"
+_TS_PACKET = 188
+
+
+def is_container(head: bytes) -> bool:
+    """True if a file that begins with `head` (at least 189 bytes, if it has them) is a container, not Annex B."""
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp"):
+        return True
+    transport = len(head) > _TS_PACKET and head[0] == 0x47 and head[_TS_PACKET] == 0x47
+    return head.startswith(_EBML) or transport
+
+
+def read_units(source: bytes | str | PathLike[str], *, strict: bool = True) -> Iterator[tuple[bytes, int]]:
+    """Yield (NAL unit, byte offset in the file) of the first HEVC track: parameter sets, then all packets.
+
+    Raises InputError if there is no HEVC track, BitstreamError if packets are damaged (strict only).
+    """
+    name = "<bytes>" if isinstance(source, bytes) else fspath(source)
+    try:
+        with av.open(io.BytesIO(source) if isinstance(source, bytes) else name) as container:
+            yield from _units_of(container, name, strict)
+    except av.error.FFmpegError as error:
+        if strict:
+            raise BitstreamError(f"{name}: the container cannot be read: {error}") from error
+
+
+def _units_of(container: av.container.InputContainer, name: str, strict: bool) -> Iterator[tuple[bytes, int]]:
+    stream = next((s for s in container.streams.video if s.codec_context.name == "hevc"), None)
+    if stream is None:
+        found = ", ".join(s.codec_context.name for s in container.streams.video) or "no video"
+        raise InputError(f"{name} has no HEVC track (found: {found}); motion of other codecs comes with decode()")
+    extradata = stream.codec_context.extradata or b""
+    length_size = 0
+    if len(extradata) >= 23 and extradata[0] == 1:
+        length_size = (extradata[21] & 3) + 1
+        units = parameter_sets_of(extradata)
+    else:
+        units = list(split_annex_b(extradata))
+    for unit in units:
+        yield unit, 0
+    for packet in container.demux(stream):
+        data = bytes(packet)
+        offset = packet.pos or 0
+        if length_size:
+            yield from _length_prefixed(data, length_size, offset, name, strict)
+        else:
+            yield from ((unit, offset) for unit in split_annex_b(data))
+
+
+def _length_prefixed(
+    data: bytes, length_size: int, offset: int, name: str, strict: bool
+) -> Iterator[tuple[bytes, int]]:
+    for begin, size in split_length_prefixed(data, length_size):
+        if begin + size > len(data):
+            if strict:
+                raise BitstreamError(
+                    f"{name}: byte {offset + begin}: a NAL unit of {size} bytes exceeds its packet; "
+                    "the file is damaged",
+                    byte_offset=offset + begin,
+                )
+            return
+        if size:
+            yield data[begin : begin + size], offset + begin
+
+
+def split_length_prefixed(data: bytes, length_size: int) -> Iterator[tuple[int, int]]:
+    """Yield (position, size) of the units behind big-endian lengths of 1, 2 or 4 bytes (ISO/IEC 14496-15)."""
+    position = 0
+    while position + length_size <= len(data):
+        size = int.from_bytes(data[position : position + length_size], "big")
+        position += length_size
+        yield position, size
+        position += size
+
+
+def parameter_sets_of(configuration: bytes) -> list[bytes]:
+    """NAL units of an HEVCDecoderConfigurationRecord (hvcC box, ISO/IEC 14496-15 clause 8.3.3.1)."""
+    units = []
+    position = 23
+    for _ in range(configuration[22] if len(configuration) > 22 else 0):
+        count = int.from_bytes(configuration[position + 1 : position + 3], "big")
+        position += 3
+        for _ in range(count):
+            size = int.from_bytes(configuration[position : position + 2], "big")
+            unit = configuration[position + 2 : position + 2 + size]
+            if len(unit) < size or size == 0:
+                return units
+            units.append(unit)
+            position += 2 + size
+    return units
+
+
+def split_annex_b(data: bytes) -> Iterator[bytes]:
+    """NAL units between the start codes of one packet."""
+    for piece in data.split(b"\0\0\1")[1:]:
+        unit = piece.rstrip(b"\0")
+        if unit:
+            yield unit

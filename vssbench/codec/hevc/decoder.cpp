@@ -1,0 +1,286 @@
+#include "decoder.hpp"
+
+#include <algorithm>
+
+namespace vssbench::hevc {
+namespace {
+constexpr size_t kMaxIssues = 10000;  // further ones are dropped
+}
+
+Decoder::Decoder(const DecoderOptions& options) : options_(options) {
+  if (options_.threads <= 1) return;
+  for (unsigned i = 0; i < options_.threads; ++i) workers_.emplace_back([this] { work(); });
+}
+
+Decoder::~Decoder() {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    quit_ = true;
+    queue_.clear();
+  }
+  wake_.notify_all();
+  for (std::thread& worker : workers_) worker.join();
+}
+
+void Decoder::work() {
+  PictureDecoder decoder;
+  for (;;) {
+    std::shared_ptr<Picture> picture;
+    {
+      std::unique_lock<std::mutex> lock(mutex_);
+      wake_.wait(lock, [this] { return quit_ || !queue_.empty(); });
+      if (quit_) return;
+      // in decoding order, so that whoever waits for a reference waits for a picture that has begun
+      picture = std::move(queue_.front());
+      queue_.pop_front();
+    }
+    decoder.decode(*picture);
+  }
+}
+
+void Decoder::submit(const std::shared_ptr<Picture>& picture) {
+  if (workers_.empty()) {
+    own_decoder_.decode(*picture);
+    return;
+  }
+  jobs_.push_back(picture);
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    queue_.push_back(picture);
+  }
+  wake_.notify_one();
+}
+
+void Decoder::drop_done_jobs() {
+  while (!jobs_.empty() && jobs_.front()->done()) jobs_.pop_front();
+}
+
+void Decoder::push_unit(const uint8_t* data, size_t size, uint64_t offset) {
+  units_.push_back({std::vector<uint8_t>(data, data + size), offset});
+}
+
+void Decoder::finish() {
+  finished_ = true;
+  splitter_.finish();
+}
+
+void Decoder::report(uint64_t offset, int nal_type, const std::string& message, bool fatal) {
+  if (options_.strict || fatal) {
+    if (!pending_failure_) pending_failure_ = std::make_unique<Issue>(Issue{offset, nal_type, message});
+    stopped_ = true;
+  } else if (issues_.size() < kMaxIssues) {
+    issues_.push_back({offset, nal_type, message});
+  }
+}
+
+bool Decoder::process_one() {
+  if (stopped_) return false;
+  if (!units_.empty()) {
+    const Unit unit = std::move(units_.front());
+    units_.pop_front();
+    handle_unit({unit.bytes.data(), unit.bytes.size(), unit.offset});
+    return true;
+  }
+  NalSpan nal;
+  if (!splitter_.next(nal)) return false;
+  handle_unit(nal);
+  return true;
+}
+
+void Decoder::handle_unit(const NalSpan& nal) {
+  if (nal.size < 2) return report(nal.offset, -1, "a NAL unit of " + std::to_string(nal.size) + " byte has no header");
+  const int type = (nal.data[0] >> 1) & 63;
+  const unsigned layer = (nal.data[0] & 1u) << 5 | nal.data[1] >> 3;
+  const unsigned temporal_id_plus1 = nal.data[1] & 7;
+  if (nal.data[0] & 0x80) return report(nal.offset, type, "forbidden_zero_bit is set");
+  if (layer > 0) return;  // enhancement layers do not influence the base layer
+  if (temporal_id_plus1 == 0) return report(nal.offset, type, "nuh_temporal_id_plus1 is 0");
+  if (type == kEndOfSequence || type == kEndOfBitstream) {
+    finish_picture();
+    buffer_.end_of_sequence();
+  } else if (type == kSps || type == kPps) {
+    handle_parameter_set(unescape(nal));
+  } else if (is_coded_slice(static_cast<unsigned>(type))) {
+    handle_slice(unescape(nal), temporal_id_plus1 - 1);
+  } else if (type == kAccessUnitDelimiter) {
+    finish_picture();
+  }
+}
+
+void Decoder::handle_parameter_set(const Payload& payload) {
+  try {
+    if (payload.nal_type == kSps) {
+      auto sps = std::make_shared<Sps>(parse_sps(payload));
+      auto& slot = sets_.sps[sps->id];
+      if (!slot || slot->source != sps->source) slot = std::move(sps);
+    } else {
+      auto pps = std::make_shared<Pps>(parse_pps(payload));
+      auto& slot = sets_.pps[pps->id];
+      if (!slot || slot->source != pps->source) slot = std::move(pps);
+    }
+  } catch (const UnsupportedError& error) {
+    report(payload.offset, payload.nal_type, error.what(), true);
+  } catch (const SyntaxError& error) {
+    report(payload.offset, payload.nal_type, error.what());
+  }
+}
+
+void Decoder::handle_slice(Payload&& payload, unsigned temporal_id) {
+  const uint64_t offset = payload.offset;
+  const int type = payload.nal_type;
+  const bool first = payload.size > 0 && (payload.bytes[0] & 0x80);
+  if (first) finish_picture();
+  if (!first && skipping_) {
+    // the other slices of a RASL picture, or of one whose first slice was broken (reported then)
+    if (!any_picture_ && issues_.empty() && !pending_failure_) report(offset, type, "the stream begins inside a picture");
+    return;
+  }
+  try {
+    SliceHeader header = parse_slice_header(payload, temporal_id, sets_, first ? nullptr : independent_.get());
+    if (first) {
+      if (!begin_picture(header, payload)) return;
+    } else if (header.nal_type != current_->nal_type || header.poc_lsb != independent_->poc_lsb) {
+      throw SyntaxError("a slice belongs to another picture, whose first slice is missing");
+    }
+    if (header.colour_plane != 0) return;  // motion of the luma plane only
+    add_segment(std::move(header), std::move(payload));
+  } catch (const SyntaxError& error) {
+    report(offset, type, error.what());
+  }
+}
+
+bool Decoder::begin_picture(const SliceHeader& header, const Payload&) {
+  skipping_ = true;  // until everything has worked
+  if (!layout_ || layout_sps_ != header.sps || layout_pps_ != header.pps) {
+    layout_ = std::make_shared<Layout>(make_layout(*header.sps, *header.pps));
+    layout_sps_ = header.sps;
+    layout_pps_ = header.pps;
+  }
+  any_picture_ = true;
+  auto picture = buffer_.begin(header, options_.details);
+  if (!picture) return false;
+  picture->layout = layout_;
+  current_ = std::move(picture);
+  last_address_ts_ = -1;
+  skipping_ = false;
+  return true;
+}
+
+void Decoder::add_segment(SliceHeader&& header, Payload&& payload) {
+  const int32_t ts = layout_->rs_to_ts[static_cast<size_t>(header.address)];
+  if (ts <= last_address_ts_) throw SyntaxError("slice addresses do not increase inside a picture");
+  auto segment = std::make_unique<SliceSegment>();
+  std::vector<std::string> missing;
+  buffer_.make_lists(header, current_, segment->lists, missing);
+  if (!header.dependent) {
+    independent_ = std::make_unique<SliceHeader>(header);
+    independent_->entry_points.clear();
+    if (current_->slices++ == 0) {
+      for (unsigned list = 0; list < 2; ++list) {
+        for (const Reference& reference : segment->lists[list]) current_->list_pocs[list].push_back(reference.poc);
+      }
+    }
+    current_->slice_type = std::min<uint8_t>(current_->slice_type, header.type);
+    if (!missing.empty()) {
+      std::string pocs;
+      for (const std::string& poc : missing) pocs += (pocs.empty() ? "" : ", ") + poc;
+      report(payload.offset, payload.nal_type,
+             "picture " + std::to_string(current_->poc) + " refers to missing picture(s) " + pocs);
+    }
+  }
+  last_address_ts_ = ts;
+  current_->coded_bytes += payload.bytes.size() - Payload::kPadding + 2;
+  segment->header = std::move(header);
+  segment->payload = std::move(payload);
+  current_->segments.push_back(std::move(segment));
+}
+
+void Decoder::finish_picture() {
+  if (!current_) return;
+  auto picture = std::move(current_);
+  current_.reset();
+  skipping_ = true;
+  if (!picture->output) hidden_.push_back(picture);
+  buffer_.end(picture);
+  submit(picture);
+}
+
+// Moves the defects of a decoded picture to where the caller sees them; false if they end the stream.
+bool Decoder::accept(Picture& picture) {
+  for (Issue& issue : picture.issues) {
+    if (options_.strict) {
+      failure_ = std::make_unique<Issue>(std::move(issue));
+      stopped_ = true;
+      return false;
+    }
+    if (issues_.size() < kMaxIssues) issues_.push_back(std::move(issue));
+  }
+  picture.issues.clear();
+  if (options_.strict && picture.motion && picture.motion->lost) {
+    failure_ = std::make_unique<Issue>(
+        Issue{0, picture.nal_type, "picture " + std::to_string(picture.poc) + " lacks some of its slices"});
+    stopped_ = true;
+    return false;
+  }
+  return true;
+}
+
+void Decoder::collect_hidden(bool wait) {
+  while (!failure_ && !hidden_.empty() && (wait || hidden_.front()->done())) {
+    hidden_.front()->wait_done();
+    if (!accept(*hidden_.front())) return;
+    hidden_.pop_front();
+  }
+}
+
+void Decoder::end_of_stream() {
+  flushed_ = true;
+  finish_picture();
+  buffer_.flush();
+  if (options_.strict && !pending_failure_) {
+    if (splitter_.garbage_before_first()) {
+      report(0, -1, "the stream does not begin with a start code");
+    } else if (!any_picture_) {
+      report(0, -1, "the stream has no picture");
+    }
+  }
+}
+
+std::shared_ptr<Picture> Decoder::next() {
+  for (;;) {
+    if (failure_) return nullptr;
+    collect_hidden(false);
+    drop_done_jobs();
+    auto& out = buffer_.output();
+    const bool full = jobs_.size() > options_.threads;
+    bool starved = false;
+    if (out.empty() || (!out.front()->done() && !full)) {
+      if (full) {
+        jobs_.front()->wait_done();
+        continue;
+      }
+      if (process_one()) continue;
+      if (!flushed_ && (finished_ || stopped_)) {
+        end_of_stream();
+        continue;
+      }
+      starved = true;
+    }
+    if (out.empty()) {
+      if (flushed_) {
+        collect_hidden(true);
+        if (!failure_ && pending_failure_) failure_ = std::move(pending_failure_);
+      }
+      return nullptr;
+    }
+    (void)starved;
+    std::shared_ptr<Picture> picture = std::move(out.front());
+    out.pop_front();
+    picture->wait_done();
+    if (!accept(*picture)) return nullptr;
+    if (!picture->motion) continue;
+    return picture;
+  }
+}
+
+}  // namespace vssbench::hevc
