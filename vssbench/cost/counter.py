@@ -14,6 +14,7 @@ from torch.nn.modules.module import (
 )
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from vssbench.cost.blank import meta_result
 from vssbench.cost.formulas import FORMULAS, TAPS_PER_OUTPUT, classify
 from vssbench.cost.ledger import (
     Category,
@@ -84,6 +85,11 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self._counter = counter
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """False: wrapping the method below against the compiler would import the compiler (seconds)."""
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
@@ -98,7 +104,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 pieces = func.decompose(*args, **options)
             if pieces is not NotImplemented:
                 return pieces
-        result = func(*args, **options)
+        result = (meta_result(func, args) or func)(*args, **options)
         self._counter.add_torch_call(func, args, options, result)
         return result
 

@@ -74,13 +74,10 @@ def _by_torch(step: _Step) -> float:
 
 
 _THOP_NOTE = (
-    "adds biases, 4 per element for batch normalisation and 1 for PReLU; functional calls and fused operators "
-    "(local attention) count 0"
+    "adds 4 per element for batch normalisation, 1 for PReLU and pooling; aliases count more than once; functional calls "
+    "and fused operators (local attention) count 0"
 )
-_PTFLOPS_NOTE = (
-    "backend aten: adds biases and those activations and normalisations it has a formula for; operators that torch does "
-    "not know (local attention) count 0"
-)
+_PTFLOPS_NOTE = "backend aten: adds biases; operators that torch does not know (local attention) count 0"
 _TORCH_NOTE = "FlopCounterMode / 2: products only, as ours, but operators without a formula (local attention) count 0 silently"
 TOOLS: dict[str, tuple[str, Callable[[_Step], float], str]] = {
     "thop": ("thop", _by_thop, _THOP_NOTE),
@@ -118,7 +115,7 @@ def _count(method: Method, cost: MethodCost, tool: str, count: Callable[[_Step],
     for distance in (0, 1):
         twin = build_twin(method, context)
         quiet = contextlib.redirect_stdout(io.StringIO())
-        with torch.no_grad(), torch.device("meta"), quiet, warnings.catch_warnings():
+        with torch.no_grad(), quiet, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             state = twin.start(1)
             for index in (*range(-twin.needs.history, 0), *range(distance)):

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from vssbench.cost.blank import short_cuts
 from vssbench.cost.counter import MacsCounter
 from vssbench.cost.ledger import MacsLedger, Rule
 from vssbench.cost.thop_rule import ThopCounter
@@ -126,7 +127,7 @@ def _count_like_thop(aliases: Mapping[str, int] | None) -> Callable[..., MacsLed
         if run is root:
             run = getattr(root, getattr(root, "reference_forward", "forward"))
         counter = ThopCounter(root, known)
-        with torch.no_grad(), counter.counting():
+        with torch.no_grad(), counter.counting(), short_cuts():
             run(*inputs, **kwargs)
         return counter.ledger()
 

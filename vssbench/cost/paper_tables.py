@@ -14,6 +14,7 @@ import torch
 
 from vssbench.config import validate
 from vssbench.cost import paper_thop as thop
+from vssbench.cost.blank import building_on
 from vssbench.cost.paper_thop import SETTINGS, LrTerm, Setting
 from vssbench.cost.steps import MethodCost, count_method_macs
 from vssbench.errors import ConfigError
@@ -98,7 +99,7 @@ def build_on_meta(
     keyframe_interval: int,
 ) -> Method:
     """A method without values, for counting."""
-    with torch.device("meta"):
+    with building_on("meta"):
         return method_class(options, BuildContext(classes, size, keyframe_interval, torch.device("meta")))
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from vssbench.cost.blank import building_on
 from vssbench.cost.ledger import MacsLedger
 from vssbench.cost.macs import count_macs
 from vssbench.registry import networks
@@ -152,7 +153,7 @@ def _feature(setting: Setting, lr_scale: float) -> tuple[int, int, int]:
 
 @cache
 def _network(setting: Setting) -> Any:
-    with torch.device("meta"):
+    with building_on("meta"):
         return networks.load(setting.network)(setting.classes).eval()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from vssbench.cost.blank import building_on
 from vssbench.cost.counter import MacsCounter
 from vssbench.cost.ledger import MacsLedger, combine
 from vssbench.errors import ConfigError
@@ -111,8 +112,9 @@ def count_method_macs(
         raise ConfigError(
             f"cost of a method needs keyframe_interval >= 1 and a frame size, got {context.keyframe_interval} and {context.size}"
         )
-    try:
-        return _count_gop(build_twin(method, replace(context, device=torch.device("meta"))))
+    on_meta = replace(context, device=torch.device("meta"))
+    try:  # a method without values holds nothing worth protecting and is stepped itself
+        return _count_gop(method if method.context == on_meta else build_twin(method, on_meta))
     except (NotImplementedError, RuntimeError):
         return _count_gop(build_twin(method, replace(context, device=torch.device("cpu"))))
 
@@ -155,7 +157,7 @@ def blank_frame(method: Method, index: int, keyframe_distance: int) -> Frame:
 
 def build_twin(method: Method, context: BuildContext) -> Method:
     """The same method with the same options built for another context, weights left out, all parts in eval mode."""
-    with torch.device(context.device):
+    with building_on(context.device):
         twin = type(method)(method.options, context)
     for part in twin.parts().values():
         part.to(context.device).eval()
@@ -164,7 +166,7 @@ def build_twin(method: Method, context: BuildContext) -> Method:
 
 def _count_gop(method: Method) -> MethodCost:
     interval, needs = method.context.keyframe_interval, method.needs
-    with torch.no_grad(), torch.device(method.context.device):
+    with torch.no_grad():
         state = method.start(1)
         for index in range(-needs.history, 0):
             method.step(state, blank_frame(method, index, index % interval))

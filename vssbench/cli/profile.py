@@ -1,0 +1,287 @@
+"""`vssbench profile`: what a frame costs, by module, and beside the paper's figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from vssbench.cost.cross_check import ToolCount
+    from vssbench.cost.paper_tables import CostRow
+    from vssbench.cost.steps import MethodCost
+    from vssbench.method import Method
+
+PAPER_PREFIX = "ar-seg/"
+DEFAULT_SIZE = "720x960"
+
+
+def profile(
+    target: Annotated[
+        str,
+        typer.Argument(
+            help="ar-seg/table1 ... table5, a registered method, a packaged experiment or a YAML file."
+        ),
+    ],
+    json_: Annotated[
+        str | None,
+        typer.Option("--json", metavar="FILE", help="Write the rows as JSON; - for standard output."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Option of the method or key of the experiment."),
+    ] = None,
+    size: Annotated[str, typer.Option(metavar="HxW", help="Frame size for a method.")] = DEFAULT_SIZE,
+    classes: Annotated[int, typer.Option(min=2, help="Classes for a method.")] = 12,
+    keyframe_interval: Annotated[int, typer.Option(min=1, help="L for a method.")] = 12,
+    depth: Annotated[int, typer.Option(min=1, help="Module levels shown.")] = 2,
+    cross_check: Annotated[
+        bool,
+        typer.Option("--cross-check", help="Also count with installed thop, ptflops and torch's counter."),
+    ] = False,
+) -> None:
+    """Count multiply-accumulates (MACs) without computing anything.
+
+    A method: key frame, non-key frame and GOP mean, by module. A table of the paper: published, by the paper's counter
+    (thop 0.0.31), and exact.
+    """
+    from vssbench.registry import methods
+
+    overrides = tuple(set_ or ())
+    if _is_paper_table(target):
+        _paper_table(target.removeprefix(PAPER_PREFIX), json_, cross_check)
+    elif target in methods.names():
+        spec = _method_spec(target, overrides)
+        _methods(
+            [(spec.title, _build(spec, classes, parse_size(size), keyframe_interval))],
+            json_,
+            depth,
+            cross_check,
+        )
+    else:
+        _methods(list(_of_experiment(target, overrides)), json_, depth, cross_check)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """'720x960' -> (720, 960). Raises ConfigError."""
+    from vssbench.errors import ConfigError
+
+    height, separator, width = text.partition("x")
+    if not (separator and height.isdigit() and width.isdigit() and int(height) and int(width)):
+        raise ConfigError(f"--size {text!r}: expected height x width such as {DEFAULT_SIZE}")
+    return int(height), int(width)
+
+
+def _is_paper_table(target: str) -> bool:
+    from vssbench.cost.paper_tables import COST_TABLES
+
+    return target.startswith(PAPER_PREFIX) and target.removeprefix(PAPER_PREFIX) in COST_TABLES
+
+
+def _method_spec(name: str, overrides: Sequence[str]) -> Any:
+    from vssbench.config import MethodSpec, apply_override, validate
+
+    values: dict[str, Any] = {"name": name}
+    for override in overrides:
+        apply_override(values, override)
+    return validate(MethodSpec, values, where=f"method {name}")
+
+
+def _build(spec: Any, classes: int, size: tuple[int, int], keyframe_interval: int) -> Method:
+    from vssbench.cost.paper_tables import build_on_meta
+    from vssbench.registry import methods
+
+    return build_on_meta(methods.load(spec.name), spec.options(), classes, size, keyframe_interval)
+
+
+def _of_experiment(target: str, overrides: Sequence[str]) -> Iterable[tuple[str, Method]]:
+    """Every method of an experiment at the frame size of each of its datasets."""
+    from vssbench.config import load_experiment, packaged_experiments
+    from vssbench.errors import ConfigError
+    from vssbench.registry import datasets, methods, nearest
+
+    if target not in packaged_experiments() and not Path(target).suffix and not Path(target).exists():
+        known = [*methods.names(), *packaged_experiments()]
+        raise ConfigError(f"{target!r} is neither a method nor an experiment; {nearest(target, known)}")
+    experiment = load_experiment(target, overrides)
+    for entry in experiment.datasets:
+        dataset = datasets.load(entry.name)(entry.options())
+        frame_size = dataset.sequences(entry.split)[0].size
+        for spec in experiment.methods:
+            built = _build(spec, len(dataset.classes), frame_size, experiment.protocol.keyframe_interval)
+            yield f"{entry.title}: {spec.title}", built
+
+
+def _methods(built: Sequence[tuple[str, Method]], json_: str | None, depth: int, cross_check: bool) -> None:
+    from vssbench.cost.cross_check import cross_check as check
+    from vssbench.cost.steps import count_method_macs
+
+    rows: list[dict[str, Any]] = []
+    for title, method in built:
+        cost = count_method_macs(method)
+        counts = check(method, cost) if cross_check else {}
+        rows.append(
+            {"method": title, "classes": method.context.classes, **cost.as_dict(), **_tool_figures(counts)}
+        )
+        if json_ != "-":
+            _print_method(title, method, cost, counts, depth)
+    _write_json(rows, json_)
+
+
+def _print_method(
+    title: str, method: Method, cost: MethodCost, counts: dict[str, ToolCount], depth: int
+) -> None:
+    from rich.table import Table
+
+    from vssbench.cost.cross_check import explain
+
+    height, width = cost.size
+    table = Table("module", box=None, pad_edge=False, title=None)
+    ledgers = cost.ledgers
+    steps = {kind: sum(step.kind == kind for step in cost.steps) for kind in ledgers}
+    for kind in ledgers:
+        table.add_column(f"{kind} GMACs", justify="right")
+    parts = {kind: ledger.per_part(depth) for kind, ledger in ledgers.items()}
+    for module in dict.fromkeys(name for modules in parts.values() for name in modules):
+        cells = [_number(parts[kind].get(module, 0) / steps[kind] / 1e9) for kind in ledgers]
+        table.add_row(module or "(outside modules)", *cells)
+    table.add_row(
+        "total", *(_number(ledger.gmacs / steps[kind]) for kind, ledger in ledgers.items()), style="bold"
+    )
+    typer.echo(
+        f"{title}: {height}x{width}, {method.context.classes} classes, L = {cost.keyframe_interval}, 1e9 MACs"
+    )
+    _print_table(table)
+    typer.echo(
+        f"GOP mean {_number(cost.gop_mean / 1e9)} GMACs per frame (key {_number(cost.key / 1e9)}, non-key {_number(cost.non_key / 1e9)})"
+    )
+    for column, count in counts.items():
+        typer.echo(f"  {count.tool}: GOP mean {_number(count.gop_mean)}")
+        if reason := explain(column, count, cost):
+            typer.echo(f"    {reason}")
+    _print_remarks(cost)
+
+
+def _print_remarks(cost: MethodCost) -> None:
+    unknown = {(one.name, one.category) for ledger in cost.ledgers.values() for one in ledger.unknown}
+    if unknown:
+        typer.echo(f"not counted and not known to be free: {', '.join(sorted(name for name, _ in unknown))}")
+    if cost.is_data_dependent:
+        typer.echo(
+            "the cost depends on the pictures; these are blank frames, see the run's own record for real ones"
+        )
+    if cost.measured_on != "meta":
+        typer.echo(
+            f"run on {cost.measured_on}: the method looks at values, so it could not run without computing"
+        )
+    typer.echo("")
+
+
+def _paper_table(name: str, json_: str | None, cross_check: bool) -> None:
+    from vssbench.cost.cross_check import cross_check as check
+    from vssbench.cost.paper_tables import build_ours, cost_of_ours, cost_table, notes
+
+    rows = cost_table(name)
+    counts: list[dict[str, ToolCount]] = [
+        check(build_ours(row.ours), cost_of_ours(row.ours)) if cross_check and row.ours is not None else {}
+        for row in rows
+    ]
+    if json_ != "-":
+        _print_table(_paper_columns(rows, counts))
+        typer.echo("")
+        for line in (*_row_notes(rows), *notes(name, rows), *_reasons(rows, counts)):
+            typer.echo(f"* {line}")
+    _write_json(
+        [{**row.as_dict(), **_tool_figures(count)} for row, count in zip(rows, counts, strict=True)], json_
+    )
+
+
+def _paper_columns(rows: Sequence[CostRow], counts: Sequence[dict[str, ToolCount]]) -> Table:
+    from rich.table import Table
+
+    tools = next((tuple(count) for count in counts if count), ())
+    table = Table(box=None, pad_edge=False)
+    for heading in ("dataset", "backbone", "method", "row"):
+        table.add_column(heading, no_wrap=heading != "row")
+    for heading in ("alpha", "L", "published GFLOPs", "thop rule", "rule - print", "exact GMACs", *tools):
+        table.add_column(heading, justify="right")
+    for row, count in zip(rows, counts, strict=True):
+        table.add_row(
+            row.dataset,
+            row.backbone,
+            row.method if row.ours is not None or not row.row else "",
+            row.row,
+            f"{row.lr_scale:.1f}" if row.lr_scale is not None else "",
+            str(row.keyframe_interval or ""),
+            f"{row.published_gflops:.2f}" if row.published_gflops is not None else "",
+            _number(row.thop_gflops),
+            f"{row.deviation:+.4f}" if row.deviation is not None else "",
+            _number(row.exact_gmacs),
+            *(_number(count[tool].gop_mean if count else None) for tool in tools),
+        )
+    return table
+
+
+def _row_notes(rows: Iterable[CostRow]) -> list[str]:
+    return [f"{row.dataset} {row.row or row.method}: {row.note}" for row in rows if row.note]
+
+
+def _reasons(rows: Sequence[CostRow], counts: Sequence[dict[str, ToolCount]]) -> list[str]:
+    """Per tool the explanation for the row where it is furthest from exact, relatively."""
+    from vssbench.cost.cross_check import TOOLS, explain
+    from vssbench.cost.paper_tables import cost_of_ours
+
+    lines = []
+    for column in TOOLS:
+        worst: tuple[float, str] | None = None
+        for row, count in zip(rows, counts, strict=True):
+            if row.ours is None or not count or not row.exact_gmacs:
+                continue
+            reason = explain(column, count[column], cost_of_ours(row.ours))
+            distance = abs(count[column].gop_mean / row.exact_gmacs - 1)
+            if reason and (worst is None or distance > worst[0]):
+                worst = (
+                    distance,
+                    f"{reason} (largest: {row.dataset} {row.backbone} {row.row or row.method})",
+                )
+        if worst is not None:
+            lines.append(worst[1])
+    return lines
+
+
+def _tool_figures(counts: dict[str, ToolCount]) -> dict[str, float]:
+    return {f"{column}_tool_gmacs": count.gop_mean for column, count in counts.items()}
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _print_table(table: Table) -> None:
+    from rich.console import Console
+
+    console = Console(markup=False, highlight=False)
+    # piped output must not be cut to 80 columns
+    Console(width=None if console.is_terminal else 220, markup=False, highlight=False).print(table)
+
+
+def _write_json(rows: Sequence[dict[str, Any]], destination: str | None) -> None:
+    from vssbench.errors import StorageError
+
+    if destination is None:
+        return
+    text = json.dumps(rows, indent=1, allow_nan=False)
+    if destination == "-":
+        typer.echo(text)
+        return
+    try:
+        Path(destination).write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise StorageError(
+            f"--json {destination}: cannot be written ({error.strerror}); choose another file or - "
+        ) from error
