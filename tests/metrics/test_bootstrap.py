@@ -72,7 +72,10 @@ def test_what_was_resampled_is_said() -> None:
     fixed = bootstrap_miou(
         random_units("a", 12, 5), BootstrapOptions(resampling="blocks", block_length=4)
     ).miou
-    assert (fixed.block_length, fixed.groups) == (4, 15)
+    assert (fixed.block_length, fixed.groups, fixed.few_groups) == (4, 15, False)
+    rough = bootstrap_miou(random_units("a", 1, 40), BootstrapOptions(block_length=10)).miou
+    assert (rough.groups, rough.few_groups) == (4, True)
+    assert rough.method.endswith("fewer than 8 groups: expect it to cover less")
 
 
 def test_the_same_seed_gives_the_same_interval_in_any_order_of_units() -> None:

@@ -39,6 +39,8 @@ MINIMUM_SEQUENCES = 12
 """Fewer sequences than this are resampled as blocks of frames (unless asked otherwise)."""
 LARGEST_UNDEFINED_SHARE = 0.05
 """More resamples than this without a BD value, and no interval is given."""
+FEW_GROUPS = 8
+"""With fewer sequences or blocks than this an interval covers less than it says (docs/metrics.md)."""
 CHUNK = 256
 
 
@@ -147,7 +149,12 @@ class Interval:
         return (
             f"{100 * self.level:g} % expanded-percentile bootstrap over {drawn}, {self.resamples} resamples, "
             f"seed {self.seed}"
-        )
+        ) + (f"; fewer than {FEW_GROUPS} groups: expect it to cover less" if self.few_groups else "")
+
+    @property
+    def few_groups(self) -> bool:
+        """Whether so few groups were drawn that the interval is too short (docs/metrics.md)."""
+        return self.groups < FEW_GROUPS
 
     @property
     def excludes_zero(self) -> bool:
