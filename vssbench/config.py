@@ -310,7 +310,7 @@ def packaged_experiments() -> dict[str, Traversable]:
             continue
         for entry in folder.iterdir():
             stem = entry.name.removesuffix(".yaml")
-            if stem == entry.name:
+            if stem == entry.name or stem == "train":  # training experiments have a schema of their own
                 continue
             name = folder.name.replace("_", "-")
             found[name if stem == "run" else f"{name}/{stem}"] = entry

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from vssbench import __version__
 from vssbench.config import Experiment, load_experiment
 from vssbench.errors import ConfigError, StorageError
 from vssbench.results.run import Run, load_run
@@ -69,10 +70,11 @@ def run(
     threads in each. cache: folder of bitstreams. force: resume although the environment changed.
     Raises ConfigError, InputError, StorageError; finished units are kept and the same call goes on from there.
     """
-    listener = listener or Listener()
     frozen = load_experiment(experiment, overrides)
     folder = RunFolder(Path(output) if output is not None else default_output(experiment))
-    with _Locked(folder.path):
+    with _Locked(folder.path), _Log(folder.path / "log.txt") as log:
+        listener = log.following(listener or Listener())
+        log.write(f"session of vssbench {__version__}: {experiment if isinstance(experiment, (str, Path)) else 'experiment'}")
         _freeze_experiment(folder, frozen)
         _check_environment(folder, describe(frozen, choose_device(device), threads), force)
         listener.on_stage("planning")
@@ -105,6 +107,43 @@ def default_output(experiment: str | Path | Mapping[str, Any] | Experiment) -> P
         title = experiment.title if isinstance(experiment, Experiment) else str(experiment.get("title", ""))
         name = slug(title) if title else "experiment"
     return Path("runs") / name
+
+
+class _Log:
+    """Appends what happens in a session to a text file, errors included."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> _Log:
+        try:
+            self.file = self.path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise storage_error(self.path, error) from error
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if error is not None:
+            self.write(f"stopped: {type(error).__name__}: {error}")
+        self.file.close()
+
+    def write(self, text: str) -> None:
+        """Add one line with the time."""
+        self.file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+        self.file.flush()
+
+    def following(self, listener: Listener) -> Listener:
+        """A listener that also writes plan and stages to the log."""
+
+        def on_plan(summary: PlanSummary, owed: int) -> None:
+            self.write(f"plan: {summary}; {owed} units owed")
+            listener.on_plan(summary, owed)
+
+        def on_stage(text: str) -> None:
+            self.write(text)
+            listener.on_stage(text)
+
+        return replace(listener, on_plan=on_plan, on_stage=on_stage)
 
 
 class _Locked:
