@@ -34,7 +34,7 @@ class Subject:
     name: str
     """Registered method name."""
     options: dict[str, Any]
-    size: tuple[int, int] = (96, 128)
+    size: tuple[int, int] = (64, 96)
     classes: int = 4
     keyframe_interval: int = 4
     seed: int = 0

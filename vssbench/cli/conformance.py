@@ -15,7 +15,7 @@ def conformance(
         list[str] | None,
         typer.Option("--set", help="Option of the method, key=value (YAML value); repeatable."),
     ] = None,
-    size: Annotated[str, typer.Option(help="Frame size HEIGHTxWIDTH.")] = "96x128",
+    size: Annotated[str, typer.Option(help="Frame size HEIGHTxWIDTH.")] = "64x96",
     keyframe_interval: Annotated[
         int, typer.Option("--keyframe-interval", "-L", min=1, help="Pictures per GOP.")
     ] = 4,
@@ -41,7 +41,7 @@ def conformance(
             raise ConfigError(f"--set {setting!r}: the value is no YAML ({error})") from error
     match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", size)
     if match is None:
-        raise ConfigError(f"--size {size!r}: expected HEIGHTxWIDTH, for example 96x128")
+        raise ConfigError(f"--size {size!r}: expected HEIGHTxWIDTH, for example 64x96")
     torch.use_deterministic_algorithms(True)
     subject = Subject(
         method, options, (int(match[1]), int(match[2])), keyframe_interval=keyframe_interval, seed=seed

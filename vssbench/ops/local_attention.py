@@ -214,7 +214,10 @@ def _weights(
     bias = _window_bias(2 * tiling.radius + 1, query.dtype, query.device)
     if inside is not None:
         bias = torch.where(tiling.surroundings(inside, band).transpose(1, 2), bias, _OUTSIDE)
-    return torch.softmax(torch.baddbmm(bias, query, key.transpose(1, 2), alpha=scale), dim=-1)
+    scores = torch.bmm(query, key.transpose(1, 2))
+    if scale != 1.0:
+        scores.mul_(scale)
+    return torch.softmax(scores.add_(bias), dim=-1)
 
 
 def _inside(tiling: _Tiling, maps: Tensor, border: Border) -> Tensor | None:
