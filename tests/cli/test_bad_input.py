@@ -49,7 +49,7 @@ def invoke(*words) -> VssbenchError:
         (["method.networc=bisenet18"], 2, "did you mean network"),
         (["method.network=bisenet"], 2, "did you mean bisenet18"),
         (["method.weights={network: absent.safetensors}"], 3, "absent.safetensors"),
-        (["method.weights={hr: absent.safetensors}"], 3, "hr"),
+        (["method.weights={hr: absent.safetensors}"], 3, "part hr"),
         (["dataset.frames=0"], 2, "frames"),
         (["dataset.size=[64]"], 2, "size"),
         (["dataset.only=[nowhere]"], 2, "nowhere"),

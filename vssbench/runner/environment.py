@@ -13,7 +13,7 @@ import torch
 from vssbench import __version__
 from vssbench.codec import encoder_build
 from vssbench.config import Experiment
-from vssbench.errors import ConfigError
+from vssbench.errors import CheckpointError, ConfigError
 from vssbench.networks.weights import locate_weights
 
 PACKAGES = ("vssbench", "torch", "av", "numpy", "pillow", "scipy")
@@ -64,7 +64,10 @@ def _weight_digests(experiment: Experiment) -> dict[str, str]:
     for method in experiment.methods:
         for part, reference in method.options().weights.items():
             where = "/".join((*method.datasets, method.title, part))
-            digests[where] = hashlib.sha256(locate_weights(reference).read_bytes()).hexdigest()
+            try:
+                digests[where] = hashlib.sha256(locate_weights(reference).read_bytes()).hexdigest()
+            except CheckpointError as error:
+                raise CheckpointError(f"method {method.title}, part {part}: {error}") from error
     return dict(sorted(digests.items()))
 
 
