@@ -159,7 +159,7 @@ class StreetSequence(VideoSequence):
         motion = draws.child(2)
         self._drive = Drive(
             speed=motion.between(2.4, 5.0) * self._motion,
-            lateral=-layout.road_half_width * motion.between(0.42, 0.55),
+            lateral=-layout.road_half_width * motion.between(0.34, 0.44),
             height=motion.between(1.3, 1.6),
             shake=motion.between(0.6, 1.4) * self._motion,
             seed=motion.index(1 << 30),
@@ -185,7 +185,7 @@ class StreetSequence(VideoSequence):
         return Scene(layout, line, traffic)
 
     def _camera(self, time_s: float) -> Camera:
-        drive, course = self._drive, self._open_course()
+        drive, course = self._drive, self._open().layout.course
         along = drive.speed * time_s
         swerve = 0.15 * drive.shake * wobble(drive.seed + 1, time_s, 0.5)
         x, z = course.place(along, drive.lateral + swerve)
@@ -202,9 +202,6 @@ class StreetSequence(VideoSequence):
         roll = radians * 0.25 * wobble(drive.seed + 7, time_s, 1.5)
         focal = 0.95 * max(self.size[1], self.size[0] * 4 / 3)
         return Camera.looking((x, -drive.height + bounce, z), yaw, pitch, roll, self.size, focal)
-
-    def _open_course(self):  # type: ignore[no-untyped-def]
-        return self._open().layout.course
 
     def _render(self, index: int) -> NDArray[np.uint8]:
         view = self._view(index)

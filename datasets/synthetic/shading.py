@@ -186,7 +186,7 @@ def _ground(patch: Patch, view: View, scene: Scene, light: Row) -> list[Row]:
     fine = patch.texture(
         _ASPHALT + (_SLABS - _ASPHALT) * pavement, np.float32(70.0) + np.float32(40.0) * pavement
     )
-    tone = 1 + np.float32(0.8) * fine + np.float32(0.36) * coarse
+    tone = 1 + np.float32(0.65) * fine + np.float32(0.24) * coarse
     on_pavement = _soft(away - half, metres)
     rows = [
         np.float32(a) + np.float32(b - a) * on_pavement

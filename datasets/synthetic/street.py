@@ -112,6 +112,8 @@ class Layout:
     sky: tuple[Colour, Colour]
     """Colour at the horizon and at the zenith."""
     clouds: float
+    parked: tuple[bool, bool]
+    """Whether cars are parked at the left and at the right kerb."""
 
     def edge(self, side: int) -> float:
         """Distance from the centre line to the outer edge of the pavement."""
@@ -131,9 +133,10 @@ def draw_layout(draws: Draws) -> Layout:
         sky = ((grey, grey, grey), (grey - 0.12, grey - 0.09, grey - 0.04))
     else:
         sky = ((0.80, 0.86, 0.93), (draws.between(0.30, 0.5), draws.between(0.52, 0.66), 0.88))
+    half_width = draws.between(3.4, 5.2)
     return Layout(
         course=Course(waves),
-        road_half_width=draws.between(3.4, 5.2),
+        road_half_width=half_width,
         pavement_width=(draws.between(2.2, 4.5), draws.between(2.2, 4.5)),
         season=draws.unit(),
         sun_side=0 if overcast else (-1 if draws.chance(0.5) else 1),
@@ -141,6 +144,7 @@ def draw_layout(draws: Draws) -> Layout:
         tint=(1.0 + warm, 1.0, 1.0 - warm),
         sky=sky,
         clouds=draws.between(0.3, 1.0),
+        parked=(half_width > 4.3 and draws.chance(0.7), draws.chance(0.5)),
     )
 
 
@@ -239,7 +243,7 @@ class StreetBuilder:
         z = self.start
         edge = self.layout.edge(side)
         while z < self.stop:
-            if draws.chance(0.24):
+            if draws.chance(0.34):
                 width = draws.between(6.0, 22.0)
                 self._garden(side, z, z + width, draws)
             else:

@@ -297,7 +297,9 @@ def _drive(traffic: Traffic, draws: Draws, camera_speed: float, duration_s: floa
     shadow = (1.0, 2.4)
     z = draws.between(14.0, 30.0)
     for _ in range(3):
-        traffic.car(Mover(z, camera_speed * draws.between(0.95, 1.25), -half / 2, 0.0, False, shadow), draws)
+        traffic.car(
+            Mover(z, camera_speed * draws.between(0.95, 1.25), -half * 0.4, 0.0, False, shadow), draws
+        )
         z += draws.between(14.0, 35.0)
     oncoming = -draws.between(3.0, 7.5)
     z = draws.between(12.0, 40.0)
@@ -305,10 +307,10 @@ def _drive(traffic: Traffic, draws: Draws, camera_speed: float, duration_s: floa
         traffic.car(Mover(z, oncoming, half * 0.45, 0.0, True, shadow), draws)
         z += draws.between(14.0, 55.0)
     for side in (-1, 1):
-        if draws.chance(0.55):
+        if traffic.layout.parked[0 if side < 0 else 1]:
             z = draws.between(8.0, 20.0)
             while z < reach:
-                lateral = side * (half - 0.55 + (0.5 if side < 0 else 0.2))
+                lateral = side * (half - (0.95 if side < 0 else 0.75))
                 traffic.car(Mover(z, 0.0, lateral, 0.0, side > 0, shadow), draws)
                 z += draws.between(5.8, 8.0) if draws.chance(0.6) else draws.between(12.0, 40.0)
 
@@ -335,10 +337,11 @@ def _cross(traffic: Traffic, draws: Draws, camera_speed: float, duration_s: floa
 
 def _cycle(traffic: Traffic, draws: Draws, camera_speed: float, duration_s: float) -> None:
     half = traffic.layout.road_half_width
-    z = draws.between(9.0, 16.0)
+    kerb = 2.0 if traffic.layout.parked[0] else 0.9
+    z = draws.between(9.0, 16.0) if draws.chance(0.75) else draws.between(25.0, 50.0)
     while z < camera_speed * duration_s + 60.0:
         speed = camera_speed * draws.between(0.55, 0.95)
-        lateral = -half + draws.between(0.9, 1.5)
+        lateral = -half + kerb + draws.between(0.0, 0.5)
         traffic.bicyclist(Mover(z, speed, lateral, 0.0, False, (0.25, 0.7)), draws)
         z += draws.between(1.5, 4.0) if draws.chance(0.4) else draws.between(8.0, 25.0)
     z = draws.between(15.0, 40.0)
