@@ -1,0 +1,138 @@
+"""Weight files: round trip, metadata, refusals, packaged names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+
+import pytest
+import torch
+
+from vssbench import networks
+from vssbench.baselines.ar_seg import CReFF, FusionNetwork
+from vssbench.errors import CheckpointError, StorageError
+from vssbench.networks import load_weights, save_weights, weights
+from vssbench.networks.weights import WeightsMetadata, packaged_weights
+
+
+def bisenet(classes: int = 5, width: int = 8) -> networks.SegmentationNetwork:
+    return networks.create("bisenet18", classes, width=width)
+
+
+def metadata(module, **more):
+    return WeightsMetadata.describing(module, **more)
+
+
+def test_a_file_comes_back_with_what_it_says_about_itself(tmp_path):
+    source, target = bisenet(), bisenet()
+    described = metadata(
+        source,
+        class_names=("sky", "road", "car", "tree", "void"),
+        experiment="quickstart",
+        seed=3,
+        metrics={"miou": 0.5},
+    )
+    path = save_weights(source, tmp_path / "deep" / "a.safetensors", described)
+    assert load_weights(target, path) == described
+    for key, value in source.state_dict().items():
+        assert torch.equal(target.state_dict()[key], value), key
+    assert os.listdir(path.parent) == ["a.safetensors"]
+
+
+def test_half_precision_files_load_to_float32_and_keep_statistics_exact(tmp_path):
+    source, target = bisenet(), bisenet()
+    source.head.norm.running_var.fill_(3e5)  # beyond what float16 can hold
+    big = save_weights(source, tmp_path / "a.safetensors", metadata(source))
+    small = save_weights(
+        source, tmp_path / "b.safetensors", metadata(source), dtype="float16", training_heads=False
+    )
+    load_weights(target, small)
+    assert target.head.conv.weight.dtype == torch.float32
+    torch.testing.assert_close(target.head.conv.weight, source.head.conv.weight, rtol=1e-3, atol=1e-5)
+    assert torch.equal(target.head.norm.running_var, source.head.norm.running_var)
+    assert small.stat().st_size < 0.6 * big.stat().st_size
+
+
+def test_training_heads_may_be_absent_and_keep_their_values(tmp_path):
+    source, target = bisenet(), bisenet()
+    own = target.auxiliary16.classifier.weight.clone()
+    load_weights(
+        target, save_weights(source, tmp_path / "a.safetensors", metadata(source), training_heads=False)
+    )
+    assert torch.equal(target.auxiliary16.classifier.weight, own)
+    assert torch.equal(target.classifier.weight, source.classifier.weight)
+
+
+def test_the_lr_part_is_stored_with_its_fusion(tmp_path):
+    source, target = (FusionNetwork(bisenet(), CReFF(32)) for _ in range(2))
+    load_weights(
+        target, save_weights(source, tmp_path / "lr.safetensors", metadata(source), training_heads=False)
+    )
+    assert torch.equal(target.fusion.query_conv.weight, source.fusion.query_conv.weight)
+    plain = save_weights(source.network, tmp_path / "plain.safetensors", metadata(source))
+    with pytest.raises(CheckpointError, match="missing: network"):
+        load_weights(target, plain)  # evaluating with an untrained CReFF must not happen silently
+    target.load_state_dict(bisenet().state_dict(), strict=False)  # training may start from a plain network
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        (bisenet(classes=4), "classes 5, but this method was built with classes 4"),
+        (bisenet(width=16), "width 8, but this method was built with width 16"),
+        (networks.create("pspnet18-camvid", 5, width=8), "network bisenet18, but .* pspnet18-camvid"),
+    ],
+)
+def test_a_mismatch_names_both_sides(tmp_path, target, words):
+    source = bisenet()
+    path = save_weights(source, tmp_path / "a.safetensors", metadata(source))
+    with pytest.raises(CheckpointError, match=words):
+        load_weights(target, path)
+
+
+def test_damaged_and_absent_files_are_refused(tmp_path):
+    path = tmp_path / "a.safetensors"
+    with pytest.raises(CheckpointError, match="no such weight file"):
+        load_weights(bisenet(), path)
+    for content in (b"", b"\xff" * 100):
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match="not a readable safetensors file"):
+            load_weights(bisenet(), path)
+    source = bisenet()
+    whole = save_weights(source, path, metadata(source)).read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match=r"a\.safetensors"):
+        load_weights(bisenet(), path)
+
+
+def test_nothing_is_left_behind_when_writing_fails(tmp_path):
+    source = bisenet()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="could not be written"):
+        save_weights(source, tmp_path / "file" / "a.safetensors", metadata(source))
+
+
+def test_an_unknown_packaged_name_is_refused():
+    with pytest.raises(CheckpointError, match="no packaged weights named 'quickstart/nothing'"):
+        load_weights(bisenet(), "quickstart/nothing")
+
+
+def test_packaged_files_are_found_by_name_and_checked(tmp_path, monkeypatch):
+    source = bisenet()
+    path = save_weights(source, tmp_path / "one.safetensors", metadata(source))
+    entry = {"file": "one.safetensors", "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(json.dumps({"schema": 1, "weights": {"mine/one": entry}}))
+    monkeypatch.setattr(weights, "files", lambda package: tmp_path)
+    assert load_weights(bisenet(), "mine/one").network == "bisenet18"
+    manifest.write_text(json.dumps({"schema": 1, "weights": {"mine/one": {**entry, "sha256": "0" * 64}}}))
+    with pytest.raises(CheckpointError, match="checksum"):
+        load_weights(bisenet(), "mine/one")
+
+
+def test_every_packaged_file_exists_and_matches_its_checksum():
+    for name in packaged_weights():
+        tensors, described = weights.read_weights(name)
+        assert tensors
+        assert described is not None
