@@ -101,6 +101,7 @@
       const source = (f) => f.querySelector("img");
       over.src = source(left).src; over.alt = source(left).alt;
       under.src = source(right).src; under.alt = source(right).alt;
+      for (const [image, side] of [[over, left], [under, right]]) image.className = /^(truth|[pe]\d+)$/.test(side.dataset.layer) ? "flat" : "";
       over.style.clipPath = "inset(0 " + (100 - at.value) + "% 0 0)";
       divider.style.left = at.value + "%";
       const notes = [left, right].map((f) => f.querySelector("figcaption").innerText.replace("\n", ": "));

@@ -58,9 +58,17 @@ def log_axis(values: Iterable[float], start: float, end: float) -> Axis:
     known = [v for v in values if math.isfinite(v) and v > 0] or [1.0, 10.0]
     room = max((max(known) / min(known)) ** 0.08, 1.15)
     low, high = min(known) / room, max(known) * room
-    factors: Sequence[int] = (1, 2, 5) if high / low < 300 else (1,)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ticks = [f * 10.0**p for p in powers for f in factors if low <= f * 10.0**p <= high]
+    ladders: tuple[Sequence[float], ...] = (
+        (1,),
+        (1, 2, 5),
+        tuple(range(1, 10)),
+        tuple(i / 10 for i in range(10, 100)),
+    )
+    for factors in ladders if high / low >= 300 else ladders[1:]:
+        ticks = [f * 10.0**p for p in powers for f in factors if low <= f * 10.0**p <= high]
+        if len(ticks) >= 2:
+            break
     return Axis(low, high, start, end, tuple(ticks), logarithmic=True)
 
 

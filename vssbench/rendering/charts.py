@@ -18,6 +18,8 @@ from vssbench.rendering.tables import kbps_text
 WIDTH, HEIGHT = 460, 300
 LEFT, RIGHT, TOP, BOTTOM = 54, 446, 34, 254
 _MARKER_SIZE = 4.2
+LEAST_RATE_RATIO = 1.25
+"""Bitrates closer together than this are not drawn as a curve."""
 
 
 def miou_d_charts(panels: Sequence[Panel]) -> list[Markup]:
@@ -28,7 +30,7 @@ def miou_d_charts(panels: Sequence[Panel]) -> list[Markup]:
         vertical = _percent_axis(v for c in shared for v in (*c.miou_d, *c.low, *c.high))
         distances = sorted({d for c in panel.curves for d in c.distances})
         horizontal = Axis(min(distances) - 0.3, max(distances) + 0.3, LEFT, RIGHT, distance_ticks(distances))
-        body = [_frame(horizontal, vertical, "keyframe distance d (frames)", "mIoU_d (%)", "{:g}")]
+        body = [_frame(horizontal, vertical, "keyframe distance d (frames)", "mIoU at d (%)", "{:g}")]
         body += [_band(c, horizontal, vertical) for c in panel.curves]
         body += [_line(c, horizontal, vertical) for c in panel.curves]
         charts.append(_svg(panel, "mIoU by keyframe distance", body))
@@ -54,23 +56,47 @@ def cost_charts(panels: Sequence[Panel]) -> list[Markup]:
     return charts
 
 
-def bitrate_chart(panels: Sequence[Panel], dataset: str) -> Markup | None:
-    """Mean mIoU over achieved bitrate of one dataset; None with fewer than two codec settings.
+def bitrate_charts(panels: Sequence[Panel]) -> list[Markup]:
+    """Mean mIoU over achieved bitrate, one chart per dataset and coding standard with bitrates that differ."""
+    charts = []
+    for dataset in dict.fromkeys(panel.dataset for panel in panels):
+        shared = [
+            c
+            for p in panels
+            if p.dataset == dataset
+            for c in p.curves
+            if math.isfinite(c.kbps) and c.kbps > 0
+        ]
+        vertical = _percent_axis(c.miou for c in shared)
+        for coder in dict.fromkeys(c.coder for c in shared):
+            curves = [c for c in shared if c.coder == coder]
+            rates = [c.kbps for c in curves]
+            if max(rates) < LEAST_RATE_RATIO * min(rates):
+                continue
+            horizontal = log_axis((c.kbps for c in shared), LEFT, RIGHT)
+            body = [_frame(horizontal, vertical, "achieved bitrate (kb/s, log scale)", "mIoU (%)", "{:g}")]
+            for method in dict.fromkeys(c.method for c in curves):
+                body.append(_rate_line([c for c in curves if c.method == method], horizontal, vertical))
+            charts.append(_svg(Panel(dataset, coder, math.nan, ()), "accuracy against bitrate", body))
+    return charts
 
-    Points of one method are not joined: different codecs are no curve.
-    """
-    mine = [p for p in panels if p.dataset == dataset and math.isfinite(p.kbps) and p.kbps > 0]
-    if len(mine) < 2:
-        return None
-    curves = [c for p in mine for c in p.curves]
-    horizontal = log_axis((c.kbps for c in curves), LEFT, RIGHT)
-    vertical = _percent_axis(v for c in curves for v in (c.miou, *c.spread))
-    body = [_frame(horizontal, vertical, "achieved bitrate (kb/s, log scale)", "mIoU (%)", "{:g}")]
-    body += [
-        _ranged_point(c, c.kbps, horizontal, vertical, f"{c.codec}, {kbps_text(c.kbps)}") for c in curves
-    ]
-    whole = Panel(dataset, "all codec settings", math.nan, ())
-    return _svg(whole, "accuracy against bitrate", body)
+
+def _rate_line(curves: Sequence[Curve], horizontal: Axis, vertical: Axis) -> Markup:
+    ordered = sorted((c for c in curves if math.isfinite(c.miou)), key=lambda c: c.kbps)
+    places = [(horizontal.at(c.kbps), vertical.at(100 * c.miou)) for c in ordered]
+    marks = []
+    for curve, (x, y) in zip(ordered, places, strict=True):
+        value = _percent(curve.miou, curve.miou_low, curve.miou_high)
+        marks.append(
+            _point(
+                curve.series, x, y, f"{curve.method}\n{curve.codec}, {kbps_text(curve.kbps)}\nmIoU {value}"
+            )
+        )
+    path = " ".join(f"{x},{y}" for x, y in places)
+    series = curves[0].series
+    return Markup('<g class="series s{}" data-method="{}"><polyline points="{}"{}/>{}</g>').format(
+        series % 8, curves[0].method, path, _dashes(series), Markup("").join(marks)
+    )
 
 
 def legend_mark(series: int) -> Markup:

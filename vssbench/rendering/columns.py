@@ -98,7 +98,7 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column(
         "key_ms",
-        "key",
+        "key step",
         "ms",
         "lower",
         1,
@@ -107,7 +107,7 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column(
         "non_key_ms",
-        "non-key",
+        "non-key step",
         "ms",
         "lower",
         1,

@@ -32,6 +32,8 @@ class Curve:
     gop_mean_gmacs: float
     """1e9 multiply-accumulates per frame; NaN if not measured."""
     kbps: float
+    coder: str
+    """Coding standard behind the codec setting: hevc, h264 or mpeg4; '' if unknown."""
     class_iou: tuple[float, ...]
     """IoU per class, mean over the distances at which the class occurs; NaN if it never does."""
 
@@ -96,5 +98,14 @@ def _curve(
         miou_high=overall[1],
         gop_mean_gmacs=float(cost.get("gop_mean_gmacs", math.nan)),
         kbps=group.kbps,
+        coder=_coder(run, group.codec),
         class_iou=tuple(float(value) for value in mean_of_present(group.iou_d.T)),
     )
+
+
+def _coder(run: Run, codec: str) -> str:
+    """Coding standard of a codec setting, by its label or, where it has none, by the title's first word."""
+    for entry in run.experiment.get("codecs", []):
+        if entry.get("label") == codec:
+            return str(entry.get("codec", ""))
+    return codec.split(" ")[0]

@@ -56,7 +56,10 @@ class CaseView:
     facts: str
     dataset: str
     codec: str
-    layers: tuple[Layer, ...]
+    shared: tuple[Layer, ...]
+    """Decoded frame, motion where there is any, truth."""
+    answers: tuple[tuple[Layer, Layer], ...]
+    """Prediction and error map of each method."""
     width: int
     height: int
     legend: tuple[tuple[Markup, str], ...]
@@ -76,7 +79,6 @@ def page(
     style, script = _template_text("page.css"), _template_text("page.js")
     datasets = list(dict.fromkeys(panel.dataset for panel in panels))
     methods = {curve.method: curve.series for panel in panels for curve in panel.curves}
-    bitrate = [chart for dataset in datasets if (chart := charts.bitrate_chart(panels, dataset)) is not None]
     return (
         _environment()
         .get_template("page.html.j2")
@@ -94,7 +96,7 @@ def page(
             series=methods,
             miou_d_charts=charts.miou_d_charts(panels),
             cost_charts=charts.cost_charts(panels),
-            bitrate_charts=bitrate,
+            bitrate_charts=charts.bitrate_charts(panels),
             class_tables=[_class_table(panel, class_names, palettes) for panel in panels],
             cases=[case_view(case) for case in cases],
             provenance=provenance,
@@ -171,12 +173,14 @@ def case_view(case: PictureCase) -> CaseView:
         note = f"arrows point to where the content was in the keyframe, longest {case.largest_motion:.1f} px; hatched: no motion"
         layers.append(Layer("motion", "motion to the keyframe", _photo(motion), note))
     layers.append(Layer("truth", "truth", _flat(label_image(case.truth, case))))
+    answers = []
     for number, (method, labels) in enumerate(case.predictions.items()):
         note = f"this frame: mIoU {100 * case.frame_miou(method):.1f} %"
-        layers.append(Layer(f"p{number}", method, _flat(label_image(labels, case)), note))
-        layers.append(
-            Layer(f"e{number}", f"errors of {method}", _photo(error_image(case, method)), "vermilion: wrong")
+        prediction = Layer(f"p{number}", method, _flat(label_image(labels, case)), note)
+        errors = Layer(
+            f"e{number}", f"errors of {method}", _flat(error_image(case, method)), "vermilion: wrong"
         )
+        answers.append((prediction, errors))
     size = "" if case.coded_bytes is None else f", {case.coded_bytes} bytes"
     height, width = case.truth.shape
     legend = tuple(
@@ -184,7 +188,9 @@ def case_view(case: PictureCase) -> CaseView:
         for colour, name in zip(case.palette.tolist(), case.class_names, strict=False)
     )
     facts = f"decoded as {case.frame_type}{size}"
-    return CaseView(case.name, facts, case.dataset, case.codec, tuple(layers), width, height, legend)
+    return CaseView(
+        case.name, facts, case.dataset, case.codec, tuple(layers), tuple(answers), width, height, legend
+    )
 
 
 def _photo(image: Any) -> str:

@@ -67,7 +67,8 @@ class PictureCase:
 def picture_cases(run: Run) -> list[PictureCase]:
     """All complete pictures of a run, in the order of its datasets and codecs. Raises InputError if one is damaged."""
     titles = run.plan["titles"]
-    found = [_load(path.parent, path) for path in sorted((run.path / "pictures").glob("*/*/*/case.json"))]
+    files = sorted((run.path / "pictures").glob("*/*/*/case.json"))
+    found = [_load(path.parent, path, titles["methods"]) for path in files]
 
     def place(case: PictureCase) -> tuple[int, int]:
         return (_rank(titles["datasets"], case.dataset), _rank(titles["codecs"], case.codec))
@@ -79,11 +80,12 @@ def _rank(titles: Sequence[str], title: str) -> int:
     return titles.index(title) if title in titles else len(titles)
 
 
-def _load(base: Path, described_in: Path) -> PictureCase:
+def _load(base: Path, described_in: Path, methods: Sequence[str]) -> PictureCase:
     try:
         described = json.loads(described_in.read_text(encoding="utf-8"))
         palette = np.zeros((256, 3), np.uint8)
         palette[: len(described["palette"])] = described["palette"]
+        answers = sorted(described["predictions"].items(), key=lambda item: _rank(methods, item[0]))
         flow, valid = None, None
         if described["motion"]:
             with np.load(base / Path(described["motion"]).name) as motion:
@@ -99,7 +101,7 @@ def _load(base: Path, described_in: Path) -> PictureCase:
             ignore_index=described["ignore_index"],
             decoded=_image(base, described["decoded"]),
             truth=_image(base, described["truth"]),
-            predictions={title: _image(base, name) for title, name in described["predictions"].items()},
+            predictions={title: _image(base, name) for title, name in answers},
             flow=flow,
             valid=valid,
         )
@@ -124,7 +126,9 @@ def label_image(labels: NDArray[np.uint8], case: PictureCase) -> Rgb:
 
 def error_image(case: PictureCase, method: str) -> Rgb:
     """Wrong pixels in vermilion on the pale grey frame [H, W, 3]; ignored pixels are black."""
-    grey = 0.35 * _luma(case.decoded) + 165
+    grey = 165 + 12 * (_luma(case.decoded) / 36).astype(
+        np.uint8
+    )  # eight levels: small when stored without loss
     image = np.repeat(grey[..., None], 3, axis=2).astype(np.uint8)
     image[case.predictions[method] != case.truth] = WRONG
     image[case.truth == case.ignore_index] = IGNORED

@@ -22,7 +22,7 @@ from vssbench.rendering.tables import (
 )
 from vssbench.results.run import Run
 
-_SHORT_HEADINGS = {"gop_mean_gmacs": "GMACs"}
+_SHORT_HEADINGS = {"gop_mean_gmacs": "GMACs", "key_ms": "key", "non_key_ms": "non-key"}
 _STYLES = {"best": "bold", "second": "underline", None: ""}
 _INTERVAL_PRIORITY = 2
 _GAP = 3

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from vssbench.rendering.columns import MIOU, MISSING, Column
+from vssbench.rendering.tables import Row, kbps_text, mark_best, summary_table
+from vssbench.results.run import Run
+
+COST = Column("cost", "cost", "", "lower", 1, 1, "")
+NEUTRAL = Column("frames", "frames", "", "neither", 0, 1, "")
+
+
+def row(method: str, **values: float) -> Row:
+    return Row("data", "codec", method, 700.0, {"miou": math.nan, "cost": math.nan, "frames": 1.0, **values})
+
+
+def marks(rows: list[Row], column: Column) -> list[str]:
+    return [r.marks.get(column.key, "") for r in mark_best(rows, [column])]
+
+
+def test_the_largest_miou_and_the_smallest_cost_are_best() -> None:
+    rows = [row("a", miou=0.5, cost=9), row("b", miou=0.7, cost=3), row("c", miou=0.6, cost=6)]
+    assert marks(rows, MIOU) == ["", "best", "second"]
+    assert marks(rows, COST) == ["", "best", "second"]
+
+
+def test_values_that_print_alike_share_a_mark() -> None:
+    rows = [row("a", miou=0.70001), row("b", miou=0.70004), row("c", miou=0.6)]
+    assert marks(rows, MIOU) == ["best", "best", "second"]
+
+
+def test_nothing_is_marked_without_a_difference() -> None:
+    assert marks([row("a", miou=0.5)], MIOU) == [""]
+    assert marks([row("a", miou=0.5), row("b", miou=0.5)], MIOU) == ["", ""]
+    assert marks([row("a", miou=0.5), row("b")], MIOU) == ["", ""]
+    assert marks([row("a", frames=1), row("b", frames=2)], NEUTRAL) == ["", ""]
+
+
+def test_missing_numbers_are_shown_as_such() -> None:
+    assert MIOU.text(math.nan) == MISSING
+    assert kbps_text(math.nan) == ""
+
+
+def test_cost_is_relative_to_the_dearest_constant_method(run: Run) -> None:
+    shares = {r.method: r.values["cost_share"] for r in summary_table(run).rows}
+    assert shares["constant 1.0"] == 1.0
+    assert shares["constant 0.5"] == pytest.approx(13.1 / 52.4)
+    assert shares["AR-Seg 0.5"] == pytest.approx((53.0 + 11 * 14.6) / 12 / 52.4)
+
+
+def test_the_last_distance_is_written_out(run: Run) -> None:
+    assert "mIoU d=11" in [column.heading for column in summary_table(run).columns]
+
+
+def test_sections_follow_the_experiment(run: Run) -> None:
+    sections = summary_table(run).sections
+    assert [s.codec for s in sections] == ["hevc-700k", "h264-700k"]
+    assert [r.method for r in sections[0].rows] == ["constant 1.0", "constant 0.5", "warp-only", "AR-Seg 0.5"]
+    assert sections[0].kbps == pytest.approx(704.2)
