@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from vssbench.rendering.columns import COLUMNS, MISSING, Column
 from vssbench.rendering.curves import Panel
 from vssbench.rendering.provenance import Provenance
-from vssbench.rendering.tables import Row, SummaryTable, interval_text, kbps_text, printable
+from vssbench.rendering.tables import DifferenceRow, Row, SummaryTable, interval_text, kbps_text, printable
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|<>~&$^-])")
 
@@ -54,6 +54,25 @@ def _number(row: Row, column: Column) -> str:
     return {"best": f"**{text}**", "second": f"*{text}*"}.get(row.marks.get(column.key, ""), text)
 
 
+def difference_markdown(rows: Sequence[DifferenceRow]) -> str:
+    """Method minus reference on the same frames, with intervals and Holm-adjusted p-values."""
+    heads = ["dataset", "codec", "method", "minus", "difference", "interval", "adjusted p", "verdict"]
+    cells = [
+        [
+            escape(r.dataset),
+            escape(r.codec),
+            escape(r.method),
+            escape(r.reference),
+            r.points,
+            escape(r.interval),
+            escape(r.p_value),
+            r.verdict,
+        ]
+        for r in rows
+    ]
+    return table(heads, cells, numbers_from=4)
+
+
 def class_markdown(panel: Panel, names: Sequence[str]) -> str:
     """IoU per class in percent, mean over the distances."""
     heads = ["class", *(escape(curve.method) for curve in panel.curves)]
@@ -82,6 +101,7 @@ def report_markdown(
     class_names: dict[str, list[str]],
     provenance: Provenance,
     figures: Sequence[tuple[str, str]],
+    differences: Sequence[DifferenceRow] = (),
 ) -> str:
     """The whole report. figures: (caption, path relative to the report)."""
     parts = [f"# {escape(title)}"]
@@ -100,6 +120,10 @@ def report_markdown(
             for line in ["**bold**: best, *italics*: second best of its dataset and codec.", *notes]
         )
     )
+    if differences:
+        parts.append(
+            "## Paired differences in mIoU (percentage points)\n\n" + difference_markdown(differences)
+        )
     parts += [f"## {escape(caption)}\n\n![{escape(caption)}]({path})" for caption, path in figures]
     parts.append("## mIoU by keyframe distance (%)")
     for panel in panels:

@@ -30,7 +30,7 @@ from vssbench.rendering.pictures import (
     motion_image,
 )
 from vssbench.rendering.provenance import Provenance
-from vssbench.rendering.tables import SummaryTable, interval_text, kbps_text
+from vssbench.rendering.tables import DifferenceRow, SummaryTable, interval_text, kbps_text
 
 WIDEST_PICTURE = 640
 """Columns of the pictures on the page."""
@@ -74,6 +74,7 @@ def page(
     cases: Sequence[PictureCase],
     provenance: Provenance,
     summary_csv: str,
+    differences: Sequence[DifferenceRow] = (),
 ) -> str:
     """The HTML text of a report."""
     style, script = _template_text("page.css"), _template_text("page.js")
@@ -100,6 +101,7 @@ def page(
             class_tables=[_class_table(panel, class_names, palettes) for panel in panels],
             cases=[case_view(case) for case in cases],
             provenance=provenance,
+            differences=differences,
             copies={
                 "CSV": summary_csv,
                 "Markdown": summary_markdown(summary),

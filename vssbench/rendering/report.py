@@ -19,7 +19,8 @@ from vssbench.rendering import figures, latex, markdown, page
 from vssbench.rendering.curves import Panel, panels
 from vssbench.rendering.pictures import PictureCase, picture_cases
 from vssbench.rendering.provenance import provenance
-from vssbench.rendering.tables import SummaryTable, printable, summary_table
+from vssbench.rendering.tables import SummaryTable, difference_rows, printable, summary_table
+from vssbench.results.differences import paired_differences
 from vssbench.results.run import Run
 from vssbench.results.store import storage_error, write_atomically
 
@@ -82,10 +83,15 @@ def _texts(
     class_names = {name: list(dataset["class_names"]) for name, dataset in run.datasets.items()}
     palettes = {name: dataset["palette"] for name, dataset in run.datasets.items()}
     source = provenance(run)
+    differences = difference_rows(paired_differences(run))
     summary_csv = summary_text(run)
     return {
-        "index.html": page.page(title, summary, drawn, class_names, palettes, cases, source, summary_csv),
-        "report.md": markdown.report_markdown(title, summary, drawn, class_names, source, drawings),
+        "index.html": page.page(
+            title, summary, drawn, class_names, palettes, cases, source, summary_csv, differences
+        ),
+        "report.md": markdown.report_markdown(
+            title, summary, drawn, class_names, source, drawings, differences
+        ),
         "summary.csv": summary_csv,
         "table.csv": run.table.to_csv(index=False, lineterminator="\n"),
         "table.tex": latex.summary_latex(summary),

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from vssbench.rendering.columns import COLUMNS, Column
+from vssbench.results.differences import SectionDifferences, constant_methods
 from vssbench.results.run import Run
 
 Mark = Literal["best", "second"]
@@ -87,15 +88,6 @@ def _columns_of(run: Run) -> list[Column]:
     return [replace(c, heading=f"mIoU d={last.copy().pop()}") if c.key == "miou_last" else c for c in COLUMNS]
 
 
-def constant_methods(run: Run) -> set[str]:
-    """Titles of the methods that run at one constant resolution: what costs are measured against."""
-    return {_title(entry) for entry in run.experiment.get("methods", []) if entry.get("name") == "constant"}
-
-
-def _title(entry: dict[str, Any]) -> str:
-    return str(entry.get("label") or entry.get("name", ""))
-
-
 def _cost_shares(frame: pd.DataFrame, anchors: set[str]) -> dict[tuple[str, str, str], float]:
     """(dataset, codec, method) -> GOP mean over that of the dataset's most expensive constant method."""
     dearest = frame[frame["method"].isin(anchors)].groupby("dataset")["gop_mean_gmacs"].max().to_dict()
@@ -154,6 +146,47 @@ def interval_text(row: Row, column: Column) -> str:
     if not (math.isfinite(row.low) and math.isfinite(row.high)):
         return ""
     return f"[{column.text(row.low)}, {column.text(row.high)}]"
+
+
+@dataclass(frozen=True, slots=True)
+class DifferenceRow:
+    """mIoU of a method minus that of the reference, in percentage points, ready to print."""
+
+    dataset: str
+    codec: str
+    method: str
+    reference: str
+    points: str
+    interval: str
+    p_value: str
+    verdict: str
+
+
+_VERDICTS = {"+": "better", "-": "worse", "~": "not told apart"}
+
+
+def difference_rows(sections: Sequence[SectionDifferences]) -> list[DifferenceRow]:
+    """All paired differences as text.
+
+    A verdict other than 'not told apart' needs an adjusted p-value below 1 - level of the interval.
+    """
+    rows = []
+    for section in sections:
+        for found in section.differences:
+            ends = (100 * found.miou.low, 100 * found.miou.high)
+            rows.append(
+                DifferenceRow(
+                    section.dataset,
+                    section.codec,
+                    found.test,
+                    section.reference,
+                    f"{100 * found.miou.estimate:+.2f}",
+                    f"[{ends[0]:+.2f}, {ends[1]:+.2f}]" if math.isfinite(ends[0]) else "",
+                    "< 0.001" if found.adjusted_p_value < 0.001 else f"{found.adjusted_p_value:.3f}",
+                    _VERDICTS[found.mark],
+                )
+            )
+    return rows
 
 
 def kbps_text(kbps: float) -> str:
