@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from vssbench.config import DatasetSpec, MethodSpec
     from vssbench.cost.cross_check import ToolCount
     from vssbench.cost.paper_tables import CostRow
     from vssbench.cost.steps import MethodCost
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 PAPER_PREFIX = "ar-seg/"
 DEFAULT_SIZE = "720x960"
+DEFAULT_CLASSES = 12
+DEFAULT_INTERVAL = 12
 
 
 def profile(
@@ -36,9 +40,19 @@ def profile(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Option of the method or key of the experiment."),
     ] = None,
-    size: Annotated[str, typer.Option(metavar="HxW", help="Frame size for a method.")] = DEFAULT_SIZE,
-    classes: Annotated[int, typer.Option(min=2, help="Classes for a method.")] = 12,
-    keyframe_interval: Annotated[int, typer.Option(min=1, help="L for a method.")] = 12,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HxW", help=f"Frame size; default {DEFAULT_SIZE}, of an experiment its datasets' own."
+        ),
+    ] = None,
+    classes: Annotated[
+        int | None,
+        typer.Option(min=2, help=f"Classes; default {DEFAULT_CLASSES}, of an experiment its datasets' own."),
+    ] = None,
+    keyframe_interval: Annotated[
+        int | None, typer.Option(min=1, help=f"L; default {DEFAULT_INTERVAL}, of an experiment its own.")
+    ] = None,
     depth: Annotated[int, typer.Option(min=1, help="Module levels shown.")] = 2,
     cross_check: Annotated[
         bool,
@@ -53,18 +67,23 @@ def profile(
     from vssbench.registry import methods
 
     overrides = tuple(set_ or ())
+    task = _Task(parse_size(size) if size else None, classes, keyframe_interval)
     if _is_paper_table(target):
+        _refuse_options(target, size=size, classes=classes, keyframe_interval=keyframe_interval, set=set_)
         _paper_table(target.removeprefix(PAPER_PREFIX), json_, cross_check)
     elif target in methods.names():
-        spec = _method_spec(target, overrides)
-        _methods(
-            [(spec.title, _build(spec, classes, parse_size(size), keyframe_interval))],
-            json_,
-            depth,
-            cross_check,
-        )
+        _methods([_of_method(target, overrides, task)], json_, depth, cross_check)
     else:
-        _methods(list(_of_experiment(target, overrides)), json_, depth, cross_check)
+        _methods(list(_of_experiment(target, overrides, task)), json_, depth, cross_check)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What was asked for on the command line; None takes the default or the experiment's own."""
+
+    size: tuple[int, int] | None
+    classes: int | None
+    keyframe_interval: int | None
 
 
 def parse_size(text: str) -> tuple[int, int]:
@@ -83,38 +102,69 @@ def _is_paper_table(target: str) -> bool:
     return target.startswith(PAPER_PREFIX) and target.removeprefix(PAPER_PREFIX) in COST_TABLES
 
 
-def _method_spec(name: str, overrides: Sequence[str]) -> Any:
+def _refuse_options(target: str, **given: object) -> None:
+    """A table of the paper fixes its own settings; silently ignoring others would mislead."""
+    from vssbench.errors import ConfigError
+
+    named = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
+    if named:
+        raise ConfigError(
+            f"{target} has the paper's settings; {', '.join(named)} would change them: profile a method instead"
+        )
+
+
+def _of_method(name: str, overrides: Sequence[str], task: _Task) -> tuple[str, Method]:
     from vssbench.config import MethodSpec, apply_override, validate
 
     values: dict[str, Any] = {"name": name}
     for override in overrides:
         apply_override(values, override)
-    return validate(MethodSpec, values, where=f"method {name}")
+    spec = validate(MethodSpec, values, where=f"method {name}")
+    size = task.size or parse_size(DEFAULT_SIZE)
+    return spec.title, _build(
+        spec, task.classes or DEFAULT_CLASSES, size, task.keyframe_interval or DEFAULT_INTERVAL
+    )
 
 
-def _build(spec: Any, classes: int, size: tuple[int, int], keyframe_interval: int) -> Method:
+def _build(spec: MethodSpec, classes: int, size: tuple[int, int], keyframe_interval: int) -> Method:
     from vssbench.cost.paper_tables import build_on_meta
     from vssbench.registry import methods
 
     return build_on_meta(methods.load(spec.name), spec.options(), classes, size, keyframe_interval)
 
 
-def _of_experiment(target: str, overrides: Sequence[str]) -> Iterable[tuple[str, Method]]:
-    """Every method of an experiment at the frame size of each of its datasets."""
+def _of_experiment(target: str, overrides: Sequence[str], task: _Task) -> Iterable[tuple[str, Method]]:
+    """Every method of an experiment, for each of its datasets."""
     from vssbench.config import load_experiment, packaged_experiments
     from vssbench.errors import ConfigError
-    from vssbench.registry import datasets, methods, nearest
+    from vssbench.registry import methods, nearest
 
     if target not in packaged_experiments() and not Path(target).suffix and not Path(target).exists():
         known = [*methods.names(), *packaged_experiments()]
         raise ConfigError(f"{target!r} is neither a method nor an experiment; {nearest(target, known)}")
     experiment = load_experiment(target, overrides)
+    interval = task.keyframe_interval or experiment.protocol.keyframe_interval
     for entry in experiment.datasets:
+        size, classes = _frames_of(entry, task)
+        specs = [
+            spec for codec in experiment.codecs_of(entry) for spec in experiment.methods_on(entry, codec)
+        ]
+        for title, spec in {spec.title: spec for spec in specs}.items():
+            yield f"{entry.title}: {title}", _build(spec, classes, size, interval)
+
+
+def _frames_of(entry: DatasetSpec, task: _Task) -> tuple[tuple[int, int], int]:
+    """Frame size and classes of a dataset, read from it unless both were given."""
+    from vssbench.errors import InputError
+    from vssbench.registry import datasets
+
+    if task.size is not None and task.classes is not None:
+        return task.size, task.classes
+    try:
         dataset = datasets.load(entry.name)(entry.options())
-        frame_size = dataset.sequences(entry.split)[0].size
-        for spec in experiment.methods:
-            built = _build(spec, len(dataset.classes), frame_size, experiment.protocol.keyframe_interval)
-            yield f"{entry.title}: {spec.title}", built
+        return task.size or dataset.sequences(entry.split)[0].size, task.classes or len(dataset.classes)
+    except InputError as error:
+        raise InputError(f"{error}; --size and --classes together profile without the dataset") from error
 
 
 def _methods(built: Sequence[tuple[str, Method]], json_: str | None, depth: int, cross_check: bool) -> None:
@@ -143,7 +193,7 @@ def _print_method(
     height, width = cost.size
     table = Table("module", box=None, pad_edge=False, title=None)
     ledgers = cost.ledgers
-    steps = {kind: sum(step.kind == kind for step in cost.steps) for kind in ledgers}
+    steps = cost.step_counts
     for kind in ledgers:
         table.add_column(f"{kind} GMACs", justify="right")
     parts = {kind: ledger.per_part(depth) for kind, ledger in ledgers.items()}
@@ -161,9 +211,9 @@ def _print_method(
         f"GOP mean {_number(cost.gop_mean / 1e9)} GMACs per frame (key {_number(cost.key / 1e9)}, non-key {_number(cost.non_key / 1e9)})"
     )
     for column, count in counts.items():
-        typer.echo(f"  {count.tool}: GOP mean {_number(count.gop_mean)}")
-        if reason := explain(column, count, cost):
-            typer.echo(f"    {reason}")
+        typer.echo(
+            f"{count.tool}: GOP mean {_number(count.gop_mean)}, {explain(column, count, cost) or 'as exact'}"
+        )
     _print_remarks(cost)
 
 
@@ -247,7 +297,7 @@ def _reasons(rows: Sequence[CostRow], counts: Sequence[dict[str, ToolCount]]) ->
             if reason and (worst is None or distance > worst[0]):
                 worst = (
                     distance,
-                    f"{reason} (largest: {row.dataset} {row.backbone} {row.row or row.method})",
+                    f"{count[column].tool}: {reason} (largest: {row.dataset} {row.backbone} {row.row or row.method})",
                 )
         if worst is not None:
             lines.append(worst[1])

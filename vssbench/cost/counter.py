@@ -124,6 +124,7 @@ class MacsCounter:
         self._left_out: dict[tuple[str, Category], list[int]] = {}
         self._inside = 0
         self._devices: set[str] = set()
+        self._side_devices: set[str] = set()
 
     @contextmanager
     def counting(self) -> Iterator[None]:
@@ -150,7 +151,7 @@ class MacsCounter:
             "exact",
             order_entries(entries, self._tracker.order),
             order_uncounted(left_out),
-            ", ".join(sorted(self._devices)) or "nothing",
+            ", ".join(sorted(self._devices or self._side_devices)) or "nothing",
         )
 
     def begin(self, operation: accounting.Operation) -> None:
@@ -171,18 +172,20 @@ class MacsCounter:
         """Book one finished torch operator."""
         if self._inside:
             return
+        devices = {one.device.type for one in _tensors(result)}
         name = func._schema.name
         formula = FORMULAS.get(name)
         if formula is not None:
             macs = formula(_positional(func, args, options), result)
             if macs is not None:
-                self._devices.update(_devices(result))
+                self._devices |= devices
                 self._count(name, macs)
                 return
         category = "unknown" if formula is not None else classify(func)
         if category is not None:
             elements = sum(one.numel() for one in _tensors(result)[:1])  # the rest: statistics, indices
             macs = TAPS_PER_OUTPUT * elements if category in ("resize", "warp") else 0
+            self._side_devices |= devices
             self._leave_out(name, category, elements, macs)
 
     def add_unknown(self, name: str, result: Any) -> None:
@@ -215,7 +218,3 @@ def _tensors(result: Any) -> list[Tensor]:
     if isinstance(result, (tuple, list)):
         return [one for one in result if isinstance(one, Tensor)]
     return []
-
-
-def _devices(result: Any) -> set[str]:
-    return {one.device.type for one in _tensors(result)}

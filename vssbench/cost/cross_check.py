@@ -104,7 +104,7 @@ def explain(column: str, count: ToolCount, cost: MethodCost) -> str | None:
     unseen = sum(ledger.per_operator.get("local_attention", 0) for ledger in cost.ledgers.values())
     per_frame = unseen / cost.keyframe_interval / 1e9
     attention = f"; local attention is {per_frame:.3f} G per frame here" if unseen else ""
-    return f"{count.tool}: {difference:+.3f} G ({difference / exact:+.1%}) against exact: {TOOLS[column][2]}{attention}"
+    return f"{difference:+.3f} G ({difference / exact:+.2%}) against exact: {TOOLS[column][2]}{attention}"
 
 
 def _count(method: Method, cost: MethodCost, tool: str, count: Callable[[_Step], float]) -> ToolCount:

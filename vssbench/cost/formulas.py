@@ -152,6 +152,7 @@ MOVEMENT = _names(
 """Operators that allocate, copy, index or pad: no arithmetic, not listed."""
 
 _NAMED_CATEGORIES: dict[Category, str] = {
+    "elementwise": "floor_divide",  # carries no pointwise tag
     "resize": """upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d
         _upsample_nearest_exact2d _upsample_nearest_exact3d upsample_linear1d upsample_bilinear2d upsample_trilinear3d
         upsample_bicubic2d _upsample_bilinear2d_aa _upsample_bicubic2d_aa""",

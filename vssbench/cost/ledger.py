@@ -48,7 +48,7 @@ class MacsLedger:
     uncounted: tuple[UncountedOperator, ...]
     """Operators that ran and were not counted, 'unknown' first, then by elements."""
     measured_on: str
-    """Device of the execution that was watched; 'meta' computed nothing."""
+    """Device of the counted operators (of the others where nothing was counted); 'meta' computed nothing."""
 
     @property
     def total(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -44,6 +45,11 @@ class MethodCost:
         kinds = dict.fromkeys(step.kind for step in self.steps)
         return {kind: combine(step.ledger for step in self.steps if step.kind == kind) for kind in kinds}
 
+    @property
+    def step_counts(self) -> dict[StepKind, int]:
+        """Steps of each kind in the GOP."""
+        return dict(Counter(step.kind for step in self.steps))
+
     def mean_macs(self, kind: StepKind) -> float | None:
         """Mean MACs of the steps of one kind; None if there were none."""
         costs = [step.ledger.total for step in self.steps if step.kind == kind]
@@ -77,15 +83,16 @@ class MethodCost:
         return ", ".join(sorted({step.ledger.measured_on for step in self.steps}))
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; MACs as numbers of 1."""
+        """Plain data for JSON: figures in 1e9 MACs, ledgers in MACs summed over the steps of their kind."""
         return {
             "size": list(self.size),
             "keyframe_interval": self.keyframe_interval,
-            "key_macs": self.key,
-            "non_key_macs": self.non_key,
-            "gop_mean_macs": self.gop_mean,
+            "key_gmacs": self.key / 1e9,
+            "non_key_gmacs": self.non_key / 1e9,
+            "gop_mean_gmacs": self.gop_mean / 1e9,
             "is_data_dependent": self.is_data_dependent,
             "measured_on": self.measured_on,
+            "steps": self.step_counts,
             "ledgers": {kind: ledger.as_dict() for kind, ledger in self.ledgers.items()},
         }
 
