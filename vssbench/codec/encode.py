@@ -31,8 +31,6 @@ SUFFIXES: dict[Codec, str] = {"hevc": ".hevc", "h264": ".h264", "mpeg4": ".m4v"}
 
 _BT601 = {"colour_primaries": 6, "transfer": 6, "matrix": 6}
 _LIMITED_RANGE = 1
-_LAMBDA_PER_QP = 118
-"""FFmpeg's FF_QP2LAMBDA: global_quality of one step of the MPEG-4 quantiser."""
 
 
 # not slots: digest is computed once, on demand
@@ -286,11 +284,9 @@ def _mpeg4_options(settings: CodecSettings) -> dict[str, str]:
     """MPEG-4 Part 2: a scene-cut threshold that no picture reaches, closed GOPs, one slice."""
     options = {**settings.extra, "sc_threshold": "1000000000", "flags": "+cgop"}
     if settings.qp is not None:
-        options["flags"] += "+qscale"
-        options["global_quality"] = str(settings.qp * _LAMBDA_PER_QP)
-    else:
-        options["b"] = str((settings.bitrate_kbps or 0) * 1000)
-    return options
+        # FFmpeg's own switch for a fixed quantiser reads it from each frame, which PyAV cannot set.
+        return {**options, "qmin": str(settings.qp), "qmax": str(settings.qp)}
+    return {**options, "b": str((settings.bitrate_kbps or 0) * 1000)}
 
 
 def _check_mpeg4_options(context: Any, settings: CodecSettings) -> None:

@@ -99,7 +99,7 @@ class Video:
             for picture in container.decode(video=0):
                 if (picture.height, picture.width) != self.size:
                     raise BitstreamError(
-                        f"{self.path}: frame {decoded} is {picture.width}x{picture.height}, the frames before are "
+                        f"{self.path}: frame {decoded} is {picture.width}x{picture.height}, but the file is "
                         f"{self.size[1]}x{self.size[0]}; expected one size, split the file where it changes"
                     )
                 yield to_rgb(picture)

@@ -521,7 +521,7 @@ class _Grid:
             clipped = np.clip(target, 4 * start, 4 * (start + length - 1))
             inside &= clipped == target
             own.append(clipped - 4 * at)
-            near.append(np.rint(clipped / 4).astype(np.int64))
+            near.append(at + np.rint(own[-1] / 4).astype(np.int64))
         slot = hop.slot[i, j][:, None, None]
         pairs = displacement.view(np.int16).reshape(*displacement.shape, 2)
         moved = (pairs[slot, near[1], near[0]] + np.stack(own, axis=-1)).astype(np.int16)

@@ -32,6 +32,8 @@ _FIELD_OF_OPTION = {
     "qp": "qp",
     "q": "qp",
     "global_quality": "qp",
+    "qmin": "qp",
+    "qmax": "qp",
     "preset": "preset",
     "keyint": "keyframe_interval",
     "g": "keyframe_interval",
