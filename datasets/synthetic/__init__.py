@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -47,10 +47,13 @@ CLASSES = ClassTable(
 _SPLIT_NUMBER: dict[Split, int] = {"train": 1, "val": 2, "test": 3}
 
 
+Side = Annotated[int, Field(ge=1, le=8192)]
+
+
 class SyntheticOptions(DatasetOptions):
     """What to generate."""
 
-    size: tuple[int, int] = (360, 480)
+    size: tuple[Side, Side] = (360, 480)
     """(H, W) of the frames."""
     sequences: int | None = Field(default=None, ge=1)
     """Sequences per split; by default 64 for train, 8 for val and 8 for test."""

@@ -92,7 +92,11 @@ class FaceList:
     ) -> None:
         """Append one face; see FaceTable for the meaning of the arguments."""
         parameters = [*colour, *second, *extra]
-        parameters += [0.0] * (PARAMETERS - len(parameters))
+        parameters += [0.0] * (PARAMETERS - 1 - len(parameters))
+        if (
+            len(parameters) < PARAMETERS
+        ):  # where the grain of plain surfaces begins: by place, not by row number
+            parameters.append((origin[0] * 37.0 + origin[2] * 53.0 + origin[1] * 91.0) % 256.0)
         self.rows.append((origin, u_axis, v_axis, extent, label, material, shape, one_sided, parameters))
 
     def table(self) -> FaceTable:

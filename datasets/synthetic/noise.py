@@ -36,11 +36,11 @@ class Draws:
         state = 0x5DEECE66D
         for name in names:
             state = mix(state ^ (name & _MASK))
-        self._state = state
+        self._root = self._state = state
 
     def child(self, *names: int) -> Draws:
-        """Independent stream below this one; does not advance this one."""
-        return Draws(self._state, *names)
+        """Independent stream below this one, whatever was drawn from this one before."""
+        return Draws(self._root, *names)
 
     def unit(self) -> float:
         """Next draw, uniform in [0, 1)."""

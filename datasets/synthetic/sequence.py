@@ -25,6 +25,7 @@ GENERATOR_VERSION = 1
 """Raise with every change that alters a pixel: it keys the caches."""
 
 _BEHIND_M = 24.0
+_DISTRICT_M = 400.0
 _TABLE_STEP_M = 0.5
 _NOISE_SIDE = 512
 _BLOCK_PX = 12000
@@ -166,7 +167,9 @@ class StreetSequence(VideoSequence):
             exposure=motion.between(0.78, 1.12),
         )
         duration = self._frames / self.frame_rate_hz
-        stop = self._drive.speed * duration + VIEW_M
+        # whole districts, so that a longer drive of the same seed begins with the same frames
+        districts = (self._drive.speed * duration + VIEW_M) // _DISTRICT_M + 1
+        stop = districts * _DISTRICT_M
         builder = StreetBuilder(layout, draws.child(3), -_BEHIND_M, stop)
         self._standing = builder.build().table()
         traffic = populate(
@@ -191,7 +194,8 @@ class StreetSequence(VideoSequence):
         x, z = course.place(along, drive.lateral + swerve)
         bounce = 0.012 * drive.shake * wobble(drive.seed + 2, time_s, 4.0)
         slope = course.slope(along)
-        heading = slope - slope**3 / 3 + slope**5 / 5
+        square = slope * slope
+        heading = slope * (1 - square * (1 / 3 - square / 5))  # arc tangent of a small slope
         radians = 0.01745329252 * drive.shake
         yaw = heading + radians * (
             1.2 * wobble(drive.seed + 3, time_s, 0.6) + 0.10 * wobble(drive.seed + 4, time_s, 6.0)
@@ -238,7 +242,7 @@ def _noise_tile(seed: int) -> NDArray[np.float32]:
     total = np.zeros((_NOISE_SIDE, _NOISE_SIDE), np.float32)
     for part in range(4):
         total += hash_grid(seed * 8 + part, _NOISE_SIDE, _NOISE_SIDE)
-    result: NDArray[np.float32] = (total - np.float32(2.0)) * np.float32(3.0**0.5 * 255)
+    result: NDArray[np.float32] = (total - np.float32(2.0)) * np.float32(1.7320508075688772 * 255)
     return result
 
 

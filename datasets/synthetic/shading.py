@@ -322,9 +322,8 @@ def _facade(patch: Patch) -> list[Row]:
 
 
 def _plain(patch: Patch) -> list[Row]:
-    """Parameters: 0-2 colour, 6 texture layer, 7 texels per metre, 8 contrast, 9 texture offset."""
-    offset = patch.face.astype(np.float32) * np.float32(17.0)
-    grain = patch.texture(patch.value(6).astype(np.intp), patch.value(7), offset)
+    """Parameters: 0-2 colour, 6 texture layer, 7 texels per metre, 8 contrast, 11 texture offset."""
+    grain = patch.texture(patch.value(6).astype(np.intp), patch.value(7), patch.value(11))
     tone = 1 + grain * patch.value(8)
     return [colour * tone for colour in patch.colour()]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -213,7 +214,7 @@ class StreetBuilder:
         """Upright face over the ground line from one street position to another."""
         x0, w0 = self.layout.course.place(z0, lateral0)
         x1, w1 = self.layout.course.place(z1, lateral1)
-        length = ((x1 - x0) ** 2 + (w1 - w0) ** 2) ** 0.5
+        length = math.sqrt((x1 - x0) * (x1 - x0) + (w1 - w0) * (w1 - w0))
         axis = ((x1 - x0) / length, 0.0, (w1 - w0) / length)
         self.faces.add(
             (x0, 0.0, w0), axis, UP, (0.0, length, *height), label, material, colour, second, extra, shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -37,6 +38,9 @@ TROUSERS: tuple[Colour, ...] = (
     (0.30, 0.27, 0.22),
     (0.09, 0.09, 0.09),
 )
+
+_CYCLIST_MPS = 5.5
+"""Fastest oncoming bicyclist."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +172,7 @@ class Traffic:
             )
             foot, height = (back if end < 0 else front), roof - waist
             lean = -end * 0.35
-            length = (lean * lean + height * height) ** 0.5
+            length = math.sqrt(lean * lean + height * height)
             self._add(
                 origin=(0.0, -waist, foot),
                 u_axis=axis,
@@ -280,14 +284,17 @@ class Traffic:
 def populate(
     layout: Layout, draws: Draws, camera_speed: float, duration_s: float, view_m: float, enabled: bool
 ) -> Traffic:
-    """Cars in both lanes and parked, pedestrians on both pavements and crossing, bicyclists ahead; none if disabled."""
+    """Cars in both lanes and parked, pedestrians on both pavements and crossing, bicyclists ahead; none if disabled.
+
+    A longer drive adds things beyond the view of a shorter one only, so that its first frames are the same.
+    """
     traffic = Traffic(layout)
     reach = camera_speed * duration_s + view_m
     if enabled:
         _drive(traffic, draws.child(1), camera_speed, duration_s, reach)
-        _walk(traffic, draws.child(2), reach)
+        _walk(traffic, draws.child(2), reach + 1.5 * duration_s)
         _cross(traffic, draws.child(3), camera_speed, duration_s)
-        _cycle(traffic, draws.child(4), camera_speed, duration_s)
+        _cycle(traffic, draws.child(4), camera_speed, duration_s, reach)
     traffic.freeze()
     return traffic
 
@@ -301,52 +308,59 @@ def _drive(traffic: Traffic, draws: Draws, camera_speed: float, duration_s: floa
             Mover(z, camera_speed * draws.between(0.95, 1.25), -half * 0.4, 0.0, False, shadow), draws
         )
         z += draws.between(14.0, 35.0)
+    draws = draws.child(1)
     oncoming = -draws.between(3.0, 7.5)
     z = draws.between(12.0, 40.0)
     while z < reach - oncoming * duration_s:
         traffic.car(Mover(z, oncoming, half * 0.45, 0.0, True, shadow), draws)
         z += draws.between(14.0, 55.0)
     for side in (-1, 1):
+        parking = draws.child(3 + side)
         if traffic.layout.parked[0 if side < 0 else 1]:
-            z = draws.between(8.0, 20.0)
+            z = parking.between(8.0, 20.0)
             while z < reach:
                 lateral = side * (half - (0.95 if side < 0 else 0.75))
-                traffic.car(Mover(z, 0.0, lateral, 0.0, side > 0, shadow), draws)
-                z += draws.between(5.8, 8.0) if draws.chance(0.6) else draws.between(12.0, 40.0)
+                traffic.car(Mover(z, 0.0, lateral, 0.0, side > 0, shadow), parking)
+                z += parking.between(5.8, 8.0) if parking.chance(0.6) else parking.between(12.0, 40.0)
 
 
 def _walk(traffic: Traffic, draws: Draws, reach: float) -> None:
     for side in (-1, 1):
-        z = draws.between(5.0, 12.0)
+        stream = draws.child(side)
+        z = stream.between(5.0, 12.0)
         while z < reach:
             inner = traffic.layout.road_half_width + 0.9
-            lateral = side * draws.between(inner, traffic.layout.edge(side) - 0.4)
-            speed = draws.between(0.8, 1.5) * (1 if draws.chance(0.5) else -1)
-            traffic.pedestrian(Mover(z, speed, lateral, 0.0, False, (0.3, 0.2)), draws)
-            z += draws.between(0.8, 2.0) if draws.chance(0.3) else draws.between(4.0, 16.0)
+            lateral = side * stream.between(inner, traffic.layout.edge(side) - 0.4)
+            speed = stream.between(0.8, 1.5) * (1 if stream.chance(0.5) else -1)
+            traffic.pedestrian(Mover(z, speed, lateral, 0.0, False, (0.3, 0.2)), stream)
+            z += stream.between(0.8, 2.0) if stream.chance(0.3) else stream.between(4.0, 16.0)
 
 
 def _cross(traffic: Traffic, draws: Draws, camera_speed: float, duration_s: float) -> None:
     moment = draws.between(0.3, 1.5)
-    while moment < duration_s + 3.0:
+    while moment < duration_s + 30.0:  # later ones stay out of sight behind the houses
         pace = draws.between(1.1, 1.6)
         z = camera_speed * moment + draws.between(9.0, 18.0)
         traffic.pedestrian(Mover(z, 0.0, -pace * moment + 0.3, pace, False, (0.3, 0.2)), draws)
         moment += draws.between(2.5, 7.0)
 
 
-def _cycle(traffic: Traffic, draws: Draws, camera_speed: float, duration_s: float) -> None:
+def _cycle(traffic: Traffic, draws: Draws, camera_speed: float, duration_s: float, reach: float) -> None:
     half = traffic.layout.road_half_width
     kerb = 2.0 if traffic.layout.parked[0] else 0.9
     z = draws.between(9.0, 16.0) if draws.chance(0.75) else draws.between(25.0, 50.0)
-    while z < camera_speed * duration_s + 60.0:
+    while z < reach:
         speed = camera_speed * draws.between(0.55, 0.95)
         lateral = -half + kerb + draws.between(0.0, 0.5)
         traffic.bicyclist(Mover(z, speed, lateral, 0.0, False, (0.25, 0.7)), draws)
         z += draws.between(1.5, 4.0) if draws.chance(0.4) else draws.between(8.0, 25.0)
+    draws = draws.child(1)
     z = draws.between(15.0, 40.0)
-    while z < camera_speed * duration_s + 90.0:
+    while z < reach + _CYCLIST_MPS * duration_s:
         traffic.bicyclist(
-            Mover(z, -draws.between(3.5, 5.5), half - draws.between(0.8, 1.4), 0.0, False, (0.25, 0.7)), draws
+            Mover(
+                z, -draws.between(3.5, _CYCLIST_MPS), half - draws.between(0.8, 1.4), 0.0, False, (0.25, 0.7)
+            ),
+            draws,
         )
         z += draws.between(20.0, 50.0)

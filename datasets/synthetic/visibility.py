@@ -19,6 +19,7 @@ _SMALLEST_PX = 0.8
 """Faces both narrower and lower than this are left out."""
 _FARTHEST_DETAIL_M = 130.0
 """Beyond this only buildings and the skyline are drawn."""
+_FARTHEST_HOUSE_M = 220.0
 _FARTHEST_M = 2000.0
 _BATCHED_PX = 1500
 """Faces with smaller boxes are drawn together, pixel by pixel in one list."""
@@ -146,7 +147,7 @@ def _in_view(
     boxes, near, _ = image_boxes(to_pixel, faces.extent)
     inside = (boxes[:, 0] < width) & (boxes[:, 2] > -1) & (boxes[:, 1] < height) & (boxes[:, 3] > -1)
     span = np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
-    lasting = (faces.label == Label.BUILDING) | (faces.shape == Shape.SKYLINE)
+    lasting = (faces.label == Label.BUILDING) & (near < _FARTHEST_HOUSE_M) | (faces.shape == Shape.SKYLINE)
     drawn = (faces.extent[:, 1] < 1e8) & (span > _SMALLEST_PX) & (lasting | (near < _FARTHEST_DETAIL_M))
     facing = ~faces.one_sided | (determinant < 0)
     edge_on = np.abs(determinant) < 1e-4 * camera.focal_px**2
