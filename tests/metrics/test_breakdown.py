@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.ndimage import label
 
 from vssbench.errors import ConfigError, InputError
 from vssbench.metrics.breakdown import (
@@ -48,6 +49,17 @@ def test_segments_touch_over_corners_and_ignored_pixels_have_none() -> None:
     assert_allclose(segment_area(truth), np.array([[4, 2, 4, nan], [2, 4, 4, 1]]) / 8)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_segments_equal_those_of_labelling_class_by_class(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, 3, (20, 25), np.uint8).repeat(1 + seed % 3, axis=0)
+    expected = np.empty(truth.shape)
+    for value in range(3):
+        segments, _ = label(truth == value, structure=np.ones((3, 3)))
+        expected[truth == value] = (np.bincount(segments.ravel()) / truth.size)[segments[truth == value]]
+    assert_allclose(segment_area(truth), expected)
+
+
 def test_motion_is_the_length_per_picture_where_it_is_known() -> None:
     flow = np.zeros((2, 1, 3), np.float32)
     flow[:, 0, 0] = 3, 4
@@ -66,7 +78,7 @@ def test_merging_parts_equals_the_whole() -> None:
     truth, predicted = rng.integers(0, 3, (2, 10, 10))
     values = rng.random((10, 10))
     parts = [BreakdownCounts("v", 3, (0.3, 0.6)) for _ in range(3)]
-    parts[0].update(truth, predicted, values)
+    parts[0].update(truth.astype(np.uint64), predicted.astype(np.uint64), values)
     parts[1].update(truth[:4], predicted[:4], values[:4])
     parts[2].update(truth[4:], predicted[4:], values[4:])
     assert_array_equal(parts[0].counts, parts[2].merge(parts[1]).counts)
@@ -77,6 +89,8 @@ def test_wrong_requests_are_named() -> None:
         BreakdownCounts("speed", 2, (1, 1))
     with pytest.raises(InputError, match=r"speed has shape \(1, 2\) but the label has \(1, 1\)"):
         BreakdownCounts("speed", 2, (1,)).update([[0]], [[0]], [[0, 1]])
+    with pytest.raises(InputError, match="speed must be numbers, got bool"):
+        BreakdownCounts("speed", 2, (1,)).update([[0]], [[0]], [[True]])
     with pytest.raises(InputError, match="prediction holds 7"):
         BreakdownCounts("speed", 2, (1,)).update([[0]], [[7]], [[0]])
     with pytest.raises(ConfigError, match="edges is"):

@@ -6,7 +6,8 @@ multiplies the integer counts, the sums are divided once, and every method sees 
 
 Intervals are *expanded percentile* intervals: the percentile interval, taken at the level at which a normal
 interval would be as wide as Student's with the number of drawn groups (Hesterberg, arXiv 1411.5279). The plain
-percentile interval covers too little with few groups; docs/metrics.md has the simulation.
+percentile interval covers too little with few groups. With so few groups that this level lies beyond all resamples,
+the interval is Student's with the bootstrap's standard error. docs/metrics.md has the simulation.
 """
 
 from __future__ import annotations
@@ -34,11 +35,14 @@ from vssbench.metrics.confusion import Counts, as_counts, mean_of_present
 
 Values = NDArray[np.float64]
 Resampled = Literal["sequences", "blocks"]
+IntervalKind = Literal["percentile", "student"]
 
 MINIMUM_SEQUENCES = 12
 """Fewer sequences than this are resampled as blocks of frames (unless asked otherwise)."""
 LARGEST_UNDEFINED_SHARE = 0.05
 """More resamples than this without a BD value, and no interval is given."""
+RESOLVABLE = 2
+"""Resamples that must lie beyond a percentile for it to be read off; Student's interval is taken otherwise."""
 FEW_GROUPS = 8
 """With fewer sequences or blocks than this an interval covers less than it says (docs/metrics.md)."""
 CHUNK = 256
@@ -125,6 +129,8 @@ class Interval:
     low: float
     high: float
     level: float
+    kind: IntervalKind
+    """Expanded percentile, or estimate +- t x standard_error where the percentiles lie beyond all resamples."""
     resampling: Resampled
     """What was drawn: whole sequences, or blocks of consecutive labelled frames."""
     groups: int
@@ -134,6 +140,7 @@ class Interval:
     resamples: int
     seed: int
     standard_error: float
+    """Bootstrap standard error, widened for the number of groups."""
 
     def __str__(self) -> str:
         return f"{self.estimate:.4f} [{self.low:.4f}, {self.high:.4f}]"
@@ -141,13 +148,14 @@ class Interval:
     @property
     def method(self) -> str:
         """How the interval was made, as a report prints it."""
+        kind = "expanded-percentile" if self.kind == "percentile" else "Student's t"
         drawn = (
             f"{self.groups} sequences"
             if self.resampling == "sequences"
             else f"blocks of {self.block_length} labelled frames (about {self.groups} blocks)"
         )
         return (
-            f"{100 * self.level:g} % expanded-percentile bootstrap over {drawn}, {self.resamples} resamples, "
+            f"{100 * self.level:g} % {kind} bootstrap over {drawn}, {self.resamples} resamples, "
             f"seed {self.seed}"
         ) + (f"; fewer than {FEW_GROUPS} groups: expect it to cover less" if self.few_groups else "")
 
@@ -254,7 +262,7 @@ def bootstrap_difference(
     samples = [mean_of_present(_iou(units, plan.weights)) for units in (anchor, test)]
     estimates = [mean_of_present(values)[0] for values in full]
     d_samples, d_full = samples[1] - samples[0], estimates[1] - estimates[0]
-    p_value = plan.p_value(d_samples.mean(1))
+    p_value = plan.p_value(d_samples.mean(1), float(d_full.mean()))
     return PairedDifference(
         anchor=anchor.name,
         test=test.name,
@@ -317,27 +325,41 @@ def bootstrap_bd(
     full = [_curve(curve, _full_points(curve)) for curve in (anchor, test)]
     result = bjontegaard(metric, full[0], full[1], kind=kind)
     plan = _plan(every, [_influence(units) for units in every], chosen)
-    sampled = [_sampled_points(curve, plan.weights) for curve in (anchor, test)]
-    values = np.full(chosen.resamples, np.nan)
-    for index in range(chosen.resamples):
-        try:
-            curves = [_curve(c, s[index]) for c, s in zip((anchor, test), sampled, strict=True)]
-            values[index] = bjontegaard_value(metric, curves[0], curves[1], kind=kind)
-        except CurveError:
-            continue
+    values = _bd_samples(metric, anchor, test, kind, plan)
     undefined = float(np.isnan(values).mean())
     if undefined > LARGEST_UNDEFINED_SHARE:
         return replace(
             result,
             interval_note=f"no interval: {100 * undefined:.0f} % of the resampled curve pairs have no value",
         )
-    interval = plan.interval(values[~np.isnan(values)], result.value)
+    # A relative cost is resampled as its logarithm: 1 + value stays positive whichever interval is taken.
+    relative = metric != "miou"
+    kept, estimate = values[~np.isnan(values)], result.value
+    interval = (
+        plan.interval(np.log1p(kept), math.log1p(estimate)) if relative else plan.interval(kept, estimate)
+    )
+    low, high = (
+        (math.expm1(interval.low), math.expm1(interval.high)) if relative else (interval.low, interval.high)
+    )
     note = interval.method
     if undefined:
         note += f"; {100 * undefined:.1f} % of the resampled curve pairs have no value and are left out"
-    return replace(
-        result, interval=(interval.low, interval.high), interval_level=chosen.level, interval_note=note
-    )
+    return replace(result, interval=(low, high), interval_level=chosen.level, interval_note=note)
+
+
+def _bd_samples(
+    metric: BDMetric, anchor: MeasuredCurve, test: MeasuredCurve, kind: Interpolator, plan: _Plan
+) -> Values:
+    """[R] the BD value of every resample, NaN where its curves do not meet."""
+    sampled = [_sampled_points(curve, plan.weights) for curve in (anchor, test)]
+    values = np.full(len(plan.weights), np.nan)
+    for index in range(len(values)):
+        try:
+            curves = [_curve(c, s[index]) for c, s in zip((anchor, test), sampled, strict=True)]
+            values[index] = bjontegaard_value(metric, curves[0], curves[1], kind=kind)
+        except CurveError:
+            continue
+    return values
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -361,17 +383,21 @@ class _Plan:
     def interval(self, samples: Values, estimate: float) -> Interval:
         from scipy.special import ndtr, stdtrit
 
-        tail = (1 - self.options.level) / 2
-        z = self._widening * float(stdtrit(self.degrees, 1 - tail))
+        quantile = float(stdtrit(self.degrees, (1 + self.options.level) / 2))
+        tails = ndtr([-self._widening * quantile, self._widening * quantile])
+        kind: IntervalKind = "percentile" if tails[0] * len(samples) >= RESOLVABLE else "student"
         low, high, error = math.nan, math.nan, math.nan
         if not np.isnan(samples).any():
-            low, high = (float(v) for v in np.quantile(samples, ndtr([-z, z])))
             error = float(samples.std(ddof=1)) * self._widening
+            low, high = estimate - quantile * error, estimate + quantile * error
+            if kind == "percentile":
+                low, high = (float(v) for v in np.quantile(samples, tails))
         return Interval(
             estimate=estimate,
             low=low,
             high=high,
             level=self.options.level,
+            kind=kind,
             resampling=self.resampling,
             groups=int(self.groups),
             block_length=self.block_length,
@@ -380,13 +406,17 @@ class _Plan:
             standard_error=error,
         )
 
-    def p_value(self, samples: Values) -> float:
-        """Two-sided level at which `interval` would just reach 0; ties count half, never exactly 0."""
+    def p_value(self, samples: Values, estimate: float) -> float:
+        """Two-sided level at which `interval` would just reach 0; by Student's t where hardly a resample does."""
         from scipy.special import ndtri, stdtr
 
-        below = (samples < 0).sum() + 0.5 * (samples == 0).sum()
-        share = (below + 0.5) / (len(samples) + 1)
-        return float(2 * stdtr(self.degrees, -abs(ndtri(share)) / self._widening))
+        below = float((samples < 0).sum() + 0.5 * (samples == 0).sum())
+        if min(below, len(samples) - below) >= RESOLVABLE:
+            statistic = abs(float(ndtri(below / len(samples)))) / self._widening
+        else:
+            error = float(samples.std(ddof=1)) * self._widening
+            statistic = abs(estimate) / error if error else (math.inf if estimate else 0.0)
+        return float(2 * stdtr(self.degrees, -statistic))
 
 
 def _plan(units: Sequence[UnitCounts], series: Sequence[Values], options: BootstrapOptions) -> _Plan:

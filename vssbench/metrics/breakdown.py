@@ -56,6 +56,8 @@ class BreakdownCounts:
         self.edges = tuple(float(edge) for edge in edges)
         if not self.edges or list(self.edges) != sorted(set(self.edges)) or not np.isfinite(self.edges).all():
             raise ConfigError(f"{quantity}: bin edges must be finite and rise strictly, got {list(edges)}")
+        if len(self.edges) > 200:
+            raise ConfigError(f"{quantity}: at most 200 bin edges, got {len(self.edges)}")
         self.counts: Counts = np.zeros((len(self.edges) + 2, classes, classes), dtype=np.int64)
 
     @property
@@ -73,17 +75,24 @@ class BreakdownCounts:
         true_map, predicted_map, value_map = (
             np.asarray(truth),
             np.asarray(predicted),
-            np.asarray(values, float),
+            np.asarray(values),
         )
+        if value_map.dtype.kind not in "iuf":
+            raise InputError(f"{self.quantity} must be numbers, got {value_map.dtype}")
         if value_map.shape != true_map.shape:
             raise InputError(
                 f"{self.quantity} has shape {value_map.shape} but the label has {true_map.shape}"
             )
         count_pairs(true_map, predicted_map, self.classes, self.ignore_index)  # refuses what does not fit
-        scored = true_map != self.ignore_index
-        kept = value_map[scored]
-        index = np.where(np.isnan(kept), len(self.edges) + 1, np.searchsorted(self.edges, kept, side="right"))
-        code = (index * self.classes + true_map[scored]) * self.classes + predicted_map[scored]
+        index = np.zeros(true_map.shape, dtype=np.uint8)
+        for edge in self.edges:
+            index += value_map >= edge
+        index[np.isnan(value_map)] = len(self.edges) + 1
+        code = index.astype(np.int32)
+        for part in (true_map, predicted_map):
+            code *= self.classes
+            np.add(code, part, out=code, casting="unsafe")  # labels were checked above; any integer type fits
+        code = code[true_map != self.ignore_index]
         self.counts += np.bincount(code, minlength=self.counts.size).reshape(self.counts.shape)
 
     def merge(self, other: BreakdownCounts) -> BreakdownCounts:
@@ -122,15 +131,15 @@ def size_breakdown(
     return BreakdownCounts("true segment, share of frame", classes, edges, ignore_index)
 
 
-def motion_magnitude(field: FlowField, pictures: int = 1) -> NDArray[np.float64]:
+def motion_magnitude(field: FlowField, pictures: int = 1) -> NDArray[np.float32]:
     """Length of the flow in pixels per picture [H, W]; NaN where the field is not valid.
 
     pictures: how many pictures the flow spans (1 for flow to the previous frame). Raises ConfigError below 1.
     """
     if pictures < 1:
         raise ConfigError(f"a flow spans one picture or more, got {pictures}")
-    length = np.hypot(field.flow[0], field.flow[1]).astype(np.float64) / pictures
-    return np.where(field.valid, length, np.nan)
+    length = np.sqrt(field.flow[0] ** 2 + field.flow[1] ** 2) / np.float32(pictures)
+    return np.where(field.valid, length, np.float32(np.nan))
 
 
 def segment_area(truth: ArrayLike, ignore_index: int = IGNORE_INDEX) -> NDArray[np.float64]:
@@ -138,16 +147,38 @@ def segment_area(truth: ArrayLike, ignore_index: int = IGNORE_INDEX) -> NDArray[
 
     A segment is a set of pixels of one class connected over sides or corners.
     """
-    from scipy.ndimage import label
-
     labels = np.asarray(truth)
     if labels.ndim != 2:
         raise InputError(f"a label map must be [H, W], got {labels.shape}")
-    area = np.full(labels.shape, np.nan)
-    for value in np.unique(labels):
-        if value == ignore_index:
-            continue
-        inside = labels == value
-        segments, _ = label(inside, structure=np.ones((3, 3)))
-        area[inside] = (np.bincount(segments.reshape(-1)) / labels.size)[segments[inside]]
-    return area
+    segments = _segments(labels)
+    area = np.bincount(segments.reshape(-1))[segments] / labels.size
+    area[labels == ignore_index] = np.nan
+    return np.asarray(area)
+
+
+def _segments(labels: NDArray[np.integer]) -> NDArray[np.intp]:
+    """Number of the connected segment of every pixel, for all classes in one pass.
+
+    The nodes of the graph are horizontal runs of one class; touching runs of the rows below are linked.
+    """
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    starts = np.ones(labels.shape, dtype=np.bool_)
+    starts[:, 1:] = labels[:, 1:] != labels[:, :-1]
+    run = np.cumsum(starts).reshape(labels.shape) - 1
+    links = []
+    for upper, lower in (
+        (slice(None), slice(None)),
+        (slice(None, -1), slice(1, None)),
+        (slice(1, None), slice(None, -1)),
+    ):
+        same = labels[:-1, upper] == labels[1:, lower]
+        fresh = same.copy()  # a link is new where either run starts, or where the column before had none
+        fresh[:, 1:] &= starts[:-1, upper][:, 1:] | starts[1:, lower][:, 1:] | ~same[:, :-1]
+        links.append((run[:-1, upper][fresh], run[1:, lower][fresh]))
+    rows, columns = (np.concatenate(part) for part in zip(*links, strict=True))
+    count = int(run[-1, -1]) + 1
+    graph = coo_matrix((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=(count, count))
+    component = connected_components(graph, directed=False)[1]
+    return np.asarray(component[run], dtype=np.intp)
