@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+
 
 class VssbenchError(Exception):
     """Base of every error that is a finding about the user's input or machine, not a defect of vssbench.
@@ -41,3 +43,10 @@ class CheckpointError(InputError):
 
 class StorageError(VssbenchError):
     """Something could not be written: permission, disk full, folder in use by another run."""
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """'did you mean ...' ending for an error about an unknown name, or the plain list of known names."""
+    close = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    return f"{hint}known: {', '.join(sorted(known)) or 'none'}"

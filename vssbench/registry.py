@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Any
 
 from vssbench.errors import ConfigError
-
-
-def nearest(name: str, known: list[str]) -> str:
-    """'did you mean ...' ending for an error about an unknown name, or the plain list of known names."""
-    close = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
-    return f"{hint}known: {', '.join(sorted(known)) or 'none'}"
+from vssbench.errors import nearest as nearest
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,9 @@ from torch import Tensor, nn
 
 from vssbench.baselines.ar_seg.settings import CReFFSettings, Mode
 from vssbench.baselines.ar_seg.variants import VARIANTS, VariantName
-from vssbench.errors import ConfigError
+from vssbench.errors import ConfigError, nearest
 from vssbench.ops.local_attention import check_window, local_attention
 from vssbench.ops.resize import resize
-from vssbench.registry import nearest
 
 Initialisation = Literal["kaiming", "identity-like"]
 

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args, get_type_hints
 
-from vssbench.errors import ConfigError
+from vssbench.errors import ConfigError, nearest
 from vssbench.method import FlowRule
 from vssbench.ops.local_attention import Border
 from vssbench.ops.resize import Corners, SizeRule
 from vssbench.ops.warp import Ratio, Resample, Sampling
-from vssbench.registry import nearest
 
 Mode = Literal["paper", "corrected"]
 
