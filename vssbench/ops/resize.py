@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vssbench.errors import ConfigError
+from vssbench.ops.separable_resize import resize_by_products
 
 Corners = Literal["align-corners", "half-pixel"]
 SizeRule = Literal["truncate", "round"]
@@ -28,6 +29,8 @@ def resize(maps: Tensor, size: tuple[int, int], *, corners: Corners = "align-cor
     """
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps
+    if maps.requires_grad and maps.device.type == "cpu" and size[0] * size[1] > maps.shape[-2] * maps.shape[-1]:
+        return resize_by_products(maps, size, align_corners=corners == "align-corners")
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=corners == "align-corners")
 
 

@@ -1,0 +1,141 @@
+"""`vssbench train`: run a training experiment and show how it goes."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from vssbench.training.config import TrainingExperiment
+
+PLAIN_SECONDS = 30.0
+"""Between two progress lines where the output is no terminal."""
+
+
+class ConsoleReporter:
+    """Draws progress bars with the time left on a terminal, writes a line now and then elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._bars: Progress | None = None
+        self._tasks: dict[str, Any] = {}
+        self._lines: dict[str, tuple[float, float, int]] = {}
+        if console.is_terminal:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+            )
+            self._bars = Progress(
+                *columns, TimeRemainingColumn(), TextColumn("{task.fields[note]}"), console=console
+            )
+
+    def __enter__(self) -> ConsoleReporter:
+        if self._bars is not None:
+            self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def message(self, text: str) -> None:
+        """Print one line with the time."""
+        self.console.print(
+            f"{time.strftime('%H:%M:%S')} {text}", markup=False, highlight=False, soft_wrap=True
+        )
+
+    def advance(self, task: str, done: int, total: int, note: str = "") -> None:
+        """Move the bar of `task`."""
+        if self._bars is None:
+            self._advance_line(task, done, total, note)
+            return
+        if task not in self._tasks:
+            self._tasks[task] = self._bars.add_task(task, total=total, note="")
+        self._bars.update(self._tasks[task], completed=done, note=note)
+
+    def _advance_line(self, task: str, done: int, total: int, note: str) -> None:
+        now = time.monotonic()
+        started, shown, first = self._lines.get(task, (now, now, done))
+        if now - shown >= PLAIN_SECONDS or done == total:
+            left = (now - started) / max(done - first, 1) * (total - done)
+            self.message(f"{task} {done}/{total} {note} ({left:.0f} s left)")
+            shown = now
+        self._lines[task] = (started, shown, first)
+
+
+def train(
+    experiment: Annotated[str, typer.Argument(help="packaged name (quickstart) or a YAML file")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="folder for logs, checkpoints and weights (default: training/NAME)"
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="change one key: dataset.root=PATH, contestants.LABEL.stages.image.steps=100"
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:N")] = "cpu",
+    threads: Annotated[
+        int, typer.Option("--threads", min=0, help="CPU threads; 0: as many as there are cores")
+    ] = 0,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="train the contestants with these labels, nothing else")
+    ] = None,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="also write TensorBoard logs")] = False,
+) -> None:
+    """Train the contestants of an experiment; the same command continues after an interruption."""
+    from vssbench.training.config import load_experiment
+    from vssbench.training.distributed import joined_processes
+    from vssbench.training.trainer import Trainer
+
+    loaded = load_experiment(experiment, settings or ())
+    _set_threads(threads)
+    folder = output or Path("training") / loaded.name
+    with joined_processes(device) as processes:
+        console = Console(stderr=False, quiet=processes.rank != 0)
+        with ConsoleReporter(console) as reporter:
+            trainer = Trainer(
+                loaded, folder, device=device, reporter=reporter, tensorboard=tensorboard, processes=processes
+            )
+            summary = trainer.run(only or ())
+        _print_summary(console, loaded, summary, folder)
+
+
+def _set_threads(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads or os.cpu_count() or 1)
+
+
+def _print_summary(
+    console: Console, experiment: TrainingExperiment, summary: dict[str, Any], folder: Path
+) -> None:
+    table = Table(title=f"{experiment.name}: mIoU % on coded validation clips, by distance to the keyframe")
+    rows = summary["contestants"]
+    columns = list(dict.fromkeys(key for row in rows.values() for key in row["final"]))
+    table.add_column("contestant")
+    for column in columns:
+        table.add_column("mean" if column == "miou" else column.removeprefix("miou_"), justify="right")
+    for label, row in rows.items():
+        table.add_row(label, *(f"{100 * row['final'][c]:.2f}" if c in row["final"] else "" for c in columns))
+    console.print(table)
+    console.print(f"logs, checkpoints and weights: {folder}", highlight=False)

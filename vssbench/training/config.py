@@ -1,0 +1,292 @@
+"""The training experiment: one validated YAML file says what is trained, on which coded pairs, for how long."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from vssbench.codec import CodecSettings
+from vssbench.config import DatasetSpec, validate
+from vssbench.errors import ConfigError, InputError
+from vssbench.registry import nearest
+from vssbench.training.augment import Augmentation
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+
+
+class Strict(BaseModel):
+    """Base of all sections: unknown keys are refused, objects are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PairSection(Strict):
+    """How labelled frames become coded pairs (frame, keyframe, motion between them)."""
+
+    source: Literal["video", "stills"] = "video"
+    """'video': the frames before a labelled frame exist; 'stills': they are invented (pseudo-video)."""
+    split: Literal["train", "val"] = "train"
+    keyframe_interval: int = Field(12, ge=2)
+    distances: tuple[int, ...] | None = None
+    """Distances to the keyframe that are kept; None: 0..keyframe_interval-1 for video, 1.. for stills."""
+    limit_clips: int | None = Field(None, ge=1)
+    """At most this many coded clips, spread evenly over the split."""
+    clips_per_label: int = Field(1, ge=1)
+    """Coded clips per sparsely labelled frame or still, each with another distance."""
+    flow_rule: Literal["paper", "exact"] = "exact"
+    flow_stride: int = Field(4, ge=1)
+    """The stored flow is sampled on every n-th pixel (4 is the grid of the codec's own motion)."""
+    original_share: float = Field(0.25, ge=0, le=1)
+    """Share of image-stage samples that use the uncoded frame instead of the decoded one."""
+
+    @model_validator(mode="after")
+    def _distances_fit(self) -> PairSection:
+        for d in self.distances or ():
+            if not 0 <= d < self.keyframe_interval:
+                raise ValueError(
+                    f"distance {d} does not exist with keyframe_interval {self.keyframe_interval}"
+                )
+        return self
+
+
+class StageSection(Strict):
+    """Length and optimiser of one stage of one contestant."""
+
+    steps: int = Field(ge=1)
+    batch: int = Field(4, ge=1)
+    accumulate: int = Field(1, ge=1)
+    """Micro-batches per optimiser step; `batch` samples are split over them."""
+    learning_rate: float = Field(1e-3, gt=0)
+    optimiser: Literal["adam", "adamw", "sgd"] = "adamw"
+    weight_decay: float = Field(0.0, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    warmup_steps: int = Field(0, ge=0)
+    warmup_from: float = Field(0.0, ge=0, le=1)
+    """Share of the learning rate at which the linear warm-up starts."""
+    lr_multipliers: dict[str, float] = Field(default_factory=dict)
+    """Parameter prefix 'part.module' -> factor; replaces the method's own entry for that prefix."""
+    clip_norm: float | None = Field(None, gt=0)
+    ema_decay: float | None = Field(None, gt=0, lt=1)
+    initialise_from: dict[str, str] = Field(default_factory=dict)
+    """part -> 'label/stage/part' of this experiment, a packaged weight name or a .safetensors path."""
+    checkpoint: Literal["last", "best"] = "last"
+    """Which checkpoint later stages and the saved weights take; 'best' selects on the validation frames."""
+    distances: tuple[int, ...] | None = None
+    """Distances used by this stage only; None: all that were made."""
+    augmentation: Augmentation | None = None
+    """Overrides the experiment's augmentation."""
+
+    @model_validator(mode="after")
+    def _batch_divides(self) -> StageSection:
+        if self.batch % self.accumulate:
+            raise ValueError(f"batch {self.batch} is no multiple of accumulate {self.accumulate}")
+        return self
+
+
+class ContestantSection(Strict):
+    """One method that is trained, under a label of its own."""
+
+    name: str
+    """Registered method."""
+    label: str = Field(pattern=NAME)
+    options: dict[str, Any] = Field(default_factory=dict)
+    stages: dict[str, StageSection] = Field(min_length=1)
+    compare: bool = True
+    """False for helpers (pretraining) that are no row of the comparison and need no matched steps."""
+
+
+class ValidationSection(Strict):
+    """Validation by the real protocol: coded clips, scored at chosen distances."""
+
+    split: Literal["train", "val"] = "val"
+    every: int = Field(200, ge=1)
+    clips: int = Field(4, ge=1)
+    distances: tuple[int, ...] = (0, 5, 11)
+    final_clips: int | None = Field(None, ge=1)
+    """Clips of the closing validation of each contestant; None: as `clips`."""
+    final_distances: tuple[int, ...] | None = None
+
+    @field_validator("distances", "final_distances")
+    @classmethod
+    def _ascending(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if value is not None and (not value or list(value) != sorted(set(value)) or value[0] < 0):
+            raise ValueError(f"distances must be ascending, distinct and not negative, got {value}")
+        return value
+
+
+class OutputSection(Strict):
+    """Weights that leave the experiment."""
+
+    weights: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]*$")
+    """Packaged name: the file becomes `<weights>.safetensors`."""
+    source: str
+    """'label/stage/part'."""
+    dtype: Literal["float16", "float32"] = "float16"
+
+
+class TrainingExperiment(Strict):
+    """Everything that decides the result of `vssbench train`."""
+
+    name: str = Field(pattern=NAME)
+    description: str = ""
+    seed: int = Field(1, ge=0)
+    dataset: DatasetSpec
+    codecs: tuple[CodecSettings, ...] = Field(min_length=1)
+    """Codec settings of the training pairs; clips take them in turn. The keyframe interval is that of `pairs`."""
+    validation_codec: CodecSettings | None = None
+    """None: the first of `codecs`."""
+    pairs: PairSection = PairSection()
+    augmentation: Augmentation = Augmentation()
+    class_weights: Literal["none", "sqrt-inverse"] = "none"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """'auto': bfloat16 autocast where the processor has instructions for it, else float32."""
+    channels_last: bool = True
+    contestants: tuple[ContestantSection, ...] = Field(min_length=1)
+    validation: ValidationSection = ValidationSection()
+    outputs: tuple[OutputSection, ...] = ()
+
+    @model_validator(mode="after")
+    def _references_exist(self) -> TrainingExperiment:
+        known: list[str] = []
+        for contestant in self.contestants:
+            if contestant.label in {name.split("/")[0] for name in known}:
+                raise ValueError(f"label {contestant.label!r} is used twice")
+            for stage, section in contestant.stages.items():
+                for part, source in section.initialise_from.items():
+                    owner = source.rpartition("/")[0]
+                    if source.count("/") == 2 and not source.endswith(".safetensors") and owner not in known:
+                        raise ValueError(
+                            f"contestants.{contestant.label}.stages.{stage}.initialise_from.{part}: "
+                            f"{owner!r} is not trained earlier; {nearest(owner, known)}"
+                        )
+                known.append(f"{contestant.label}/{stage}")
+        for output in self.outputs:
+            owner = output.source.rpartition("/")[0]
+            if owner not in known:
+                raise ValueError(
+                    f"outputs.{output.weights}.source: no stage {owner!r}; {nearest(owner, known)}"
+                )
+        return self
+
+    def digest(self, label: str | None = None) -> str:
+        """Hex digest of what decides the weights of contestant `label` (None: of all contestants).
+
+        Covers the data sections, the contestant and those it is initialised from; not what is only reported
+        (description, outputs, closing validation). Checkpoints of another digest are refused.
+        """
+        content = self.model_dump(mode="json", exclude={"description", "outputs", "contestants"})
+        for key in ("final_clips", "final_distances"):
+            content["validation"].pop(key)
+        wanted = self._ancestry(label) if label is not None else {c.label for c in self.contestants}
+        content["contestants"] = [c.model_dump(mode="json") for c in self.contestants if c.label in wanted]
+        text = json.dumps(content, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _ancestry(self, label: str) -> set[str]:
+        """`label` and every contestant whose weights its stages begin from."""
+        known = {c.label: c for c in self.contestants}
+        found: set[str] = set()
+        queue = [label]
+        while queue:
+            current = queue.pop()
+            if current in found or current not in known:
+                continue
+            found.add(current)
+            for stage in known[current].stages.values():
+                queue.extend(source.split("/")[0] for source in stage.initialise_from.values())
+        return found
+
+    def unmatched_steps(self) -> dict[str, int]:
+        """Own steps of each compared contestant, empty if they all agree (helpers with compare=False left out)."""
+        steps = {
+            c.label: sum(stage.steps for stage in c.stages.values()) for c in self.contestants if c.compare
+        }
+        return steps if len(set(steps.values())) > 1 else {}
+
+
+def packaged_experiments() -> dict[str, str]:
+    """Packaged training experiments: name -> one-line description."""
+    found = {}
+    for folder in files("vssbench.reports").iterdir():
+        candidate = folder / "train.yaml"
+        if folder.is_dir() and candidate.is_file():
+            document = yaml.safe_load(candidate.read_text(encoding="utf-8"))
+            found[folder.name] = str(document.get("description", "")).strip().split("\n")[0]
+    return found
+
+
+def load_experiment(name_or_path: str, overrides: Sequence[str] = ()) -> TrainingExperiment:
+    """Read a packaged name (`quickstart`) or a YAML path and apply 'key.sub=value' overrides.
+
+    Raises InputError for a missing or unreadable file, ConfigError naming the key for anything else.
+    """
+    text, origin = _read(name_or_path)
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{origin}: not valid YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"{origin}: expected a mapping at the top, found {type(document).__name__}")
+    for override in overrides:
+        _apply(document, override)
+    return validate(TrainingExperiment, document, where=origin)
+
+
+def _read(name_or_path: str) -> tuple[str, str]:
+    path = Path(name_or_path)
+    if path.is_file():
+        return path.read_text(encoding="utf-8"), str(path)
+    packaged = packaged_experiments()
+    if name_or_path in packaged:
+        entry = files("vssbench.reports") / name_or_path / "train.yaml"
+        return entry.read_text(encoding="utf-8"), name_or_path
+    if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1:
+        raise InputError(f"{name_or_path}: no such experiment file")
+    raise ConfigError(
+        f"unknown training experiment {name_or_path!r}; {nearest(name_or_path, list(packaged))}"
+    )
+
+
+def _apply(document: dict[str, Any], override: str) -> None:
+    key, separator, value = override.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"--set {override!r}: expected key=value, for example dataset.options.root=PATH")
+    parsed = yaml.safe_load(value)
+    node: Any = document
+    keys = key.split(".")
+    while keys:
+        name, keys = _next_key(node, keys)
+        place: Any = _position(node, name, override) if isinstance(node, list) else name
+        if not isinstance(node, (list, dict)):
+            raise ConfigError(f"--set {override!r}: {name!r} is below a plain value")
+        if not keys:
+            node[place] = parsed
+        else:
+            node = node[place] if isinstance(node, list) else node.setdefault(place, {})
+
+
+def _next_key(node: Any, keys: list[str]) -> tuple[str, list[str]]:
+    """The next key of a path and the rest; labels such as 'constant-0.5' contain the dot that separates keys."""
+    if isinstance(node, list):
+        labels = [str(item.get("label", "")) for item in node if isinstance(item, dict)]
+        for count in range(len(keys), 0, -1):
+            if ".".join(keys[:count]) in labels:
+                return ".".join(keys[:count]), keys[count:]
+    return keys[0], keys[1:]
+
+
+def _position(node: list[Any], key: str, override: str) -> int:
+    """Lists are addressed by position or by the `label` of their entries."""
+    labels = [str(item.get("label", "")) if isinstance(item, dict) else "" for item in node]
+    if key in labels:
+        return labels.index(key)
+    if key.isdigit() and int(key) < len(node):
+        return int(key)
+    raise ConfigError(f"--set {override!r}: no entry {key!r}; {nearest(key, [x for x in labels if x])}")

@@ -1,0 +1,149 @@
+"""Batches as a pure function of (seed, step): nothing to store for an exact resume, nothing to drift.
+
+samples 5, batch 2:   step 0 1 2 | 3 4 ...   takes positions 0-1, 2-3, 4-5 | 6-7, ... of the endless order
+epoch 0 epoch 1 ...                          (position p is entry permutation(epoch = p // 5)[p % 5])
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vssbench.errors import CapabilityError
+from vssbench.method import Recipe, TrainingBatch
+from vssbench.records import IGNORE_INDEX
+from vssbench.training.augment import Augmentation, Sample, augment
+from vssbench.training.pairs import PairEntry, PairStore
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NamedBatch:
+    """One micro-batch with the origin of its samples, for messages."""
+
+    batch: TrainingBatch
+    origins: tuple[str, ...]
+
+    @property
+    def all_ignored(self) -> bool:
+        """True if no pixel of the batch is labelled."""
+        return not bool((self.batch.label != IGNORE_INDEX).any())
+
+
+class BatchSource:
+    """Micro-batches of one stage. `micro_batch(step, part)` depends on its arguments and the constructor's only."""
+
+    def __init__(
+        self,
+        store: PairStore,
+        recipe: Recipe,
+        entries: list[PairEntry],
+        augmentation: Augmentation,
+        *,
+        batch: int,
+        accumulate: int,
+        seed: int,
+        stage_key: int,
+        original_share: float,
+        normalisation: tuple[tuple[float, float, float], tuple[float, float, float]],
+        device: torch.device,
+        ignore_index: int = IGNORE_INDEX,
+        channels_last: bool = True,
+        class_weights: Tensor | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if recipe not in ("image", "pair"):
+            raise CapabilityError(
+                f"recipe {recipe!r} is not fed by coded pairs yet; this trainer serves 'image' and 'pair' stages"
+            )
+        self.store, self.recipe, self.entries, self.augmentation = store, recipe, entries, augmentation
+        self.batch, self.accumulate, self.seed, self.stage_key = batch, accumulate, seed, stage_key
+        self.original_share = original_share if recipe == "image" else 0.0
+        self.device, self.ignore_index = device, ignore_index
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.class_weights = class_weights
+        self.rank, self.world_size = rank, world_size
+        mean, deviation = (torch.tensor(v).view(1, 3, 1, 1) * 255 for v in normalisation)
+        self._mean, self._inverse_deviation = mean.to(device), (1 / deviation).to(device)
+        self._order: tuple[int, np.ndarray] | None = None
+
+    def entry(self, position: int) -> PairEntry:
+        """The entry at `position` of the endless shuffled order; every epoch shows each entry once."""
+        epoch, index = divmod(position, len(self.entries))
+        order = self._order
+        if order is None or order[0] != epoch:
+            rng = np.random.default_rng([self.seed, self.stage_key, 1, epoch])
+            order = self._order = (epoch, rng.permutation(len(self.entries)))
+        return self.entries[int(order[1][index])]
+
+    def sample(self, position: int) -> tuple[Sample, str]:
+        """The augmented sample at `position` and its origin."""
+        entry = self.entry(position)
+        rng = np.random.default_rng([self.seed, self.stage_key, 2, position])
+        original = rng.random() < self.original_share
+        raw = self.store.pair(entry) if self.recipe == "pair" else self.store.image(entry, original=original)
+        return augment(raw, self.augmentation, rng), entry.origin
+
+    def micro_batch(self, step: int, part: int = 0) -> NamedBatch:
+        """Samples [part] of the `accumulate` parts of optimiser step `step`, this rank's share, on the device."""
+        size = self.batch // self.accumulate
+        first = step * self.batch + part * size
+        positions = range(first + self.rank, first + size, self.world_size)
+        samples, origins = zip(*(self.sample(position) for position in positions), strict=True)
+        label = torch.from_numpy(np.stack([s.label for s in samples])).to(self.device, torch.int64)
+        if self.ignore_index != IGNORE_INDEX:
+            label = torch.where(label == self.ignore_index, IGNORE_INDEX, label)
+        image = self._normalise([s.image for s in samples])
+        if self.recipe == "image":
+            return NamedBatch(TrainingBatch(image, label, class_weights=self.class_weights), tuple(origins))
+        reference = self._normalise([s.reference for s in samples])
+        flow = torch.from_numpy(np.stack([s.flow for s in samples])).to(self.device)
+        batch = TrainingBatch(
+            image, label, reference=reference, flow_key=flow, class_weights=self.class_weights
+        )
+        return NamedBatch(batch, tuple(origins))
+
+    def _normalise(self, images: list[np.ndarray | None]) -> Tensor:
+        stacked = torch.from_numpy(np.stack([image for image in images if image is not None]))
+        pixels = stacked.to(self.device).permute(0, 3, 1, 2).float()
+        normalised = (pixels - self._mean) * self._inverse_deviation
+        return normalised.contiguous(memory_format=self.memory_format)
+
+
+class Prefetcher:
+    """Reads one micro-batch ahead in a single thread; the order and content are those of the source."""
+
+    def __init__(self, source: BatchSource) -> None:
+        self.source = source
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self._ahead: tuple[tuple[int, int], Future[NamedBatch]] | None = None
+
+    def take(self, step: int, part: int, *, following: tuple[int, int] | None) -> NamedBatch:
+        """Micro-batch (step, part); starts reading `following` in the background."""
+        if self._ahead is not None and self._ahead[0] == (step, part):
+            current = self._ahead[1].result()
+        else:
+            current = self.source.micro_batch(step, part)
+        self._ahead = None
+        if following is not None:
+            self._ahead = (following, self._pool.submit(self.source.micro_batch, *following))
+        return current
+
+    def close(self) -> None:
+        """Stop the thread."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def class_weights(label_counts: np.ndarray) -> Tensor:
+    """Weights float32 [K] proportional to 1/sqrt(frequency), mean 1 over pixels; classes never seen get weight 0.
+
+    counts 90, 10:  1/sqrt -> 1.054, 3.162  ->  divided by 0.9*1.054 + 0.1*3.162 = 1.265  ->  0.833, 2.5
+    """
+    counts = np.asarray(label_counts, np.float64)
+    share = counts / counts.sum()
+    raw = np.divide(1.0, np.sqrt(share), out=np.zeros_like(share), where=share > 0)
+    return torch.tensor(raw / (raw * share).sum(), dtype=torch.float32)

@@ -1,0 +1,78 @@
+"""Weights that leave an experiment, with a manifest that says where they come from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vssbench.dataset import Dataset
+from vssbench.method import Method
+from vssbench.networks.weights import WeightsMetadata, save_weights
+from vssbench.training.checkpoint import load_checkpoint, restore
+from vssbench.training.config import ContestantSection, OutputSection, TrainingExperiment
+from vssbench.training.storage import write_atomically
+
+
+def write_weights(
+    experiment: TrainingExperiment,
+    folder: Path,
+    dataset: Dataset,
+    build: Callable[[ContestantSection], Method],
+    summary: dict[str, Any],
+) -> None:
+    """Save every output of the experiment below folder/weights, without heads that only training uses."""
+    entries: dict[str, Any] = {}
+    for output in experiment.outputs:
+        label, stage, part = output.source.split("/")
+        contestant = next(c for c in experiment.contestants if c.label == label)
+        method = build(contestant)
+        path = folder / label / stage / f"{contestant.stages[stage].checkpoint}.pt"
+        state = load_checkpoint(path, experiment=experiment.digest(label), stage=f"{label}/{stage}")
+        weights = (state["average"] or state["parts"])[part]
+        restore({part: method.parts()[part]}, {part: weights}, path)
+        entries[output.weights] = _write(experiment, folder, dataset, method.parts()[part], output, summary)
+    if entries:
+        text = json.dumps({"schema": 1, "weights": entries}, indent=1, sort_keys=True).encode()
+        write_atomically(folder / "weights" / "manifest.json", lambda stream: stream.write(text))
+
+
+def _write(
+    experiment: TrainingExperiment,
+    folder: Path,
+    dataset: Dataset,
+    module: torch.nn.Module,
+    output: OutputSection,
+    summary: dict[str, Any],
+) -> dict[str, Any]:
+    label = output.source.split("/")[0]
+    final = summary["contestants"].get(label, {}).get("final", {})
+    metadata = WeightsMetadata.describing(
+        module,
+        class_names=dataset.classes.names,
+        experiment=f"{experiment.name} {experiment.digest()}",
+        seed=experiment.seed,
+        metrics={key: float(value) for key, value in final.items()},
+        notes=output.source,
+    )
+    path = folder / "weights" / f"{output.weights}.safetensors"
+    save_weights(module, path, metadata, dtype=output.dtype, training_heads=False)
+    return {
+        "file": f"{output.weights}.safetensors",
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "bytes": path.stat().st_size,
+        "network": metadata.network,
+        "width": metadata.width,
+        "classes": metadata.classes,
+        "dtype": output.dtype,
+        "experiment": experiment.name,
+        "experiment_digest": experiment.digest(),
+        "data_digest": summary["data_digest"],
+        "source": output.source,
+        "seed": experiment.seed,
+        "validation": final,
+    }

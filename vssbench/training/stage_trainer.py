@@ -1,0 +1,274 @@
+"""Training one stage of one contestant: the loop, exact resume, validation, and what stops it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vssbench.errors import VssbenchError
+from vssbench.method import Method, Stage
+from vssbench.training.checkpoint import load_checkpoint, restore, save_checkpoint, state_of
+from vssbench.training.config import StageSection
+from vssbench.training.data import BatchSource, NamedBatch, Prefetcher
+from vssbench.training.ema import MovingAverage
+from vssbench.training.log import Reporter, StageLog
+from vssbench.training.schedule import build_optimiser, parameter_groups, set_rate
+
+CHECKPOINT_SECONDS = 120.0
+"""A checkpoint is written at every validation, and in between when this much time has passed."""
+
+
+class DivergedError(VssbenchError):
+    """The loss or a gradient became NaN or infinite."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Setup:
+    """What surrounds a stage: place, identity, device, precision, listeners."""
+
+    folder: Path
+    experiment: str
+    """Digest of the experiment."""
+    title: str
+    """'label/stage'."""
+    seed: int
+    device: torch.device
+    precision: torch.dtype
+    validate_every: int
+    validate: Callable[[], dict[str, float]]
+    """Returns 'miou' and 'miou_d<d>' in 0..1."""
+    reporter: Reporter
+    tensorboard: bool = False
+    reduce_gradients: Callable[[list[Tensor]], None] | None = None
+    """Averages gradients over processes in place (distributed training)."""
+    is_main: bool = True
+    """False in the processes of a distributed run that write nothing."""
+
+
+class StageTrainer:
+    """One stage. `run` continues from `last.pt` if there is one; the result does not depend on interruptions."""
+
+    def __init__(
+        self, method: Method, stage: Stage, section: StageSection, source: BatchSource, setup: Setup
+    ) -> None:
+        self.method, self.stage, self.section, self.source, self.setup = method, stage, section, source, setup
+        if stage.prepare is not None:
+            stage.prepare()
+        self.trained = {name: method.parts()[name] for name in stage.parts}
+        self.parameters = _select_parameters(method, stage)
+        multipliers = {**stage.lr_multipliers, **section.lr_multipliers}
+        self.optimiser = build_optimiser(parameter_groups(self.parameters, multipliers, section), section)
+        self.average = MovingAverage(self.trained, section.ema_decay) if section.ema_decay else None
+        self.step = 0
+        self.best_miou = -1.0
+        self.skipped_batches = 0
+
+    def run(self) -> None:
+        """Train to the last step. Raises DivergedError, StorageError, CheckpointError."""
+        self._resume()
+        log = StageLog(
+            self.setup.folder,
+            resumed_step=self.step,
+            tensorboard=self.setup.tensorboard and self.setup.is_main,
+        )
+        reader = Prefetcher(self.source)
+        saved = time.monotonic()
+        try:
+            if self.step == 0:
+                self._validate(log)
+            _set_modes(self.method, self.trained)
+            while self.step < self.section.steps:
+                values = self._train_step(reader)
+                if self.setup.is_main:
+                    log.step(self.step, values)
+                self.step += 1
+                note = f"loss {values['loss']:.3f}"
+                self.setup.reporter.advance(self.setup.title, self.step, self.section.steps, note)
+                if self.step % self.setup.validate_every == 0 or self.step == self.section.steps:
+                    self._validate(log)
+                    _set_modes(self.method, self.trained)
+                    saved = time.monotonic()
+                elif time.monotonic() - saved > CHECKPOINT_SECONDS:
+                    self._save("last.pt")
+                    saved = time.monotonic()
+        finally:
+            reader.close()
+            log.close()
+
+    def finish(self, checkpoint: str) -> None:
+        """Put the weights of `checkpoint` ('last' or 'best', averaged where averaging is on) into the method."""
+        path = self.setup.folder / f"{checkpoint}.pt"
+        state = load_checkpoint(path, experiment=self.setup.experiment, stage=self.setup.title)
+        restore(self.trained, state["average"] or state["parts"], path)
+
+    def _train_step(self, reader: Prefetcher) -> dict[str, float]:
+        started = time.perf_counter()
+        # everything random inside the networks (dropout) hangs on seed and step alone, hence needs no storing
+        torch.manual_seed(hash_seed(self.setup.seed, self.source.stage_key, self.step))
+        rate = set_rate(self.optimiser, self.section, self.step)
+        self.optimiser.zero_grad(set_to_none=True)
+        totals: dict[str, float] = {}
+        learned = 0
+        for part in range(self.section.accumulate):
+            named = reader.take(self.step, part, following=self._following(part))
+            if named.all_ignored:
+                self.skipped_batches += 1
+                continue
+            learned += 1
+            for name, value in self._backward(named).items():
+                totals[name] = totals.get(name, 0.0) + value / self.section.accumulate
+        norm = self._update(learned)
+        return {
+            "loss": sum(totals.values()) if learned else 0.0,
+            **totals,
+            "learning_rate": rate,
+            "gradient_norm": norm,
+            "skipped_batches": self.skipped_batches,
+            "seconds": time.perf_counter() - started,
+        }
+
+    def _following(self, part: int) -> tuple[int, int] | None:
+        if part + 1 < self.section.accumulate:
+            return self.step, part + 1
+        return (self.step + 1, 0) if self.step + 1 < self.section.steps else None
+
+    def _backward(self, named: NamedBatch) -> dict[str, float]:
+        try:
+            with _autocast(self.setup):
+                terms = self.stage.compute_loss(named.batch)
+                loss = torch.stack([term.float() for term in terms.values()]).sum()
+            values = {name: float(term.detach()) for name, term in terms.items()}
+            if not math.isfinite(sum(values.values())):
+                raise self._diverged(f"loss {values}", named)
+            (loss / self.section.accumulate).backward()  # type: ignore[no-untyped-call]
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise VssbenchError(
+                f"{self.setup.title}: out of memory at batch {self.section.batch} on {self.setup.device}; raise "
+                f"`accumulate` (now {self.section.accumulate}) or lower `batch` or `augmentation.crop`"
+            ) from error
+        self._last_origins = named.origins
+        return values
+
+    def _update(self, learned: int) -> float:
+        trained = [p for p in self.parameters.values() if p.grad is not None]
+        if self.setup.reduce_gradients is not None:
+            # every process must take part, also one whose share of the batch had no labelled pixel
+            trained = list(self.parameters.values())
+            for parameter in trained:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+            self.setup.reduce_gradients([p.grad for p in trained if p.grad is not None])
+        elif not learned:
+            return 0.0
+        limit = self.section.clip_norm or math.inf
+        norm = float(nn.utils.clip_grad_norm_(trained, limit))
+        if not math.isfinite(norm):
+            raise self._diverged(f"gradient norm {norm}", None)
+        self.optimiser.step()
+        if self.average is not None:
+            self.average.update(self.trained)
+        return norm
+
+    def _diverged(self, what: str, named: NamedBatch | None) -> DivergedError:
+        origins = named.origins if named is not None else getattr(self, "_last_origins", ())
+        kept = self.setup.folder / "last.pt"
+        state = f"{kept} holds the last good state" if kept.exists() else "no checkpoint was written yet"
+        return DivergedError(
+            f"{self.setup.title}: {what} at step {self.step}, batch {', '.join(origins)}; {state}. Lower "
+            "learning_rate, raise warmup_steps, set clip_norm, or choose precision=float32"
+        )
+
+    def _validate(self, log: StageLog) -> None:
+        if not self.setup.is_main:
+            return
+        swapped = self.average.applied(self.trained) if self.average is not None else nullcontext()
+        with swapped:
+            scores = self.setup.validate()
+            monitors = self._monitors()
+        log.validation(self.step, {**scores, **monitors})
+        self.setup.reporter.message(
+            f"{self.setup.title} step {self.step}: mIoU {100 * scores['miou']:.2f}  "
+            + "  ".join(f"{k} {v:.4g}" for k, v in {**scores, **monitors}.items() if k != "miou")
+        )
+        improved = scores["miou"] > self.best_miou and self.step > 0
+        if improved:
+            self.best_miou = scores["miou"]
+        self._save("last.pt")
+        if improved:
+            self._save("best.pt")
+
+    def _monitors(self) -> dict[str, float]:
+        if self.stage.monitors is None:
+            return {}
+        for part in self.method.parts().values():
+            part.eval()
+        batch = self.source.micro_batch(0).batch  # always the same samples, so that the curve is comparable
+        with torch.inference_mode():
+            return {name: float(value) for name, value in self.stage.monitors(batch).items()}
+
+    def _save(self, name: str) -> None:
+        if not self.setup.is_main:
+            return
+        state: dict[str, Any] = {
+            "step": self.step,
+            "parts": state_of(self.trained),
+            "average": self.average.state() if self.average is not None else None,
+            "optimiser": self.optimiser.state_dict(),
+            "best_miou": self.best_miou,
+            "skipped_batches": self.skipped_batches,
+        }
+        path = self.setup.folder / name
+        save_checkpoint(path, state, experiment=self.setup.experiment, stage=self.setup.title)
+
+    def _resume(self) -> None:
+        path = self.setup.folder / "last.pt"
+        if not path.exists():
+            return
+        state = load_checkpoint(path, experiment=self.setup.experiment, stage=self.setup.title)
+        restore(self.trained, state["parts"], path)
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.average is not None:
+            self.average.load(state["average"])
+        self.step, self.best_miou = state["step"], state["best_miou"]
+        self.skipped_batches = state["skipped_batches"]
+
+
+def hash_seed(*numbers: int) -> int:
+    """One 63-bit seed from several numbers, equal on every machine."""
+    value = 0x9E3779B97F4A7C15
+    for number in numbers:
+        value = ((value ^ (number + 1)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+        value ^= value >> 29
+    return value >> 1
+
+
+def _select_parameters(method: Method, stage: Stage) -> dict[str, nn.Parameter]:
+    """'part.parameter' -> parameter for what trains; everything else loses requires_grad."""
+    selected: dict[str, nn.Parameter] = {}
+    for part, module in method.parts().items():
+        for name, parameter in module.named_parameters():
+            full = f"{part}.{name}"
+            trains = part in stage.parts and not any(full.startswith(prefix) for prefix in stage.frozen)
+            parameter.requires_grad_(trains)
+            if trains:
+                selected[full] = parameter
+    return selected
+
+
+def _set_modes(method: Method, trained: Mapping[str, nn.Module]) -> None:
+    for name, module in method.parts().items():
+        module.train(name in trained)
+
+
+def _autocast(setup: Setup) -> AbstractContextManager[Any]:
+    if setup.precision == torch.float32:
+        return nullcontext()
+    return torch.autocast(setup.device.type, setup.precision)

@@ -1,0 +1,342 @@
+"""Training a whole experiment: pairs once, then every stage of every contestant, then the weights that leave it.
+
+out/experiment.yaml            the validated experiment
+out/pairs-<digest>/            coded training pairs
+out/<label>/<stage>/           last.pt best.pt train.csv validation.csv, done.json when finished
+out/<label>/final.json         closing validation of the contestant
+out/weights/                   <name>.safetensors and manifest.json
+out/summary.json               final table, plateau check, label shares
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor, nn
+
+from vssbench import __version__
+from vssbench.config import validate
+from vssbench.dataset import Dataset
+from vssbench.errors import CheckpointError, ConfigError
+from vssbench.method import BuildContext, Method, Stage
+from vssbench.networks.weights import load_weights
+from vssbench.registry import datasets, methods, nearest
+from vssbench.training.checkpoint import load_checkpoint
+from vssbench.training.config import ContestantSection, StageSection, TrainingExperiment
+from vssbench.training.data import BatchSource, class_weights
+from vssbench.training.log import Reporter, Silent, read_log
+from vssbench.training.outputs import write_weights
+from vssbench.training.pairs import PairStore, build_pairs
+from vssbench.training.plateau import still_improving
+from vssbench.training.stage_trainer import Setup, StageTrainer, hash_seed
+from vssbench.training.storage import write_atomically
+from vssbench.training.validation import ValidationSet
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Processes:
+    """This process among those of a distributed run."""
+
+    rank: int = 0
+    world_size: int = 1
+    reduce_gradients: Callable[[list[Tensor]], None] | None = None
+    prepare: Callable[[nn.Module], nn.Module] | None = None
+
+
+class Trainer:
+    """One run of a training experiment in `folder`. Everything finished there is kept; the rest is (re)done."""
+
+    def __init__(
+        self,
+        experiment: TrainingExperiment,
+        folder: Path,
+        *,
+        device: str = "cpu",
+        reporter: Reporter | None = None,
+        tensorboard: bool = False,
+        processes: Processes | None = None,
+    ) -> None:
+        self.experiment, self.folder = experiment, folder
+        self.device = torch.device(device)
+        self.reporter = reporter or Silent()
+        self.tensorboard = tensorboard
+        self.processes = processes or Processes()
+        self.dataset: Dataset = datasets.load(experiment.dataset.name)(experiment.dataset.options())
+        self.precision = choose_precision(experiment.precision, self.device)
+        self._validation: dict[tuple[tuple[int, ...], int], ValidationSet] = {}
+        self._store: PairStore | None = None
+        if self.processes.rank == 0:
+            self._write_experiment()
+
+    def run(self, only: Sequence[str] = ()) -> dict[str, Any]:
+        """Train every contestant (or those labelled in `only`) and return the summary, which is also written.
+
+        Raises ConfigError, InputError, CheckpointError, StorageError or DivergedError.
+        """
+        known = [contestant.label for contestant in self.experiment.contestants]
+        for label in only:
+            if label not in known:
+                raise ConfigError(f"--only {label}: no such contestant; {nearest(label, known)}")
+        unmatched = self.experiment.unmatched_steps()
+        if unmatched:
+            self.reporter.message(
+                f"warning: compared contestants train for different numbers of steps: {unmatched}"
+            )
+        for contestant in self.experiment.contestants:
+            if not only or contestant.label in only:
+                self._train_contestant(contestant)
+        summary = self._summary()
+        if self.processes.rank == 0:
+            _write_json(self.folder / "summary.json", summary)
+            if not only:
+                write_weights(self.experiment, self.folder, self.dataset, self.build, summary)
+        return summary
+
+    @property
+    def store(self) -> PairStore:
+        """The coded pairs, made when first asked for."""
+        if self._store is None:
+            experiment = self.experiment
+            codecs, seed = experiment.codecs, experiment.seed
+            self._store = build_pairs(
+                self.dataset,
+                experiment.pairs,
+                codecs,
+                seed,
+                self.folder,
+                lambda done, total: self.reporter.advance("coding pairs", done, total),
+            )
+            frames, motion = len(self._store.entries), self._store.mean_motion_pixels
+            self.reporter.message(f"{frames} coded frames, mean motion to the keyframe {motion:.1f} px")
+        return self._store
+
+    def build(self, contestant: ContestantSection) -> Method:
+        """The contestant's method with freshly initialised networks on the device."""
+        method_class = methods.load(contestant.name)
+        options = validate(method_class.Options, contestant.options, where=f"contestant {contestant.label}")
+        context = BuildContext(
+            classes=len(self.dataset.classes),
+            size=self.dataset.sequences(self.experiment.pairs.split)[0].size,
+            keyframe_interval=self.experiment.pairs.keyframe_interval,
+            device=self.device,
+            normalisation=self.dataset.normalisation,
+            seed=self.experiment.seed,
+        )
+        torch.manual_seed(hash_seed(self.experiment.seed, 77))
+        method: Method = method_class(options, context)
+        layout = torch.channels_last if self.experiment.channels_last else torch.contiguous_format
+        for part in method.parts().values():
+            part.to(self.device)
+            part.to(memory_format=layout)  # type: ignore[call-overload]
+        return method
+
+    def _train_contestant(self, contestant: ContestantSection) -> None:
+        final = self.folder / contestant.label / "final.json"
+        if self._finished(final, contestant.label):
+            self.reporter.message(f"{contestant.label}: already trained")
+            return
+        method = self.build(contestant)
+        offered = {stage.name: stage for stage in method.stages()}
+        for name in contestant.stages:
+            if name not in offered:
+                raise ConfigError(
+                    f"contestant {contestant.label}: method {contestant.name} has no stage {name!r}; "
+                    f"{nearest(name, list(offered))}"
+                )
+        for name, section in contestant.stages.items():
+            self._train_stage(contestant, method, offered[name], section)
+        if self.processes.rank == 0:
+            digest = self.experiment.digest(contestant.label)
+            _write_json(final, {"digest": digest, "scores": self._final_scores(method)})
+
+    def _train_stage(
+        self, contestant: ContestantSection, method: Method, stage: Stage, section: StageSection
+    ) -> None:
+        title = f"{contestant.label}/{stage.name}"
+        folder = self.folder / contestant.label / stage.name
+        for part, source in section.initialise_from.items():
+            self._initialise(method, part, source, title)
+        validation = self.experiment.validation
+        setup = Setup(
+            folder=folder,
+            experiment=self.experiment.digest(contestant.label),
+            title=title,
+            seed=self.experiment.seed,
+            device=self.device,
+            precision=self.precision,
+            validate_every=validation.every,
+            validate=lambda: self._scores(method, validation.distances, validation.clips),
+            reporter=self.reporter,
+            tensorboard=self.tensorboard,
+            reduce_gradients=self.processes.reduce_gradients,
+            is_main=self.processes.rank == 0,
+        )
+        if stage.prepare is not None:
+            stage.prepare()
+        trainer = StageTrainer(method, stage, section, self._source(stage, section, title), setup)
+        if not self._finished(folder / "done.json", contestant.label):
+            started = time.time()
+            trainer.run()
+            if self.processes.rank == 0:
+                _write_json(
+                    folder / "done.json",
+                    {"digest": setup.experiment, "steps": section.steps, "seconds": time.time() - started},
+                )
+        trainer.finish(section.checkpoint)
+
+    def _source(self, stage: Stage, section: StageSection, title: str) -> BatchSource:
+        return BatchSource(
+            self.store,
+            stage.recipe,
+            self.store.select(pairs=stage.recipe == "pair", distances=section.distances),
+            section.augmentation or self.experiment.augmentation,
+            batch=section.batch,
+            accumulate=section.accumulate,
+            seed=self.experiment.seed,
+            stage_key=hash_seed(*title.encode()) % 2**32,
+            original_share=self.experiment.pairs.original_share,
+            normalisation=self.dataset.normalisation,
+            device=self.device,
+            ignore_index=self.dataset.classes.ignore_index,
+            channels_last=self.experiment.channels_last,
+            class_weights=self._loss_weights(),
+            rank=self.processes.rank,
+            world_size=self.processes.world_size,
+        )
+
+    def _loss_weights(self) -> Tensor | None:
+        if self.experiment.class_weights == "none":
+            return None
+        return class_weights(self.store.label_counts).to(self.device)
+
+    def _initialise(self, method: Method, part: str, source: str, title: str) -> None:
+        parts = method.parts()
+        if part not in parts:
+            raise ConfigError(f"{title}: initialise_from names part {part!r}; {nearest(part, list(parts))}")
+        if source.count("/") != 2 or source.endswith(".safetensors"):
+            load_weights(parts[part], source)
+            return
+        values = self.trained_part(source)
+        missing, unexpected = parts[part].load_state_dict(values, strict=False)
+        if len(missing) == len(parts[part].state_dict()) or (unexpected and missing):
+            raise ConfigError(
+                f"{title}: part {part!r} does not fit {source}: missing {missing[:4]}, unexpected {unexpected[:4]}"
+            )
+
+    def trained_part(self, source: str) -> dict[str, Tensor]:
+        """State dict of 'label/stage/part' as the stage's `checkpoint` setting chooses it."""
+        label, stage, part = source.split("/")
+        contestant = next(c for c in self.experiment.contestants if c.label == label)
+        path = self.folder / label / stage / f"{contestant.stages[stage].checkpoint}.pt"
+        if not path.exists():
+            raise ConfigError(f"{source}: {path} does not exist yet; train {label!r} first")
+        state = load_checkpoint(path, experiment=self.experiment.digest(label), stage=f"{label}/{stage}")
+        parts: dict[str, dict[str, Tensor]] = state["average"] or state["parts"]
+        if part not in parts:
+            raise ConfigError(
+                f"{source}: stage {stage!r} trains no part {part!r}; {nearest(part, list(parts))}"
+            )
+        return parts[part]
+
+    def _scores(self, method: Method, distances: tuple[int, ...], clips: int) -> dict[str, float]:
+        key = (distances, clips)
+        if key not in self._validation:
+            self._validation[key] = ValidationSet(
+                self.dataset, self.experiment, distances=distances, clips=clips
+            )
+        result = self._validation[key].score(method, self.device)
+        by_distance = {f"miou_d{d}": float(v) for d, v in zip(result.distances, result.miou_d, strict=True)}
+        return {"miou": result.miou, **by_distance}
+
+    def _final_scores(self, method: Method) -> dict[str, float]:
+        section = self.experiment.validation
+        return self._scores(
+            method, section.final_distances or section.distances, section.final_clips or section.clips
+        )
+
+    def _summary(self) -> dict[str, Any]:
+        rows = {}
+        for contestant in self.experiment.contestants:
+            final = self.folder / contestant.label / "final.json"
+            finished = self._finished(final, contestant.label)
+            if finished is None:
+                continue
+            curve = [
+                (row["step"], row["miou"])
+                for row in read_log(
+                    self.folder / contestant.label / list(contestant.stages)[-1] / "validation.csv"
+                )
+            ]
+            gain = still_improving(curve)
+            if gain is not None and contestant.compare:
+                self.reporter.message(
+                    f"warning: {contestant.label} was still improving at the end "
+                    f"(+{100 * gain:.1f} points of mIoU over the last third); train all contestants longer"
+                )
+            rows[contestant.label] = {
+                "final": finished["scores"],
+                "still_improving": gain is not None,
+                "steps": sum(stage.steps for stage in contestant.stages.values()),
+            }
+        return {
+            "experiment": self.experiment.name,
+            "digest": self.experiment.digest(),
+            "seed": self.experiment.seed,
+            "data_digest": self.store.digest,
+            "mean_motion_pixels": self.store.mean_motion_pixels,
+            "environment": _environment(self.device, self.precision),
+            "unmatched_steps": self.experiment.unmatched_steps(),
+            "contestants": rows,
+        }
+
+    def _write_experiment(self) -> None:
+        document = self.experiment.model_dump(mode="json")
+        text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode()
+        write_atomically(self.folder / "experiment.yaml", lambda stream: stream.write(text))
+
+    def _finished(self, path: Path, label: str) -> dict[str, Any] | None:
+        """Content of done.json or final.json, None if absent. Raises CheckpointError if another experiment wrote it."""
+        if not path.exists():
+            return None
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        wanted = self.experiment.digest(label)
+        if document["digest"] != wanted:
+            raise CheckpointError(
+                f"{path}: belongs to experiment {document['digest']}, expected {wanted}; the experiment changed since: "
+                f"choose another output folder with -o or delete {path.parent}"
+            )
+        return document
+
+
+def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
+    """'auto' takes bfloat16 only where it has instructions: without them autocast is slower than float32."""
+    if wanted != "auto":
+        return torch.bfloat16 if wanted == "bfloat16" else torch.float32
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    check = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return torch.bfloat16 if check() else torch.float32
+
+
+def _environment(device: torch.device, precision: torch.dtype) -> dict[str, str]:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "vssbench": __version__,
+        "torch": torch.__version__,
+        "device": f"{device.type} {name}",
+        "precision": str(precision).removeprefix("torch."),
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+def _write_json(path: Path, document: Any) -> None:
+    text = json.dumps(document, indent=1).encode()
+    write_atomically(path, lambda stream: stream.write(text))
