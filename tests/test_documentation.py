@@ -133,3 +133,20 @@ def test_the_method_tutorial_is_a_method_in_at_most_forty_lines():
     names: dict[str, object] = {}
     exec(compile(code, "my_methods.py", "exec"), names)
     check_method(names["MoveScores"], {"width": 8})
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        page
+        for page in PAGES
+        if "```yaml\ndataset" in page.read_text() or "```yaml\ntitle" in page.read_text()
+    ],
+)
+def test_documented_experiments_are_valid(page):
+    import yaml
+
+    from vssbench.config import load_experiment
+
+    for block in re.findall(r"```yaml\n((?:dataset|title).*?)```", page.read_text(), flags=re.DOTALL):
+        load_experiment(yaml.safe_load(block))
