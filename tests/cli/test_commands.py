@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+from typer.testing import CliRunner
+
+from vssbench import __version__
+from vssbench.cli import app
+
+
+def output_of(*words: str) -> str:
+    result = CliRunner().invoke(app, list(words))
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_version():
+    assert output_of("--version") == f"vssbench {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("methods", ["constant", "warp-only", "ar-seg"]),
+        ("datasets", ["synthetic", "camvid", "cityscapes", "folder"]),
+        ("networks", ["pspnet18-camvid", "pspnet18-cityscapes", "bisenet18"]),
+        ("experiments", ["quickstart", "ar-seg/table1", "ar-seg/table5", "ar-seg/figure4", "camvid480"]),
+        ("weights", ["quickstart/hr"]),
+    ],
+)
+def test_list_names_everything(kind, names):
+    text = output_of("list", kind)
+    for name in names:
+        assert name in text
+
+
+def test_doctor_finds_motion_of_both_codecs():
+    text = " ".join(output_of("doctor").split())
+    assert "FAILED" not in text
+    assert text.count("works (4 pictures, types IPPP)") == 2
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "run",
+        "report",
+        "check",
+        "train",
+        "profile",
+        "motion",
+        "encode",
+        "list",
+        "doctor",
+        "conformance",
+        "baseline",
+        "data",
+        "weights",
+    ],
+)
+def test_every_command_explains_itself(command):
+    assert "Usage" in output_of(command, "--help")

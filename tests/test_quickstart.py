@@ -1,0 +1,47 @@
+"""The quickstart as shipped: it must show what AR-Seg promises, with the weights in the repository."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import pytest
+
+import vssbench
+
+
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("quickstart")
+    return vssbench.run("quickstart", folder / "run", cache=folder / "cache", device="cpu")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("codec", ["hevc", "h264"])
+def test_the_quickstart_shows_the_phenomenon(quickstart, codec):
+    group = {g.method: g for g in quickstart.groups if g.codec == codec}
+    cost = {row.method: row.gop_mean_gmacs for row in quickstart.summary.itertuples() if row.codec == codec}
+    assert group["AR 0.5"].miou > group["0.5x"].miou
+    assert group["AR 0.5"].miou_d[-1] > group["warp-only"].miou_d[-1]
+    assert group["AR 0.5"].miou > group["1.0x"].miou - 0.03
+    assert cost["AR 0.5"] < 0.40 * cost["1.0x"]
+    assert group["warp-only"].miou_d[-1] < group["warp-only"].miou_d[0]
+
+
+@pytest.mark.slow
+def test_the_quickstart_is_complete_and_without_warnings(quickstart):
+    assert quickstart.complete
+    assert quickstart.warnings == []
+    assert all(set(g.frame_types) == {"I", "P"} for g in quickstart.groups)
+
+
+def test_the_packaged_quickstart_weights_stay_small():
+    folder = files("vssbench.baselines") / "weights"
+    sizes = [
+        len(f.read_bytes())
+        for d in folder.iterdir()
+        if d.name == "quickstart"
+        for f in d.iterdir()
+        if f.name.endswith(".safetensors")
+    ]
+    assert len(sizes) == 3
+    assert sum(sizes) <= 4_000_000
