@@ -51,7 +51,7 @@ def run(
         return
     from rich.console import Console
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, log_path=False)
     result = _run_with_progress(
         console, experiment, output, overrides, device, workers, threads, cache, force
     )
