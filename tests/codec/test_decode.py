@@ -310,16 +310,54 @@ def test_hevc_motion_that_does_not_pair_up_is_an_error(pan, monkeypatch, count, 
         list(decode(bitstream))
 
 
-def test_hevc_in_a_container_is_handed_over_as_a_byte_stream(pan, monkeypatch, tmp_path) -> None:
+@pytest.fixture
+def parser():
+    """The built motion parser; skips in a build without it."""
+    if not hasattr(hevc_package, "read_motion"):
+        pytest.skip("this build has no HEVC motion parser")
+
+
+def test_hevc_motion_follows_a_pan(pan, parser) -> None:
+    bitstream = coded(pan((96, 128), 8, (5, 3)), "hevc", keyframe_interval=4, references=3)
+    decoded = list(decode(bitstream))
+    assert "".join(frame.frame_type for frame in decoded) == bitstream.frame_types == "IPPPIPPP"
+    assert [frame.motion.poc for frame in decoded] == [0, 1, 2, 3, 0, 1, 2, 3]
+    for frame in decoded:
+        if frame.frame_type == "P":
+            steps = frame.motion.poc - frame.motion.reference_poc[:, :, 0]
+            inter = frame.motion.mode != MODE_INTRA
+            expected = np.stack([20 * steps, 12 * steps], axis=-1)[inter]
+            assert np.mean((frame.motion.vectors_qpel[:, :, 0][inter] == expected).all(axis=1)) > 0.7
+
+
+def test_hevc_motion_of_odd_sizes_has_the_size_of_the_frames(pan, parser) -> None:
+    for frame in decode(coded(pan((95, 127), 3), "hevc")):
+        assert frame.motion.size == frame.image.shape[:2] == (95, 127)
+
+
+def test_hevc_b_pictures_get_their_own_motion(pan, parser) -> None:
+    bitstream = coded(pan((96, 128), 7), "hevc", b_frames=2, references=2)
+    decoded = list(decode(bitstream))
+    assert "".join(frame.motion.frame_type for frame in decoded) == bitstream.frame_types
+    assert [frame.motion.poc for frame in decoded] == list(range(7))
+
+
+def test_hevc_motion_is_the_same_from_file_container_and_bytes(pan, parser, tmp_path) -> None:
     frames = pan((96, 128), 3)
-    path = container_of(frames, tmp_path / "clip.mp4", codec="libx265", **{"x265-params": "log-level=none"})
-    seen = []
+    options = {"x265-params": "log-level=none:bframes=0:frame-threads=1"}
+    container = container_of(frames, tmp_path / "clip.mp4", codec="libx265", **options)
+    raw = container_of(frames, tmp_path / "clip.hevc", codec="libx265", **options)
+    fields = [list(read_motion(source)) for source in (raw, raw.read_bytes(), container)]
+    assert [len(some) for some in fields] == [3, 3, 3]
+    for first, second, third in zip(*fields, strict=True):
+        np.testing.assert_array_equal(first.vectors_qpel, second.vectors_qpel)
+        np.testing.assert_array_equal(first.vectors_qpel, third.vectors_qpel)
+    assert [frame.frame_type for frame in decode(container)] == list("IPP")
 
-    def parse(data):
-        seen.append(bytes(data))
-        return iter(())
 
-    monkeypatch.setattr(hevc_package, "read_motion", parse, raising=False)
-    list(read_motion(path))
-    assert seen[0].startswith(b"\0\0\0\1\x40\1")  # start code, VPS
-    assert len(list(decode(seen[0], motion=False))) == 3
+def test_a_hevc_file_cut_inside_a_picture_is_an_error_where_motion_is_read(pan, parser, tmp_path) -> None:
+    bitstream = coded(pan((96, 128), 4), "hevc", keyframe_interval=1)
+    path = tmp_path / "cut.hevc"
+    path.write_bytes(bitstream.data[: sum(bitstream.packet_bytes[:2]) + bitstream.packet_bytes[2] // 3])
+    with pytest.raises(BitstreamError, match=r"cut\.hevc"):
+        list(decode(path))

@@ -45,11 +45,19 @@ def test_a_folder_of_pictures_becomes_a_stream(pictures, tmp_path) -> None:
 
 
 def test_a_video_is_encoded_again_at_its_own_rate(pictures, tmp_path) -> None:
-    run(pictures, "-o", tmp_path / "a.m4v", "--codec", "mpeg4", "--qp", 4)
-    result = run(
-        tmp_path / "a.m4v", "-o", tmp_path / "b.hevc", "--crf", 24, "--frames", 2, "--extra", "rect=1"
+    run(pictures, "-o", tmp_path / "a.h264", "--codec", "h264", "--qp", 4, "--frame-rate", 12.5)
+    arguments = (
+        tmp_path / "a.h264",
+        "-o",
+        tmp_path / "b.hevc",
+        "--crf",
+        24,
+        "--frames",
+        2,
+        "--extra",
+        "rect=1",
     )
-    assert "2 of 128x96 at 30 Hz (1 I, 1 P)" in result.output
+    assert "2 of 128x96 at 12.5 Hz (1 I, 1 P)" in run(*arguments).output
 
 
 def test_a_file_is_replaced_only_by_force(pictures, tmp_path) -> None:

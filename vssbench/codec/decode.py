@@ -13,7 +13,6 @@ from typing import Any
 
 import av
 import av.container
-from av.bitstream import BitStreamFilterContext
 
 from vssbench.codec.colour import ToRgb
 from vssbench.codec.encode import Bitstream
@@ -85,8 +84,6 @@ class _Opened:
     """Path or bytes."""
     format: str | None
     """FFmpeg demuxer to force; None lets FFmpeg look."""
-    is_raw: bool
-    """The payload is an elementary stream already."""
     bitstream: Bitstream | None = None
 
     @staticmethod
@@ -98,7 +95,7 @@ class _Opened:
                     f"{codec} bitstream: has {len(source.data)} bytes, expected {sum(source.packet_bytes)}; it is "
                     "truncated or damaged, encode the clip again"
                 )
-            return _Opened(f"{codec} bitstream", codec, source.data, _RAW_FORMATS[codec], True, source)
+            return _Opened(f"{codec} bitstream", codec, source.data, _RAW_FORMATS[codec], source)
         if isinstance(source, bytes | bytearray | memoryview):
             payload: str | bytes = bytes(source)
             name = f"{len(payload)} bytes of video"
@@ -107,11 +104,10 @@ class _Opened:
             if Path(payload).is_dir():
                 raise InputError(f"{name}: is a folder; expected a video file")
             if Path(payload).suffix.lower() in _RAW_HEVC_SUFFIXES and Path(payload).is_file():
-                return _Opened(name, "hevc", payload, "hevc", True)
+                return _Opened(name, "hevc", payload, "hevc")
         with open_container(_file(payload), name) as container:
             codec_name = container.streams.video[0].codec_context.name
-            is_raw = container.format.name in _RAW_FORMATS.values()
-            return _Opened(name, codec_name, payload, container.format.name.split(",")[0], is_raw)
+            return _Opened(name, codec_name, payload, container.format.name.split(",")[0])
 
     def container(self) -> AbstractContextManager[av.container.InputContainer]:
         return open_container(_file(self.payload), self.name, format=self.format)
@@ -147,9 +143,12 @@ def _reference_count(container: av.container.InputContainer) -> int | None:
 
 
 def _hevc_reader() -> Any:
-    import vssbench.codec.hevc as parser
-
-    reader = getattr(parser, "read_motion", None)
+    try:
+        import vssbench.codec.hevc as parser
+    except ImportError:
+        reader = None
+    else:
+        reader = getattr(parser, "read_motion", None)
     if reader is None:
         raise CapabilityError(
             "HEVC motion is not available in this build of vssbench; use codec: h264 with references=1, "
@@ -159,28 +158,9 @@ def _hevc_reader() -> Any:
 
 
 def _hevc_motion(opened: _Opened) -> Iterator[MotionField]:
-    fields: Iterator[MotionField] = iter(_hevc_reader()(_annex_b(opened)))
+    """The parser's fields; it reads byte streams and containers piece by piece."""
+    fields: Iterator[MotionField] = iter(_hevc_reader()(opened.payload))
     return fields
-
-
-def _annex_b(opened: _Opened) -> bytes:
-    """The HEVC byte stream with start codes; containers are unpacked."""
-    if opened.is_raw:
-        if isinstance(opened.payload, bytes):
-            return opened.payload
-        try:
-            return Path(opened.payload).read_bytes()
-        except OSError as error:
-            raise InputError(
-                f"{opened.name}: cannot be read ({error.strerror}); check path and permissions"
-            ) from error
-    with opened.container() as container:
-        stream = container.streams.video[0]
-        to_annex_b = BitStreamFilterContext("hevc_mp4toannexb", stream)
-        parts: list[bytes] = []
-        for packet in container.demux(stream):
-            parts += map(bytes, to_annex_b.filter(packet if packet.size else None))
-        return b"".join(parts)
 
 
 def _resized(field: MotionField, opened: _Opened) -> MotionField:

@@ -19,6 +19,8 @@ from vssbench.errors import BitstreamError, InputError
 STRICT = {"err_detect": "crccheck+bitstream+buffer+explode"}
 """Decoder options: damaged data is an error, never a picture with concealed parts."""
 
+_BYTE_STREAMS = frozenset({"hevc", "h264"})
+
 _REMEDY = "check the file with a player, or re-encode it with `vssbench encode`"
 
 
@@ -59,7 +61,7 @@ class Video:
     """Frames of one video file, read on demand; iterating again starts again. Made by `read_video`."""
 
     frame_rate_hz: float
-    """Average rate; 0.0 where the file does not tell (raw elementary streams often do not)."""
+    """Average rate; for elementary streams the one in the header, else FFmpeg's assumption of 25."""
     size: tuple[int, int]
     """(H, W) of every frame."""
     frame_count: int
@@ -73,7 +75,9 @@ class Video:
             raise InputError(f"{self.path}: is a folder; expected a video file")
         with open_container(str(self.path), str(self.path)) as container:
             stream = container.streams.video[0]
-            rate = stream.average_rate or stream.base_rate
+            # Byte streams have no container to tell; their header may, and FFmpeg assumes 25 where it does not.
+            from_header = stream.codec_context.framerate if container.format.name in _BYTE_STREAMS else None
+            rate = from_header or stream.average_rate or stream.base_rate
             self.frame_rate_hz = float(rate) if rate else 0.0
             self.size = (int(stream.codec_context.height), int(stream.codec_context.width))
             self.frame_count = sum(packet.size > 0 for packet in container.demux(stream))
