@@ -185,7 +185,7 @@ def test_modules_inside_a_plain_function_get_names_of_their_own():
 def test_counting_changes_nothing_in_the_module():
     network = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout()
-    )  # training mode updates statistics
+    )  # training mode would update statistics
     before = copy.deepcopy(network.state_dict())
     hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in network.modules()]
     random_state = torch.get_rng_state()
@@ -226,9 +226,9 @@ def test_data_dependent_modules_run_on_real_values_and_say_so():
 
 def test_plain_modules_are_counted_without_computing():
     network = nn.Conv2d(64, 512, 7, padding=3)
-    start = time.perf_counter()
+    start = time.process_time()
     ledger = count_macs(network, torch.zeros(1, 64, 1024, 2048))
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     assert (ledger.total, ledger.measured_on) == (64 * 512 * 49 * 1024 * 2048, "meta")
 
 

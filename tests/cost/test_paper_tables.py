@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+import time
 
+import pytest
+import torch
+
+from vssbench.cost import count_macs
 from vssbench.cost.paper_tables import cost_of_ours, cost_table, notes
 from vssbench.cost.paper_thop import SETTINGS, alias_excess, thop_count
 from vssbench.errors import ConfigError
+from vssbench.registry import networks
 from vssbench.results.published import read_published
 
 TABLE1 = read_published("table1")
@@ -95,8 +100,7 @@ def test_table_3_is_reproduced_as_far_as_it_can_be_explained(index, table3):
     assert abs(row.deviation) == pytest.approx(NOT_EXPLAINED.get(label, 0.0), abs=0.005)
     assert bool(row.note) == (
         label in NOT_EXPLAINED
-        or (label.startswith(("W_MV only", "W_MV + F_GA", "L=1", "L=2", "L=3"))
-        and label != "L=12 (final)")
+        or (label.startswith(("W_MV only", "W_MV + F_GA", "L=1", "L=2", "L=3")) and label != "L=12 (final)")
     )
 
 
@@ -172,3 +176,15 @@ def test_notes_say_that_bisenet_is_inflated(table1):
 def test_a_table_without_costs_is_refused():
     with pytest.raises(ConfigError, match="figure4 has no cost column"):
         cost_table("figure4")
+
+
+@pytest.mark.parametrize("name", ["pspnet18-cityscapes", "bisenet18"])
+def test_a_full_size_network_with_values_is_counted_in_seconds(name):
+    network = networks.load(name)(19)
+    start = time.process_time()
+    ledger = count_macs(network, torch.zeros(1, 3, 1024, 2048))
+    assert time.process_time() - start < 5
+    assert ledger.gmacs == pytest.approx(
+        {"pspnet18-cityscapes": 539.978, "bisenet18": 118.338}[name], abs=0.001
+    )
+    assert next(network.parameters()).device.type == "cpu"

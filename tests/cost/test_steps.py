@@ -11,6 +11,7 @@ from vssbench.cost.steps import blank_frame, count_method_macs, step_under_ledge
 from vssbench.errors import ConfigError
 from vssbench.method import BuildContext, Method, MethodOptions, Needs, Prediction
 from vssbench.ops import accounting
+from vssbench.registry import methods
 
 
 class _Options(MethodOptions):
@@ -160,3 +161,17 @@ def test_a_disagreement_is_explained_with_its_amount():
     assert cost.gop_mean == 1000
     counts = cross_check(method, cost)
     assert "local attention is 0.000 G per frame here" in explain("torch", counts["torch"], cost)
+
+
+@pytest.mark.parametrize("name", ["constant", "warp-only", "ar-seg"])
+def test_counting_on_meta_equals_counting_a_real_run(name):
+    method_class = methods.load(name)
+    options = method_class.Options(network="bisenet18", width=8)
+    method = method_class(options, BuildContext(3, (64, 96), 3, torch.device("cpu")))
+    planned = count_method_macs(method)
+    state = method.start(1)
+    real = [step_under_ledger(method, state, blank_frame(method, d, d))[1] for d in range(3)]
+    assert [step.ledger.measured_on for step in real] == ["cpu"] * 3
+    for step, expected in zip(real, planned.steps, strict=True):
+        assert step.kind == expected.kind
+        assert step.ledger.per_operator == expected.ledger.per_operator

@@ -32,12 +32,12 @@ def count_macs(
     rule 'exact': convolutions, matrix products and attention products, from torch's own operator stream, so modules,
     functional calls and our fused operators count alike; 1 MAC = 1; every execution of a shared module counts.
     Source: spec/ar-seg.md section 7.3. rule 'thop-0.0.31': the counter behind the paper's GFLOPs, section 7.1; it needs
-    a module, runs it in eval mode and accepts `aliases` (see `thop_rule.ThopCounter`). Our networks bring their own
+    a module and accepts `aliases` (see `thop_rule.ThopCounter`). Our networks bring their own
     `reference_aliases`, and `reference_forward` names the call that runs what the paper's figure includes.
 
-    A module, or a bound method of one, is never touched: a copy on the meta device runs, which computes nothing. If
-    that copy needs values (data-dependent code, or an operator without a meta kernel), a copy on the inputs' own
-    device runs instead; `ledger.measured_on` tells. Any other callable runs as it is.
+    A module, or a bound method of one, is never touched: a copy in eval mode on the meta device runs, which computes
+    nothing. If that copy needs values (data-dependent code, or an operator without a meta kernel), a copy on the inputs'
+    own device runs instead; `ledger.measured_on` tells. Any other callable runs as it is.
     Raises ConfigError for an unknown rule, or rule 'thop-0.0.31' without a module.
     """
     if rule not in RULES:
@@ -87,7 +87,7 @@ def _copied(
     meta: bool,
 ) -> Run:
     """The same call on a copy of the module and, for meta, of the input tensors."""
-    twin = meta_copy(root) if meta else copy.deepcopy(root)
+    twin = (meta_copy(root) if meta else copy.deepcopy(root)).eval()
     run = twin if callable_ is root else getattr(twin, callable_.__name__)
     if not meta:
         return run, inputs, kwargs, twin
@@ -122,7 +122,6 @@ def _count_like_thop(aliases: Mapping[str, int] | None) -> Callable[..., MacsLed
     def count(
         run: Callable[..., Any], inputs: tuple[Any, ...], kwargs: dict[str, Any], root: nn.Module
     ) -> MacsLedger:
-        root.eval()
         known = getattr(root, "reference_aliases", None) if aliases is None else aliases
         if run is root:
             run = getattr(root, getattr(root, "reference_forward", "forward"))
