@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,7 +102,7 @@ class FaceList:
 
     def table(self) -> FaceTable:
         """The faces as arrays."""
-        columns = list(zip(*self.rows, strict=True)) if self.rows else [[] for _ in range(9)]
+        columns: list[Any] = list(zip(*self.rows, strict=True)) if self.rows else [()] * 9
         return FaceTable(
             np.array(columns[0], np.float64).reshape(-1, 3),
             np.array(columns[1], np.float64).reshape(-1, 3),

@@ -62,7 +62,7 @@ class Patch:
 
     def pixel_metres(self) -> Row:
         """Width of a pixel across the line of sight, metres."""
-        return 1 / (self.inverse_depth * np.float32(self.focal_px))
+        return np.divide(np.float32(1), self.inverse_depth * np.float32(self.focal_px))
 
 
 @dataclass(frozen=True)
@@ -129,13 +129,13 @@ class _Tables:
             return total
 
         inverse_depth = np.maximum(affine(6), np.float32(1e-5))
-        depth = np.float32(1) / inverse_depth
+        depth: Row = np.divide(np.float32(1), inverse_depth)
         u = affine(0)
         u *= depth
         v = affine(3)
         v *= depth
         # geometric mean of the footprint across and along the line of sight, squared, slightly widened
-        area = depth * depth
+        area: Row = depth * depth
         area *= depth
         area *= np.float32(1.6 / self.focal_px**2)
         area /= self.distance.take(face, mode="clip")
@@ -217,9 +217,9 @@ def _ground(patch: Patch, view: View, scene: Scene, light: Row) -> list[Row]:
     )
     factor = light.ravel()[patch.pixel]
     if layout.sun_side:
-        row, share = scene.line.rows(along)
-        reach = scene.line.shadow[row]
-        reach = reach + (scene.line.shadow[row + 1] - reach) * share
+        place, share = scene.line.rows(along)
+        reach = scene.line.shadow[place]
+        reach = reach + (scene.line.shadow[place + 1] - reach) * share
         shaded = np.clip(
             (reach + np.float32(layout.sun_side) * lateral) * np.float32(1.2) + np.float32(0.5), 0, 1
         )

@@ -39,7 +39,7 @@ def silhouette(
 
 def _skyline(parameters: Image32, top: Image32, u: Image32, v: Image32, scale: Image32) -> Image32:
     """Distant roofs and crowns: a ridge along u."""
-    level = mip_level((np.float32(6.0) / np.maximum(scale, np.float32(1e-3))) ** 2)
+    level = mip_level(np.square(np.float32(6.0) / np.maximum(scale, np.float32(1e-3))))
     ridge = textures().sample(_FBM, u * np.float32(6.0) + parameters[9], np.full_like(u, 40.0), level)
     return unit((top * (np.float32(0.1) + np.float32(0.9) * ridge) - v) * scale + _HALF)
 
@@ -47,7 +47,7 @@ def _skyline(parameters: Image32, top: Image32, u: Image32, v: Image32, scale: I
 def _foliage(parameters: Image32, size: Image32, u: Image32, v: Image32, scale: Image32) -> Image32:
     """Leaves and twigs: a disc with a noisy edge and holes that grow with bareness (parameter 8)."""
     radius = np.sqrt(u * u + v * v) / size
-    level = mip_level((_TWIGS_PER_METRE / scale) ** 2)
+    level = mip_level(np.square(_TWIGS_PER_METRE / scale))
     noise = textures().sample(
         _FOLIAGE, u * _TWIGS_PER_METRE + parameters[6], v * _TWIGS_PER_METRE + parameters[7], level
     )

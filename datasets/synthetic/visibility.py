@@ -241,8 +241,8 @@ class _Canvas:
         if shape != Shape.RECTANGLE:
             (a, b, c), (d, e, f) = plane[0], plane[1]
             safe = np.maximum(q, _TINY)
-            u = ((x * a + c) + y * b) / safe
-            v = ((x * d + f) + y * e) / safe
+            u = np.divide((x * a + c) + y * b, safe)
+            v = np.divide((x * d + f) + y * e, safe)
             cover *= silhouette(shape, parameters, extent, u, v, safe * self.focal)
         touched = cover > _LEAST
         touched &= nearer
@@ -274,38 +274,27 @@ class _Canvas:
         """Draw many faces at once: one list of all pixels in all their boxes."""
         if len(rows) == 0:
             return
-        wide = boxes[:, 2] - boxes[:, 0]
-        count = wide * (boxes[:, 3] - boxes[:, 1])
-        member = np.repeat(np.arange(len(rows)), count)
-        inside = np.arange(len(member)) - np.repeat(np.cumsum(count) - count, count)
-        line = inside // wide[member]
-        column = inside - line * wide[member] + boxes[:, 0][member]
-        line += boxes[:, 1][member]
-        number = line * self.size[1] + column
-        x, y = column.astype(np.float32), line.astype(np.float32)
-
-        def affine(table: Image32) -> Image32:
-            return _affine(table, member, x, y)
-
-        q = affine(planes[:, 2])
-        kept = np.flatnonzero(q > self.depth.take(number, mode="clip"))
-        member, x, y, number, q = (array.take(kept, mode="clip") for array in (member, x, y, number, q))
-        cover = _between(affine(edges[:, 0]), affine(edges[:, 1]))
-        cover *= _between(affine(edges[:, 2]), affine(edges[:, 3]))
+        pixels = _Fragments.of_boxes(boxes, self.size[1])
+        q = pixels.affine(planes[:, 2])
+        kept = np.flatnonzero(q > self.depth.take(pixels.number, mode="clip"))
+        pixels, q = pixels.chosen(kept), q.take(kept, mode="clip")
+        cover = _between(pixels.affine(edges[:, 0]), pixels.affine(edges[:, 1]))
+        cover *= _between(pixels.affine(edges[:, 2]), pixels.affine(edges[:, 3]))
         kept = np.flatnonzero(cover > _LEAST)
-        member, x, y, number, q, cover = (a.take(kept, mode="clip") for a in (member, x, y, number, q, cover))
-        shapes = faces.shape[rows].take(member, mode="clip")
+        pixels, q, cover = pixels.chosen(kept), q.take(kept, mode="clip"), cover.take(kept, mode="clip")
+        shapes = faces.shape[rows].take(pixels.member, mode="clip")
         for shape in np.unique(faces.shape[rows]).tolist():
             if shape == Shape.RECTANGLE:
                 continue
             chosen = np.flatnonzero(shapes == shape)
-            m, px, py, safe = member[chosen], x[chosen], y[chosen], np.maximum(q[chosen], _TINY)
-            u = _affine(planes[:, 0], m, px, py) / safe
-            v = _affine(planes[:, 1], m, px, py) / safe
-            parameters = faces.parameters[rows][m].T
-            extent = faces.extent[rows][m].T.astype(np.float32)
+            part = pixels.chosen(chosen)
+            safe = np.maximum(q[chosen], _TINY)
+            u = np.divide(part.affine(planes[:, 0]), safe)
+            v = np.divide(part.affine(planes[:, 1]), safe)
+            parameters = faces.parameters[rows][part.member].T
+            extent = faces.extent[rows][part.member].T.astype(np.float32)
             cover[chosen] *= silhouette(shape, parameters, extent, u, v, safe * self.focal)
-        self._scatter(number, rows.take(member, mode="clip"), q, cover)
+        self._scatter(pixels.number, rows.take(pixels.member, mode="clip"), q, cover)
 
     def _scatter(self, number: NDArray[np.intp], row: NDArray[np.intp], q: Image32, cover: Image32) -> None:
         whole = np.flatnonzero(cover >= _WHOLE)
@@ -344,11 +333,40 @@ class _Canvas:
         return mixed, second[mixed], share[mixed]
 
 
-def _affine(table: Image32, member: NDArray[np.intp], x: Image32, y: Image32) -> Image32:
-    total = np.ascontiguousarray(table[:, 0]).take(member, mode="clip") * x
-    total += np.ascontiguousarray(table[:, 1]).take(member, mode="clip") * y
-    total += np.ascontiguousarray(table[:, 2]).take(member, mode="clip")
-    return total
+@dataclass(frozen=True, eq=False)
+class _Fragments:
+    """Pixels of many boxes in one list, all arrays of one length."""
+
+    member: NDArray[np.intp]
+    """Which box."""
+    number: NDArray[np.intp]
+    """Flat pixel number."""
+    x: Image32
+    y: Image32
+
+    @classmethod
+    def of_boxes(cls, boxes: NDArray[np.int64], width: int) -> _Fragments:
+        """Every pixel of every box (x0, y0, x1, y1) of an image of the given width."""
+        wide = boxes[:, 2] - boxes[:, 0]
+        count = wide * (boxes[:, 3] - boxes[:, 1])
+        member = np.repeat(np.arange(len(boxes)), count)
+        inside = np.arange(len(member)) - np.repeat(np.cumsum(count) - count, count)
+        line = inside // wide[member]
+        column = inside - line * wide[member] + boxes[:, 0][member]
+        line += boxes[:, 1][member]
+        return cls(member, line * width + column, column.astype(np.float32), line.astype(np.float32))
+
+    def chosen(self, index: NDArray[np.intp]) -> _Fragments:
+        """The pixels at the given places of the list."""
+        columns = (self.member, self.number, self.x, self.y)
+        return _Fragments(*(column.take(index, mode="clip") for column in columns))
+
+    def affine(self, table: Image32) -> Image32:
+        """a x + b y + c with each box's own row (a, b, c) of the table [boxes, 3]."""
+        total: Image32 = np.ascontiguousarray(table[:, 0]).take(self.member, mode="clip") * self.x
+        total += np.ascontiguousarray(table[:, 1]).take(self.member, mode="clip") * self.y
+        total += np.ascontiguousarray(table[:, 2]).take(self.member, mode="clip")
+        return total
 
 
 def _between(low: Image32, high: Image32) -> Image32:
