@@ -44,7 +44,7 @@ LARGEST_UNDEFINED_SHARE = 0.05
 RESOLVABLE = 2
 """Resamples that must lie beyond a percentile for it to be read off; Student's interval is taken otherwise."""
 FEW_GROUPS = 8
-"""With fewer sequences or blocks than this an interval covers less than it says (docs/metrics.md)."""
+"""With fewer sequences or blocks than this an interval is a rough one, and says so (docs/metrics.md)."""
 CHUNK = 256
 
 
@@ -157,11 +157,11 @@ class Interval:
         return (
             f"{100 * self.level:g} % {kind} bootstrap over {drawn}, {self.resamples} resamples, "
             f"seed {self.seed}"
-        ) + (f"; fewer than {FEW_GROUPS} groups: expect it to cover less" if self.few_groups else "")
+        ) + (f"; fewer than {FEW_GROUPS} groups: a rough interval" if self.few_groups else "")
 
     @property
     def few_groups(self) -> bool:
-        """Whether so few groups were drawn that the interval is too short (docs/metrics.md)."""
+        """Whether so few groups were drawn that the interval is a rough one (docs/metrics.md)."""
         return self.groups < FEW_GROUPS
 
     @property
