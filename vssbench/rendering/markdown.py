@@ -9,7 +9,15 @@ from collections.abc import Sequence
 from vssbench.rendering.columns import COLUMNS, MISSING, Column
 from vssbench.rendering.curves import Panel
 from vssbench.rendering.provenance import Provenance
-from vssbench.rendering.tables import DifferenceRow, Row, SummaryTable, interval_text, kbps_text, printable
+from vssbench.rendering.tables import (
+    DifferenceRow,
+    FamilyRow,
+    Row,
+    SummaryTable,
+    interval_text,
+    kbps_text,
+    printable,
+)
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|<>~&$^-])")
 
@@ -73,6 +81,13 @@ def difference_markdown(rows: Sequence[DifferenceRow]) -> str:
     return table(heads, cells, numbers_from=4)
 
 
+def family_markdown(rows: Sequence[FamilyRow]) -> str:
+    """BD-FLOPs and BD-mIoU of each family of methods."""
+    heads = ["dataset", "codec", "methods", "BD-FLOPs", "BD-mIoU (points)", "note"]
+    cells = [[*map(escape, (r.dataset, r.codec, r.points, r.bd_flops, r.bd_miou, r.note))] for r in rows]
+    return table(heads, cells, numbers_from=6)
+
+
 def class_markdown(panel: Panel, names: Sequence[str]) -> str:
     """IoU per class in percent, mean over the distances."""
     heads = ["class", *(escape(curve.method) for curve in panel.curves)]
@@ -102,6 +117,7 @@ def report_markdown(
     provenance: Provenance,
     figures: Sequence[tuple[str, str]],
     differences: Sequence[DifferenceRow] = (),
+    families: Sequence[FamilyRow] = (),
 ) -> str:
     """The whole report. figures: (caption, path relative to the report)."""
     parts = [f"# {escape(title)}"]
@@ -124,6 +140,8 @@ def report_markdown(
         parts.append(
             "## Paired differences in mIoU (percentage points)\n\n" + difference_markdown(differences)
         )
+    if families:
+        parts.append("## Bjontegaard differences against constant resolution\n\n" + family_markdown(families))
     parts += [f"## {escape(caption)}\n\n![{escape(caption)}]({path})" for caption, path in figures]
     parts.append("## mIoU by keyframe distance (%)")
     for panel in panels:

@@ -30,7 +30,7 @@ from vssbench.rendering.pictures import (
     motion_image,
 )
 from vssbench.rendering.provenance import Provenance
-from vssbench.rendering.tables import DifferenceRow, SummaryTable, interval_text, kbps_text
+from vssbench.rendering.tables import DifferenceRow, FamilyRow, SummaryTable, interval_text, kbps_text
 
 WIDEST_PICTURE = 640
 """Columns of the pictures on the page."""
@@ -75,6 +75,7 @@ def page(
     provenance: Provenance,
     summary_csv: str,
     differences: Sequence[DifferenceRow] = (),
+    families: Sequence[FamilyRow] = (),
 ) -> str:
     """The HTML text of a report."""
     style, script = _template_text("page.css"), _template_text("page.js")
@@ -102,6 +103,7 @@ def page(
             cases=[case_view(case) for case in cases],
             provenance=provenance,
             differences=differences,
+            families=families,
             copies={
                 "CSV": summary_csv,
                 "Markdown": summary_markdown(summary),

@@ -92,6 +92,8 @@ def _experiment_lines(run: Run) -> Lines:
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{key}={_plain(item)}" for key, item in sorted(value.items()))
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 

@@ -19,8 +19,9 @@ from vssbench.rendering import figures, latex, markdown, page
 from vssbench.rendering.curves import Panel, panels
 from vssbench.rendering.pictures import PictureCase, picture_cases
 from vssbench.rendering.provenance import provenance
-from vssbench.rendering.tables import SummaryTable, difference_rows, printable, summary_table
+from vssbench.rendering.tables import SummaryTable, difference_rows, family_rows, printable, summary_table
 from vssbench.results.differences import paired_differences
+from vssbench.results.families import family_comparisons
 from vssbench.results.run import Run
 from vssbench.results.store import storage_error, write_atomically
 
@@ -84,13 +85,14 @@ def _texts(
     palettes = {name: dataset["palette"] for name, dataset in run.datasets.items()}
     source = provenance(run)
     differences = difference_rows(paired_differences(run))
+    families = family_rows(family_comparisons(run))
     summary_csv = summary_text(run)
     return {
         "index.html": page.page(
-            title, summary, drawn, class_names, palettes, cases, source, summary_csv, differences
+            title, summary, drawn, class_names, palettes, cases, source, summary_csv, differences, families
         ),
         "report.md": markdown.report_markdown(
-            title, summary, drawn, class_names, source, drawings, differences
+            title, summary, drawn, class_names, source, drawings, differences, families
         ),
         "summary.csv": summary_csv,
         "table.csv": run.table.to_csv(index=False, lineterminator="\n"),

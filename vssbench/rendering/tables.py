@@ -10,8 +10,10 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from vssbench.rendering.columns import COLUMNS, Column
+from vssbench.metrics.bjontegaard import BDResult
+from vssbench.rendering.columns import COLUMNS, MISSING, Column
 from vssbench.results.differences import SectionDifferences, constant_methods
+from vssbench.results.families import FamilyComparison
 from vssbench.results.run import Run
 
 Mark = Literal["best", "second"]
@@ -187,6 +189,50 @@ def difference_rows(sections: Sequence[SectionDifferences]) -> list[DifferenceRo
                 )
             )
     return rows
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyRow:
+    """Bjontegaard differences of a family of methods against constant resolution, ready to print."""
+
+    dataset: str
+    codec: str
+    family: str
+    points: str
+    anchor: str
+    bd_flops: str
+    bd_miou: str
+    note: str
+
+
+def family_rows(comparisons: Sequence[FamilyComparison]) -> list[FamilyRow]:
+    """BD-FLOPs in percent and BD-mIoU in percentage points, with intervals where they exist."""
+    return [
+        FamilyRow(
+            c.dataset,
+            c.codec,
+            c.family,
+            ", ".join(c.points),
+            ", ".join(c.anchor_points),
+            _bd_text(c.flops, " %"),
+            _bd_text(c.miou, ""),
+            "; ".join(filter(None, (c.note, _overlap_note(c.flops)))),
+        )
+        for c in comparisons
+    ]
+
+
+def _bd_text(result: BDResult | None, unit: str) -> str:
+    if result is None:
+        return MISSING
+    text = f"{100 * result.value:+.2f}{unit}"
+    if result.interval is not None:
+        text += f" [{100 * result.interval[0]:+.2f}, {100 * result.interval[1]:+.2f}]"
+    return text
+
+
+def _overlap_note(result: BDResult | None) -> str:
+    return "" if result is None else f"{100 * result.overlap_share:.0f} % of the mIoU range is shared"
 
 
 def kbps_text(kbps: float) -> str:

@@ -76,11 +76,15 @@ class Group:
 
     @cached_property
     def intervals(self) -> MiouIntervals | None:
-        """Bootstrap intervals of mIoU, mIoU_d and classes; None with fewer than two frames or an empty distance."""
+        """Bootstrap intervals of mIoU, mIoU_d and classes.
+
+        None with fewer than two frames, with an empty distance, or so few frames that resamples lose a distance.
+        """
         units = self.unit_counts()
         if len(units.frames) < 2 or not self.total.any(axis=(1, 2)).all():
             return None
-        return bootstrap_miou(units)
+        found = bootstrap_miou(units)
+        return found if np.isfinite(found.miou.low) else None
 
     @property
     def iou_d(self) -> NDArray[np.float64]:
