@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from vssbench.datasets.synthetic.faces import Material
 from vssbench.datasets.synthetic.noise import LAYERS, mip_level, textures
+from vssbench.datasets.synthetic.silhouettes import unit
 from vssbench.datasets.synthetic.street import PAVEMENT_ROW, Layout
 from vssbench.datasets.synthetic.traffic import Traffic
 from vssbench.datasets.synthetic.visibility import CentreLine, View
@@ -86,9 +87,10 @@ def shade(view: View, scene: Scene, time_s: float) -> NDArray[np.float32]:
     material = view.faces.material.take(face, mode="clip")
     for kind in Material:
         chosen = np.flatnonzero(material == kind)
+        unbounded = kind in (Material.SKY, Material.GROUND)
         for start in range(0, len(chosen), _BLOCK):
             block = chosen[start : start + _BLOCK]
-            patch = tables.patch(pixel.take(block, mode="clip"), face.take(block, mode="clip"))
+            patch = tables.patch(pixel.take(block, mode="clip"), face.take(block, mode="clip"), unbounded)
             if kind is Material.GROUND:
                 rows = _ground(patch, view, scene, ground_light)
             else:
@@ -113,13 +115,16 @@ class _Tables:
         self.parameters = np.ascontiguousarray(view.faces.parameters.T)
         self.distance = view.plane_distance
 
-    def patch(self, pixel: NDArray[np.intp], face: NDArray[np.intp]) -> Patch:
-        """Surface coordinates of the given pixels on the given faces."""
+    def patch(self, pixel: NDArray[np.intp], face: NDArray[np.intp], one_plane: bool) -> Patch:
+        """Surface coordinates of the given pixels on the given faces, which all lie in one plane if so told."""
         row = pixel // self.width
         x = (pixel - row * self.width).astype(np.float32)
         y = row.astype(np.float32)
 
         def affine(first: int) -> Row:
+            if one_plane:
+                a, b, c = self.planes[first : first + 3, face[0]]
+                return a * x + b * y + c
             total = self.planes[first].take(face, mode="clip")
             total *= x
             part = self.planes[first + 1].take(face, mode="clip")
@@ -150,8 +155,7 @@ def _haze(rows: list[Row], patch: Patch, layout: Layout) -> None:
 
 def _soft(signed: Row, width: Row) -> Row:
     """0 outside, 1 inside, linear over one pixel width around signed = 0."""
-    result: Row = np.clip(signed / width + np.float32(0.5), 0, 1)
-    return result
+    return unit(signed / width + np.float32(0.5))
 
 
 def _blend(rows: list[Row], colour: tuple[float, float, float], amount: Row) -> None:
@@ -176,57 +180,58 @@ def _sky(patch: Patch) -> list[Row]:
 
 
 def _ground(patch: Patch, view: View, scene: Scene, light: Row) -> list[Row]:
+    """Asphalt and slabs with markings, in the shadow of houses and movers."""
     layout = scene.layout
-    lateral = view.lateral.ravel()[patch.pixel]
+    lateral = view.lateral.ravel().take(patch.pixel, mode="clip")
     away = np.abs(lateral)
     metres = patch.pixel_metres()
-    half = np.float32(layout.road_half_width)
     pavement = patch.face == PAVEMENT_ROW
     coarse = patch.texture(_FBM, 7.0)
     fine = patch.texture(
         _ASPHALT + (_SLABS - _ASPHALT) * pavement, np.float32(70.0) + np.float32(40.0) * pavement
     )
     tone = 1 + np.float32(0.65) * fine + np.float32(0.24) * coarse
-    on_pavement = _soft(away - half, metres)
+    on_pavement = _soft(away - np.float32(layout.road_half_width), metres)
     rows = [
-        np.float32(a) + np.float32(b - a) * on_pavement
+        (np.float32(a) + np.float32(b - a) * on_pavement) * tone
         for a, b in zip((0.31, 0.31, 0.32), (0.45, 0.43, 0.41), strict=True)
     ]
-    for row in rows:
-        row *= tone
-    worn = np.clip(np.float32(0.8) + np.float32(1.2) * fine, 0, 1)
-    along = patch.v
-    dash = _soft(
-        np.float32(1.0) - np.abs(along - np.floor(along * np.float32(1 / 6)) * 6 - 3), np.sqrt(patch.area)
-    )
-    _blend(rows, (0.78, 0.78, 0.76), _soft(np.float32(0.07) - away, metres) * dash * worn)
-    _blend(
-        rows,
-        (0.66, 0.56, 0.28),
-        _soft(np.float32(0.05) - np.abs(away - half + np.float32(0.28)), metres) * worn,
-    )
-    _blend(
-        rows,
-        (0.56, 0.55, 0.53),
-        _soft(np.float32(0.08) - np.abs(away - half - np.float32(0.09)), metres) * np.float32(0.8),
-    )
-    _blend(
-        rows,
-        (0.10, 0.10, 0.10),
-        _soft(np.float32(0.04) - np.abs(away - half + np.float32(0.03)), metres) * np.float32(0.7),
-    )
-    factor = light.ravel()[patch.pixel]
+    _markings(rows, away, patch, metres, fine, np.float32(layout.road_half_width))
+    factor = light.ravel().take(patch.pixel, mode="clip")
     if layout.sun_side:
-        place, share = scene.line.rows(along)
-        reach = scene.line.shadow[place]
-        reach = reach + (scene.line.shadow[place + 1] - reach) * share
-        shaded = np.clip(
-            (reach + np.float32(layout.sun_side) * lateral) * np.float32(1.2) + np.float32(0.5), 0, 1
-        )
+        place, share = scene.line.rows(patch.v)
+        reach = scene.line.shadow.take(place, mode="clip")
+        reach = reach + (scene.line.shadow.take(place + 1, mode="clip") - reach) * share
+        shaded = unit((reach + np.float32(layout.sun_side) * lateral) * np.float32(1.2) + np.float32(0.5))
         factor = factor * (np.float32(1.12) - np.float32(0.55) * shaded)
     for row in rows:
         row *= factor
     return rows
+
+
+def _markings(rows: list[Row], away: Row, patch: Patch, metres: Row, fine: Row, half: np.float32) -> None:
+    """Centre line, yellow lines, kerb stones and gutter, painted where they are."""
+    near = np.flatnonzero(
+        (away < np.float32(0.1) + metres) | (np.abs(away - half) < np.float32(0.4) + metres)
+    )
+    if len(near) == 0:
+        return
+    part = [row.take(near, mode="clip") for row in rows]
+    away, metres, fine, along, area = (
+        values.take(near, mode="clip") for values in (away, metres, fine, patch.v, patch.area)
+    )
+    worn = unit(np.float32(0.8) + np.float32(1.2) * fine)
+    phase = along - np.floor(along * np.float32(1 / 6)) * 6 - 3
+    dash = _soft(np.float32(1.0) - np.abs(phase), np.sqrt(area))
+    for colour, place, width, strength in (
+        ((0.78, 0.78, 0.76), away, 0.07, dash * worn),
+        ((0.66, 0.56, 0.28), away - half + np.float32(0.28), 0.05, worn),
+        ((0.56, 0.55, 0.53), away - half - np.float32(0.09), 0.08, np.float32(0.8)),
+        ((0.10, 0.10, 0.10), away - half + np.float32(0.03), 0.04, np.float32(0.7)),
+    ):
+        _blend(part, colour, _soft(np.float32(width) - np.abs(place), metres) * strength)
+    for row, painted in zip(rows, part, strict=True):
+        row[near] = painted
 
 
 def _ground_light(view: View, scene: Scene, time_s: float) -> NDArray[np.float32]:

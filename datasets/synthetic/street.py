@@ -280,19 +280,19 @@ class StreetBuilder:
         )
         depth = draws.between(7.0, 11.0)
         flank = (colour[0] * 0.8, colour[1] * 0.8, colour[2] * 0.82)
-        for z in (z0, z1):
-            self.wall(
-                z,
-                side * lateral,
-                z,
-                side * (lateral + depth),
-                (0.0, height),
-                Label.BUILDING,
-                Material.FACADE,
-                flank,
-                shop,
-                (bay * 2.5, storey, extra[2] + 31.0, 0.0, texture, 0.25),
-            )
+        # the flank at the far end always faces away from a camera that drives forwards
+        self.wall(
+            z0,
+            side * lateral,
+            z0,
+            side * (lateral + depth),
+            (0.0, height),
+            Label.BUILDING,
+            Material.FACADE,
+            flank,
+            shop,
+            (bay * 2.5, storey, extra[2] + 31.0, 0.0, texture, 0.25),
+        )
         if draws.chance(0.55):
             self._chimneys(side, z0, z1, lateral, height, draws)
         self.roofline[side].append((z0, z1, height))

@@ -358,8 +358,12 @@ class _Fragments:
 
     def chosen(self, index: NDArray[np.intp]) -> _Fragments:
         """The pixels at the given places of the list."""
-        columns = (self.member, self.number, self.x, self.y)
-        return _Fragments(*(column.take(index, mode="clip") for column in columns))
+        return _Fragments(
+            self.member.take(index, mode="clip"),
+            self.number.take(index, mode="clip"),
+            self.x.take(index, mode="clip"),
+            self.y.take(index, mode="clip"),
+        )
 
     def affine(self, table: Image32) -> Image32:
         """a x + b y + c with each box's own row (a, b, c) of the table [boxes, 3]."""
