@@ -164,7 +164,7 @@ class DifferenceRow:
     verdict: str
 
 
-_VERDICTS = {"+": "better", "-": "worse", "~": "not told apart"}
+VERDICTS = {"+": "better", "-": "worse", "~": "not told apart"}
 
 
 def difference_rows(sections: Sequence[SectionDifferences]) -> list[DifferenceRow]:
@@ -185,7 +185,7 @@ def difference_rows(sections: Sequence[SectionDifferences]) -> list[DifferenceRo
                     f"{100 * found.miou.estimate:+.2f}",
                     f"[{ends[0]:+.2f}, {ends[1]:+.2f}]" if math.isfinite(ends[0]) else "",
                     "< 0.001" if found.adjusted_p_value < 0.001 else f"{found.adjusted_p_value:.3f}",
-                    _VERDICTS[found.mark],
+                    VERDICTS[found.mark],
                 )
             )
     return rows

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vssbench.errors import InputError
-from vssbench.metrics.bootstrap import PairedDifference, compare_methods
+from vssbench.metrics.bootstrap import PairedDifference, bootstrap_difference, compare_methods, holm
 from vssbench.results.run import Group, Run
 
 
@@ -42,6 +42,70 @@ def _compare(run: Run, groups: Sequence[Group]) -> SectionDifferences:
     except InputError as error:
         return SectionDifferences(*place, reference, (), f"no paired comparison: {error}")
     return SectionDifferences(*place, reference, found)
+
+
+MUST_MATCH = ("protocol", "class_names", "ignore_index")
+"""What two runs must share for their numbers to be compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunDifference:
+    """One method on one dataset and codec in two runs; second minus first on the same frames."""
+
+    dataset: str
+    codec: str
+    method: str
+    difference: PairedDifference
+    gop_mean_gmacs: tuple[float, float]
+    """Cost in the first and the second run, NaN where not measured."""
+    same_pixels: bool
+    """Whether both runs decoded the same pixels and motion."""
+
+
+def compare_runs(first: Run, second: Run) -> list[RunDifference]:
+    """Every (dataset, codec, method) that both runs hold, p-values adjusted over all of them (Holm).
+
+    Raises InputError naming what differs if the runs were scored by other rules, share nothing, or were scored on
+    different frames.
+    """
+    groups = {(g.dataset, g.codec, g.method): g for g in first.groups}
+    pairs = [(groups[key], g) for g in second.groups if (key := (g.dataset, g.codec, g.method)) in groups]
+    if not pairs:
+        raise InputError(
+            f"{first.path} and {second.path} share no dataset, codec and method; compare runs with equal labels"
+        )
+    _require_same_rules(first, second, sorted({g.dataset for g, _ in pairs}))
+    found = [bootstrap_difference(a.unit_counts(), b.unit_counts()) for a, b in pairs]
+    adjusted = holm([difference.p_value for difference in found])
+    return [
+        RunDifference(
+            b.dataset,
+            b.codec,
+            b.method,
+            replace(difference, adjusted_p_value=p),
+            (_gmacs(first, a), _gmacs(second, b)),
+            a.decoded_digests == b.decoded_digests,
+        )
+        for (a, b), difference, p in zip(pairs, found, adjusted, strict=True)
+    ]
+
+
+def _require_same_rules(first: Run, second: Run, datasets: Sequence[str]) -> None:
+    if first.experiment.get("protocol") != second.experiment.get("protocol"):
+        raise InputError(
+            f"{first.path} and {second.path} were cut and scored by different protocols "
+            f"({first.experiment.get('protocol')} and {second.experiment.get('protocol')}); their mIoU is not comparable"
+        )
+    for name in datasets:
+        for key in MUST_MATCH[1:]:
+            if first.datasets[name][key] != second.datasets[name][key]:
+                raise InputError(
+                    f"{first.path} and {second.path}: {key} of dataset {name} differs; their mIoU is not comparable"
+                )
+
+
+def _gmacs(run: Run, group: Group) -> float:
+    return float(run.costs.get((group.dataset, group.method), {}).get("gop_mean_gmacs", math.nan))
 
 
 def constant_methods(run: Run) -> set[str]:
