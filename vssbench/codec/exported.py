@@ -49,8 +49,10 @@ def paint_vectors(
         raise BitstreamError(
             f"exported vectors do not fit a {coded_size[1]}x{coded_size[0]} picture; the stream is damaged"
         )
-    for height, width in {(int(block["h"]), int(block["w"])) for block in np.unique(vectors[["h", "w"]])}:
-        of_size = (vectors["h"] == height) & (vectors["w"] == width)
+    shapes = vectors["h"].astype(np.int64) * 256 + vectors["w"]
+    for shape in np.unique(shapes):
+        height, width = divmod(int(shape), 256)
+        of_size = shapes == shape
         i = top[of_size, None, None] // 4 + np.arange(height // 4)[:, None]
         j = left[of_size, None, None] // 4 + np.arange(width // 4)
         field[i, j] = quarter[of_size, None, None]
