@@ -110,9 +110,7 @@ class _Opened:
             return _Opened(name, codec_name, payload, container.format.name.split(",")[0])
 
     def container(self) -> AbstractContextManager[av.container.InputContainer]:
-        # Our own streams hold no surprise; FFmpeg need not decode pictures to find out what they are.
-        options = {"probesize": "32", "analyzeduration": "0"} if self.bitstream else {}
-        return open_container(_file(self.payload), self.name, format=self.format, options=options)
+        return open_container(_file(self.payload), self.name, format=self.format)
 
 
 def _file(payload: str | bytes) -> Any:
