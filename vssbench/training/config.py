@@ -13,8 +13,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from vssbench.codec import CodecSettings
-from vssbench.config import DatasetSpec, validate
-from vssbench.errors import ConfigError, InputError
+from vssbench.config import DatasetSpec, read_yaml, validate
+from vssbench.errors import ConfigError
 from vssbench.registry import nearest
 from vssbench.training.augment import Augmentation
 
@@ -211,15 +211,14 @@ class TrainingExperiment(Strict):
         return steps if len(set(steps.values())) > 1 else {}
 
 
-def packaged_experiments() -> dict[str, str]:
-    """Packaged training experiments: name -> one-line description."""
-    found = {}
-    for folder in files("vssbench.reports").iterdir():
-        candidate = folder / "train.yaml"
-        if folder.is_dir() and candidate.is_file():
-            document = yaml.safe_load(candidate.read_text(encoding="utf-8"))
-            found[folder.name] = str(document.get("description", "")).strip().split("\n")[0]
-    return found
+def packaged_experiments() -> dict[str, Path]:
+    """Packaged training experiments ('quickstart'): name -> its train.yaml."""
+    folders = {folder.name.replace("_", "-"): folder for folder in files("vssbench.reports").iterdir()}
+    return {
+        name: Path(str(f / "train.yaml"))
+        for name, f in sorted(folders.items())
+        if (f / "train.yaml").is_file()
+    }
 
 
 def load_experiment(name_or_path: str, overrides: Sequence[str] = ()) -> TrainingExperiment:
@@ -227,31 +226,22 @@ def load_experiment(name_or_path: str, overrides: Sequence[str] = ()) -> Trainin
 
     Raises InputError for a missing or unreadable file, ConfigError naming the key for anything else.
     """
-    text, origin = _read(name_or_path)
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"{origin}: not valid YAML: {error}") from error
-    if not isinstance(document, dict):
-        raise ConfigError(f"{origin}: expected a mapping at the top, found {type(document).__name__}")
+    document, origin = _read(name_or_path)
     for override in overrides:
         _apply(document, override)
     return validate(TrainingExperiment, document, where=origin)
 
 
-def _read(name_or_path: str) -> tuple[str, str]:
+def _read(name_or_path: str) -> tuple[dict[str, Any], str]:
     path = Path(name_or_path)
-    if path.is_file():
-        return path.read_text(encoding="utf-8"), str(path)
+    if path.is_file() or path.suffix in {".yaml", ".yml"}:
+        return read_yaml(name_or_path)
     packaged = packaged_experiments()
-    if name_or_path in packaged:
-        entry = files("vssbench.reports") / name_or_path / "train.yaml"
-        return entry.read_text(encoding="utf-8"), name_or_path
-    if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1:
-        raise InputError(f"{name_or_path}: no such experiment file")
-    raise ConfigError(
-        f"unknown training experiment {name_or_path!r}; {nearest(name_or_path, list(packaged))}"
-    )
+    if name_or_path not in packaged:
+        raise ConfigError(
+            f"no training experiment file or packaged name {name_or_path!r}; {nearest(name_or_path, list(packaged))}"
+        )
+    return read_yaml(str(packaged[name_or_path]))[0], name_or_path
 
 
 def _apply(document: dict[str, Any], override: str) -> None:

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
 
 from vssbench.training.trainer import Processes
 
@@ -22,7 +23,7 @@ def joined_processes(device: str) -> Iterator[Processes]:
     backend = "nccl" if device.startswith("cuda") else "gloo"
     dist.init_process_group(backend)
     try:
-        yield Processes(dist.get_rank(), dist.get_world_size(), average_gradients)
+        yield Processes(dist.get_rank(), dist.get_world_size(), average_gradients, share_norms, dist.barrier)
     finally:
         dist.destroy_process_group()
 
@@ -34,3 +35,37 @@ def average_gradients(gradients: list[Tensor]) -> None:
     flat /= dist.get_world_size()
     for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(mean.view_as(gradient))
+
+
+class SharedBatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation over the samples of all processes; torch's own SyncBatchNorm refuses CPU tensors."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[N, C, H, W]; statistics over N of every process, H and W while training."""
+        if not self.training:
+            return super().forward(input)
+        axes = (0, 2, 3)
+        count = torch.full((1,), input.numel() / input.shape[1], dtype=input.dtype, device=input.device)
+        packed = all_reduce(torch.cat([input.sum(axes), count]))
+        mean = packed[:-1] / packed[-1]
+        centred = input - mean.view(1, -1, 1, 1)
+        squares: Tensor = all_reduce(centred.square().sum(axes))
+        self._track(mean.detach(), squares.detach(), float(packed[-1]))
+        scale = self.weight * torch.rsqrt(squares / packed[-1] + self.eps)
+        return centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
+
+    def _track(self, mean: Tensor, squares: Tensor, count: float) -> None:
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        momentum = 0.1 if self.momentum is None else self.momentum
+        self.num_batches_tracked.add_(1)
+        self.running_mean.lerp_(mean, momentum)
+        self.running_var.lerp_(squares / max(count - 1, 1), momentum)
+
+
+def share_norms(part: nn.Module) -> None:
+    """Turn every BatchNorm2d of `part` into a SharedBatchNorm2d in place; parameters and names stay."""
+    for module in part.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = SharedBatchNorm2d

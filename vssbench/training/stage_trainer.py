@@ -87,7 +87,7 @@ class StageTrainer:
             _set_modes(self.method, self.trained)
             while self.step < self.section.steps:
                 values = self._train_step(reader)
-                if self.setup.is_main:
+                if log is not None:
                     log.step(self.step, values)
                 self.step += 1
                 note = f"loss {values['loss']:.3f}"
@@ -101,7 +101,13 @@ class StageTrainer:
                     saved = time.monotonic()
         finally:
             reader.close()
-            log.close()
+            if log is not None:
+                log.close()
+
+    def _log(self) -> StageLog | None:
+        if not self.setup.is_main:
+            return None
+        return StageLog(self.setup.folder, resumed_step=self.step, tensorboard=self.setup.tensorboard)
 
     def finish(self, checkpoint: str) -> None:
         """Put the weights of `checkpoint` ('last' or 'best', averaged where averaging is on) into the method."""
@@ -186,8 +192,8 @@ class StageTrainer:
             "learning_rate, raise warmup_steps, set clip_norm, or choose precision=float32"
         )
 
-    def _validate(self, log: StageLog) -> None:
-        if not self.setup.is_main:
+    def _validate(self, log: StageLog | None) -> None:
+        if log is None:
             return
         swapped = self.average.applied(self.trained) if self.average is not None else nullcontext()
         with swapped:

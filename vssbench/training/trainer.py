@@ -48,7 +48,10 @@ class Processes:
     rank: int = 0
     world_size: int = 1
     reduce_gradients: Callable[[list[Tensor]], None] | None = None
-    prepare: Callable[[nn.Module], nn.Module] | None = None
+    share_norms: Callable[[nn.Module], None] | None = None
+    """Makes batch normalisation of a part use the statistics of the whole batch."""
+    wait: Callable[[], None] = lambda: None
+    """Returns when every process has called it."""
 
 
 class Trainer:
@@ -136,6 +139,8 @@ class Trainer:
         for part in method.parts().values():
             part.to(self.device)
             part.to(memory_format=layout)  # type: ignore[call-overload]
+            if self.processes.share_norms is not None:
+                self.processes.share_norms(part)
         return method
 
     def _train_contestant(self, contestant: ContestantSection) -> None:
@@ -156,6 +161,7 @@ class Trainer:
         if self.processes.rank == 0:
             digest = self.experiment.digest(contestant.label)
             _write_json(final, {"digest": digest, "scores": self._final_scores(method)})
+        self.processes.wait()
 
     def _train_stage(
         self, contestant: ContestantSection, method: Method, stage: Stage, section: StageSection
@@ -179,8 +185,6 @@ class Trainer:
             reduce_gradients=self.processes.reduce_gradients,
             is_main=self.processes.rank == 0,
         )
-        if stage.prepare is not None:
-            stage.prepare()
         trainer = StageTrainer(method, stage, section, self._source(stage, section, title), setup)
         if not self._finished(folder / "done.json", contestant.label):
             started = time.time()
@@ -190,6 +194,7 @@ class Trainer:
                     folder / "done.json",
                     {"digest": setup.experiment, "steps": section.steps, "seconds": time.time() - started},
                 )
+        self.processes.wait()  # the main process has written the checkpoints by now
         trainer.finish(section.checkpoint)
 
     def _source(self, stage: Stage, section: StageSection, title: str) -> BatchSource:

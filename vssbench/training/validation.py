@@ -19,7 +19,6 @@ from vssbench.metrics.keyframe_iou import DistanceIoU, KeyframeDistanceIoU
 from vssbench.training.coded_clip import CodedClip, code_clip
 from vssbench.training.config import TrainingExperiment
 
-
 Item = TypeVar("Item")
 
 

@@ -1,0 +1,84 @@
+"""Training experiments: reading, overriding, refusing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from vssbench.errors import ConfigError, InputError
+from vssbench.training.config import load_experiment, packaged_experiments
+
+
+@pytest.mark.parametrize("name", ["quickstart", "camvid480"])
+def test_packaged_experiments_are_valid_and_matched(name: str) -> None:
+    experiment = load_experiment(name)
+    assert experiment.name == name
+    assert experiment.unmatched_steps() == {}
+    assert name in packaged_experiments()
+
+
+def test_overrides_reach_lists_by_label_even_with_dots(write_experiment: Any) -> None:
+    contestants = [{"name": "tiny", "label": "constant-0.5", "stages": {"image": {"steps": 5}}}]
+    path = write_experiment(contestants=contestants)
+    changed = load_experiment(
+        path, ["contestants.constant-0.5.stages.image.steps=9", "dataset.frames=4", "seed=8"]
+    )
+    assert changed.contestants[0].stages["image"].steps == 9
+    assert changed.dataset.option_values == {"frames": 4}
+    assert changed.seed == 8
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("sede=1", "did you mean seed"),
+        ("contestants.b.stages=1", "known: a"),
+        ("seed", "expected key=value"),
+        ("pairs.distances=[9]", "distance 9"),
+        ("validation.distances=[3, 0]", "ascending"),
+        ("contestants.a.stages.image.accumulate=3", "no multiple"),
+    ],
+)
+def test_wrong_overrides_name_the_key(write_experiment: Any, override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_experiment(write_experiment(), [override])
+
+
+def test_weights_can_only_come_from_earlier_stages(write_experiment: Any) -> None:
+    stage = {"steps": 1, "initialise_from": {"network": "b/image/network"}}
+    path = write_experiment(contestants=[{"name": "tiny", "label": "a", "stages": {"image": stage}}])
+    with pytest.raises(ConfigError, match="not trained earlier"):
+        load_experiment(path)
+
+
+def test_labels_are_unique(write_experiment: Any) -> None:
+    one = {"name": "tiny", "label": "a", "stages": {"image": {"steps": 1}}}
+    with pytest.raises(ConfigError, match="used twice"):
+        load_experiment(write_experiment(contestants=[one, one]))
+
+
+def test_a_missing_file_and_an_unknown_name_differ(tmp_path: Any) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        load_experiment(str(tmp_path / "none.yaml"))
+    with pytest.raises(ConfigError, match="did you mean quickstart"):
+        load_experiment("quickstrat")
+
+
+def test_digest_covers_what_decides_the_weights_only(write_experiment: Any) -> None:
+    stage = {"steps": 4}
+    contestants = [
+        {"name": "tiny", "label": "a", "stages": {"image": stage}},
+        {
+            "name": "tiny",
+            "label": "b",
+            "stages": {"image": {**stage, "initialise_from": {"network": "a/image/network"}}},
+        },
+        {"name": "tiny", "label": "c", "stages": {"image": stage}},
+    ]
+    path = write_experiment(contestants=contestants)
+    base = load_experiment(path)
+    for harmless in ("description=other", "validation.final_clips=9", "contestants.c.stages.image.steps=5"):
+        assert load_experiment(path, [harmless]).digest("b") == base.digest("b")
+    for harmful in ("seed=9", "contestants.a.stages.image.steps=5", "codecs.0.qp=30"):
+        assert load_experiment(path, [harmful]).digest("b") != base.digest("b")
