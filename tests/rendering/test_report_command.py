@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from vssbench.cli.report import output_folders, report
+from vssbench.errors import ConfigError, InputError
+
+app = typer.Typer()
+app.command()(report)
+
+
+def test_the_command_writes_the_page_and_says_where(fabricate: Any, tmp_path: Path) -> None:
+    run = fabricate(tmp_path / "run", sequences=1, units=1, distances=2, pictures=False)
+    made = CliRunner().invoke(app, [str(run.path), "-o", str(tmp_path / "out"), "--no-figures"])
+    assert made.exit_code == 0, made.output
+    assert str(tmp_path / "out" / "index.html") in made.output
+    assert (tmp_path / "out" / "index.html").is_file()
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
+    made = CliRunner().invoke(app, [str(tmp_path)])
+    assert isinstance(made.exception, InputError)
+    assert str(tmp_path) in str(made.exception)
+
+
+def test_runs_of_one_name_do_not_overwrite_each_other() -> None:
+    assert output_folders([Path("a/x")], None) == [Path("a/x/report")]
+    assert output_folders([Path("a/x"), Path("b/y")], Path("o")) == [Path("o/x"), Path("o/y")]
+    with pytest.raises(ConfigError, match="share a folder"):
+        output_folders([Path("a/x"), Path("b/x")], Path("o"))
