@@ -34,7 +34,7 @@ def assert_equal_weights(first: Path, second: Path, stage: str = "a/image") -> N
         assert torch.equal(one[key], two[key]), key
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for kill -9."""
 
 
@@ -49,11 +49,11 @@ def test_a_killed_and_resumed_training_equals_an_uninterrupted_one_bit_for_bit(
 
     def killing(self: StageTrainer, reader: Any) -> dict[str, float]:
         if self.step == 5:  # the last checkpoint was written after step 4
-            raise Killed
+            raise KilledError
         return step(self, reader)
 
     monkeypatch.setattr(StageTrainer, "_train_step", killing)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         Trainer(experiment, tmp_path / "parts").run()
     monkeypatch.setattr(StageTrainer, "_train_step", step)
     torch.manual_seed(12345)  # the global generator's state must not matter

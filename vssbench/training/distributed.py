@@ -33,26 +33,27 @@ def average_gradients(gradients: list[Tensor]) -> None:
     flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
     dist.all_reduce(flat)
     flat /= dist.get_world_size()
-    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+    for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):  # type: ignore[no-untyped-call]
         gradient.copy_(mean.view_as(gradient))
 
 
 class SharedBatchNorm2d(nn.BatchNorm2d):
     """Batch normalisation over the samples of all processes; torch's own SyncBatchNorm refuses CPU tensors."""
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, maps: Tensor) -> Tensor:
         """[N, C, H, W]; statistics over N of every process, H and W while training."""
         if not self.training:
-            return super().forward(input)
+            return super().forward(maps)
         axes = (0, 2, 3)
-        count = torch.full((1,), input.numel() / input.shape[1], dtype=input.dtype, device=input.device)
-        packed = all_reduce(torch.cat([input.sum(axes), count]))
+        count = torch.full((1,), maps.numel() / maps.shape[1], dtype=maps.dtype, device=maps.device)
+        packed: Tensor = all_reduce(torch.cat([maps.sum(axes), count]))  # type: ignore[no-untyped-call]
         mean = packed[:-1] / packed[-1]
-        centred = input - mean.view(1, -1, 1, 1)
-        squares: Tensor = all_reduce(centred.square().sum(axes))
+        centred = maps - mean.view(1, -1, 1, 1)
+        squares: Tensor = all_reduce(centred.square().sum(axes))  # type: ignore[no-untyped-call]
         self._track(mean.detach(), squares.detach(), float(packed[-1]))
         scale = self.weight * torch.rsqrt(squares / packed[-1] + self.eps)
-        return centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
+        normed: Tensor = centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
+        return normed
 
     def _track(self, mean: Tensor, squares: Tensor, count: float) -> None:
         assert self.running_mean is not None

@@ -310,7 +310,8 @@ def _stored_flow(clip: CodedClip, distance: int, stride: int) -> NDArray[np.int1
     still = np.where(field.valid, field.flow, np.float32(0))
     flow = still[:, stride // 2 :: stride, stride // 2 :: stride]
     limit = np.iinfo(np.int16).max
-    return np.clip(np.rint(flow * FLOW_UNITS_PER_PIXEL), -limit, limit).astype(np.int16)
+    stored: NDArray[np.int16] = np.clip(np.rint(flow * FLOW_UNITS_PER_PIXEL), -limit, limit).astype(np.int16)
+    return stored
 
 
 def _check_label(label: NDArray[np.uint8], classes: ClassTable, sequence: VideoSequence, index: int) -> None:

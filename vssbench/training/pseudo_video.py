@@ -99,7 +99,8 @@ def _inverse_depth(height: int, width: int, vanishing: tuple[float, float]) -> G
     y = np.arange(height, dtype=np.float32)[:, None] - vanishing[1]
     ground = np.maximum(y, 0) / np.float32(height * 0.55)
     walls = np.abs(x) / np.float32(width * 1.6)
-    return np.maximum(np.maximum(ground, walls), np.float32(0.01))
+    nearest: Grid = np.maximum(np.maximum(ground, walls), np.float32(0.01))
+    return nearest
 
 
 def _segments(
@@ -127,7 +128,7 @@ def _draw_shake(
 ) -> NDArray[np.float64]:
     """[length, 3] shift x, shift y in pixels and roll in radians of the frame `index` steps back; none for the still."""
     sigma = np.array([motion.shake * height, motion.shake * height, np.deg2rad(motion.roll_degrees)])
-    shake = rng.normal(size=(length, 3)) * sigma
+    shake: NDArray[np.float64] = rng.normal(size=(length, 3)) * sigma
     shake[0] = 0
     return shake
 
