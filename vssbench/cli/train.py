@@ -103,21 +103,34 @@ def train(
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="also write TensorBoard logs")] = False,
 ) -> None:
     """Train the contestants of an experiment; the same command continues after an interruption."""
+    from vssbench.rendering.training_curves import write_training_figure
     from vssbench.training.config import load_experiment
-    from vssbench.training.distributed import joined_processes
+    from vssbench.training.distributed import joined_processes, local_device
     from vssbench.training.trainer import Trainer
 
     loaded = load_experiment(experiment, settings or ())
     _set_threads(threads)
     folder = output or Path("training") / loaded.name
+    device = local_device(device)
     with joined_processes(device) as processes:
-        console = Console(stderr=False, quiet=processes.rank != 0)
+        console = _console(quiet=processes.rank != 0)
         with ConsoleReporter(console) as reporter:
             trainer = Trainer(
                 loaded, folder, device=device, reporter=reporter, tensorboard=tensorboard, processes=processes
             )
             summary = trainer.run(only or ())
-        _print_summary(console, loaded, summary, folder)
+        if processes.rank == 0:
+            stages = [
+                (contestant.label, stage) for contestant in loaded.contestants for stage in contestant.stages
+            ]
+            write_training_figure(folder, stages)
+            _print_summary(console, loaded, summary, folder)
+
+
+def _console(*, quiet: bool) -> Console:
+    """A log file has room for the whole table; rich would assume 80 columns."""
+    console = Console(quiet=quiet)
+    return console if console.is_terminal else Console(quiet=quiet, width=160)
 
 
 def _set_threads(threads: int) -> None:
@@ -138,4 +151,4 @@ def _print_summary(
     for label, row in rows.items():
         table.add_row(label, *(f"{100 * row['final'][c]:.2f}" if c in row["final"] else "" for c in columns))
     console.print(table)
-    console.print(f"logs, checkpoints and weights: {folder}", highlight=False)
+    console.print(f"logs, curves, checkpoints and weights: {folder}", highlight=False)

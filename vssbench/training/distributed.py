@@ -14,6 +14,11 @@ from torch.distributed.nn.functional import all_reduce
 from vssbench.training.trainer import Processes
 
 
+def local_device(device: str) -> str:
+    """'cuda' is this process's own GPU under torchrun; every other name stays as it is."""
+    return f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and "LOCAL_RANK" in os.environ else device
+
+
 @contextmanager
 def joined_processes(device: str) -> Iterator[Processes]:
     """The process group that `torchrun` describes in the environment; a single process without it."""
