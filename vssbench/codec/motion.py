@@ -21,6 +21,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from vssbench.codec import _flow_chain
 from vssbench.errors import BitstreamError, CapabilityError
 from vssbench.records import NO_REFERENCE, DecodedFrame, FlowField, MotionField
 
@@ -32,8 +33,6 @@ _MOST_REFERENCES = 16
 """Largest decoded picture buffer of HEVC and H.264."""
 _LARGEST_SIDE = 8160
 """Displacements across larger pictures would not fit in 16 bits of quarter samples."""
-_CHUNK_ROWS = 8
-"""Rows of 4x4 blocks composed at a time: small enough for the cache, large enough that Python does not show."""
 _INTRA, _KEY_SLOT = -1, 0
 
 
@@ -160,8 +159,7 @@ class KeyframeFlow:
     def current_qpel(self) -> NDArray[np.int16]:
         """Displacement int16 [H, W, 2] of the picture pushed last, quarter samples, x then y."""
         grid = self._pushed_grid()
-        pairs: NDArray[np.int16] = self._displacement[self._last].view(np.int16).reshape(*grid.canvas, 2)
-        return np.array(grid.cropped(pairs))
+        return np.array(grid.cropped(self._displacement[self._last]))
 
     def _pushed_grid(self) -> _Grid:
         if self._grid is None:
@@ -172,8 +170,7 @@ class KeyframeFlow:
         if self._grid is None or not self._grid.fits(field):
             self._grid = _Grid.of(field)
             shape = (self._slots, *self._grid.canvas)
-            # Two int16 (x, y) in one int32, so that one gather moves both. Untouched slots cost no memory.
-            self._displacement = np.empty(shape, np.int32)
+            self._displacement = np.empty((*shape, 2), np.int16)  # untouched slots cost no memory
             self._displacement[_KEY_SLOT] = 0
             self._valid = np.empty(shape, np.bool_) if self.rule == "exact" else None
             if self._valid is not None:
@@ -243,7 +240,7 @@ def flow_field_to_previous(fields: Sequence[MotionField], index: int, rule: Flow
     vector[~known] = 0
     grid = _Grid.of(field)
     # Slot 0 is the end of this one-hop chain, slot 1 takes the result.
-    displacement = np.zeros((2, *grid.canvas), np.int32)
+    displacement = np.zeros((2, *grid.canvas, 2), np.int16)
     valid = np.ones((2, *grid.canvas), np.bool_) if rule == "exact" else None
     slot = np.zeros(known.shape, np.int64)
     grid.compose(_Hop(vector, slot, known if rule == "exact" else None), displacement, valid, 1)
@@ -380,30 +377,12 @@ class _Hop:
 
 
 @dataclass(frozen=True, slots=True)
-class _Scratch:
-    """Buffers of one chunk. Apart from the ring, or numpy would copy the whole ring for fear of overlap."""
-
-    index: NDArray[np.int64]
-    found: NDArray[np.int32]
-    found_valid: NDArray[np.bool_]
-
-    @staticmethod
-    def for_rows(rows: int, width: int) -> _Scratch:
-        """Buffers for `rows` rows of 4x4 blocks of pictures `width` samples wide."""
-        shape = (rows, 4, width)
-        return _Scratch(np.empty(shape, np.int64), np.empty(shape, np.int32), np.empty(shape, np.bool_))
-
-
-@dataclass(frozen=True, slots=True)
 class _Grid:
     """The coded picture, its 4x4 blocks, and the window that is left after cropping."""
 
     blocks: tuple[int, int]
     size: tuple[int, int]
     left_top: tuple[int, int]
-    linear: NDArray[np.int64]
-    """[4, W] index of every sample of one row of blocks."""
-    scratch: _Scratch
 
     @staticmethod
     def of(field: MotionField) -> _Grid:
@@ -418,9 +397,7 @@ class _Grid:
             raise BitstreamError(
                 f"window {width}x{height} at ({left}, {top}) is outside the coded picture {columns * 4}x{rows * 4}"
             )
-        linear = np.arange(columns * 16, dtype=np.int64).reshape(4, columns * 4)
-        scratch = _Scratch.for_rows(min(_CHUNK_ROWS, rows), columns * 4)
-        return _Grid((rows, columns), field.size, field.crop_left_top, linear, scratch)
+        return _Grid((rows, columns), field.size, field.crop_left_top)
 
     @property
     def canvas(self) -> tuple[int, int]:
@@ -458,113 +435,33 @@ class _Grid:
     def compose(
         self,
         hop: _Hop,
-        displacement: NDArray[np.int32],
+        displacement: NDArray[np.int16],
         valid: NDArray[np.bool_] | None,
         into: int,
     ) -> None:
         """Write slot `into` of the ring: each sample's vector plus what its target accumulated.
 
-        displacement: int32 [slots, Hc, Wc] of packed int16 pairs; valid: bool of the same shape. No block may refer to
-        slot `into`.
+        displacement: int16 [slots, Hc, Wc, 2], quarter samples; valid: bool [slots, Hc, Wc]. A target outside the
+        window is moved to its border and is invalid. No block may refer to slot `into`.
         """
-        crossing = self._crossing(hop.vector)
-        vector = hop.vector.astype(np.int16)
-        vector[crossing] = 0
-        whole = _whole(vector)
-        rows, columns = self.blocks
-        offset = hop.slot * (rows * columns * 16) + np.arange(rows)[:, None] * (columns * 16)
-        offset += whole[:, :, 0]
-        offset += whole[:, :, 1] * np.int32(columns * 4)
-        edges = self._edge_samples(hop, crossing, displacement, valid)
-        self._gather(offset, vector, hop.known, displacement, valid, into)
-        if edges is not None:
-            row, column, moved, still_valid = edges
-            pairs = displacement[into].view(np.int16).reshape(*self.canvas, 2)
-            pairs[row, column] = moved
-            if valid is not None:
-                valid[into][row, column] = still_valid
-
-    def _crossing(self, vector: NDArray[np.int32]) -> NDArray[np.bool_]:
-        """Blocks [H4, W4] with a sample whose target, in quarter samples, is outside the window."""
-        crossing = np.zeros(self.blocks, np.bool_)
-        for axis, (blocks, start, length) in enumerate(
-            zip(self.blocks[::-1], self.left_top, self.size[::-1], strict=True)
-        ):
-            first = np.arange(blocks, dtype=np.int32) * 16
-            target = vector[:, :, axis] + (first if axis == 0 else first[:, None])
-            crossing |= (target < 4 * start) | (target + 12 > 4 * (start + length - 1))
-        return crossing
-
-    def _edge_samples(
-        self,
-        hop: _Hop,
-        crossing: NDArray[np.bool_],
-        displacement: NDArray[np.int32],
-        valid: NDArray[np.bool_] | None,
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int16], NDArray[np.bool_]] | None:
-        """Samples of the crossing blocks one by one: row, column, accumulated displacement [n, 4, 4, 2], validity.
-
-        A target outside the window is moved to its border: what the encoder predicted from is the border repeated.
-        """
-        i, j = np.nonzero(crossing)
-        if len(i) == 0:
-            return None
-        within = np.arange(4)
-        row, column = np.broadcast_arrays(
-            (4 * i[:, None] + within)[:, :, None], (4 * j[:, None] + within)[:, None, :]
+        (left, top), (height, width) = self.left_top, self.size
+        _flow_chain.compose(
+            # beyond a picture's side every vector means the border, so the clip changes nothing but the type's range
+            np.ascontiguousarray(np.clip(hop.vector, -32768, 32764), np.int16),
+            np.ascontiguousarray(hop.slot, np.int16),
+            None if valid is None else np.ascontiguousarray(hop.known),
+            displacement,
+            valid,
+            into,
+            left,
+            top,
+            height,
+            width,
         )
-        own, near = [], []
-        inside = np.ones(row.shape, np.bool_)
-        for axis, at in enumerate((column, row)):
-            start, length = self.left_top[axis], self.size[1 - axis]
-            target = 4 * at + hop.vector[i, j, axis][:, None, None]
-            clipped = np.clip(target, 4 * start, 4 * (start + length - 1))
-            inside &= clipped == target
-            own.append(clipped - 4 * at)
-            near.append(at + np.rint(own[-1] / 4).astype(np.int64))
-        slot = hop.slot[i, j][:, None, None]
-        pairs = displacement.view(np.int16).reshape(*displacement.shape, 2)
-        moved = (pairs[slot, near[1], near[0]] + np.stack(own, axis=-1)).astype(np.int16)
-        if valid is not None and hop.known is not None:
-            inside &= valid[slot, near[1], near[0]] & hop.known[i, j][:, None, None]
-        return row, column, moved, inside
 
-    def _gather(
-        self,
-        offset: NDArray[np.int64],
-        vector: NDArray[np.int16],
-        known: NDArray[np.bool_] | None,
-        displacement: NDArray[np.int32],
-        valid: NDArray[np.bool_] | None,
-        into: int,
-    ) -> None:
-        """Slot `into`: what lies at each sample's linear index plus its block's offset, plus the block's vector."""
-        rows, columns = self.blocks
-        shape = (rows, 4, columns * 4)
-        offset_rows = offset.repeat(4, axis=1)[:, None]
-        packed = vector.view(np.int32)[:, :, 0].repeat(4, axis=1)[:, None]
-        vector_rows = packed.view(np.int16).reshape(rows, 1, columns * 4, 2)
-        source, target = displacement.reshape(-1), displacement[into].reshape(shape)
-        target_pairs = target.view(np.int16).reshape(*shape, 2)
-        for first in range(0, rows, _CHUNK_ROWS):
-            part = slice(first, min(first + _CHUNK_ROWS, rows))
-            index = self.scratch.index[: part.stop - first]
-            found = self.scratch.found[: part.stop - first]
-            np.add(self.linear, offset_rows[part], out=index)
-            np.take(source, index, out=found, mode="wrap")
-            np.add(found.view(np.int16).reshape(*found.shape, 2), vector_rows[part], out=target_pairs[part])
-            if valid is not None and known is not None:
-                found_valid = self.scratch.found_valid[: part.stop - first]
-                np.take(valid.reshape(-1), index, out=found_valid, mode="wrap")
-                known_rows = known[part].repeat(4, axis=1)[:, None]
-                np.logical_and(found_valid, known_rows, out=valid[into].reshape(shape)[part])
-
-    def flow_field(self, displacement: NDArray[np.int32], valid: NDArray[np.bool_] | None) -> FlowField:
-        """Pixels of the window from packed quarter samples [Hc, Wc]."""
-        pairs = self.cropped(displacement.view(np.int16).reshape(*self.canvas, 2))
+    def flow_field(self, displacement: NDArray[np.int16], valid: NDArray[np.bool_] | None) -> FlowField:
+        """Pixels of the window from quarter samples [Hc, Wc, 2]."""
         flow = np.empty((2, *self.size), np.float32)
-        for axis in range(2):
-            flow[axis] = pairs[:, :, axis]
-        flow *= np.float32(0.25)
+        _flow_chain.to_pixels(displacement, *self.left_top, flow)
         window = np.ones(self.size, np.bool_) if valid is None else self.cropped(valid).copy()
         return FlowField(flow, window)
