@@ -102,6 +102,17 @@ class ContestantSection(Strict):
     """False for helpers (pretraining) that are no row of the comparison and need no matched steps."""
 
 
+class EvaluationSection(Strict):
+    """A row of the closing table that trains nothing itself: a method with parts that others trained."""
+
+    name: str
+    """Registered method."""
+    label: str = Field(pattern=NAME)
+    options: dict[str, Any] = Field(default_factory=dict)
+    parts: dict[str, str]
+    """part -> 'label/stage/part', a packaged weight name or a .safetensors path."""
+
+
 class ValidationSection(Strict):
     """Validation by the real protocol: coded clips, scored at chosen distances."""
 
@@ -149,6 +160,7 @@ class TrainingExperiment(Strict):
     """'auto': bfloat16 autocast where the processor has instructions for it, else float32."""
     channels_last: bool = True
     contestants: tuple[ContestantSection, ...] = Field(min_length=1)
+    evaluations: tuple[EvaluationSection, ...] = ()
     validation: ValidationSection = ValidationSection()
     outputs: tuple[OutputSection, ...] = ()
 
@@ -167,6 +179,13 @@ class TrainingExperiment(Strict):
                             f"{owner!r} is not trained earlier; {nearest(owner, known)}"
                         )
                 known.append(f"{contestant.label}/{stage}")
+        for evaluation in self.evaluations:
+            for part, source in evaluation.parts.items():
+                owner = source.rpartition("/")[0]
+                if source.count("/") == 2 and not source.endswith(".safetensors") and owner not in known:
+                    raise ValueError(
+                        f"evaluations.{evaluation.label}.parts.{part}: no stage {owner!r}; {nearest(owner, known)}"
+                    )
         for output in self.outputs:
             owner = output.source.rpartition("/")[0]
             if owner not in known:
@@ -181,7 +200,9 @@ class TrainingExperiment(Strict):
         Covers the data sections, the contestant and those it is initialised from; not what is only reported
         (description, outputs, closing validation). Checkpoints of another digest are refused.
         """
-        content = self.model_dump(mode="json", exclude={"description", "outputs", "contestants"})
+        content = self.model_dump(
+            mode="json", exclude={"description", "outputs", "contestants", "evaluations"}
+        )
         for key in ("final_clips", "final_distances"):
             content["validation"].pop(key)
         wanted = self._ancestry(label) if label is not None else {c.label for c in self.contestants}

@@ -30,7 +30,12 @@ from vssbench.method import BuildContext, Method, Stage
 from vssbench.networks.weights import load_weights
 from vssbench.registry import datasets, methods, nearest
 from vssbench.training.checkpoint import load_checkpoint
-from vssbench.training.config import ContestantSection, StageSection, TrainingExperiment
+from vssbench.training.config import (
+    ContestantSection,
+    EvaluationSection,
+    StageSection,
+    TrainingExperiment,
+)
 from vssbench.training.data import BatchSource, class_weights
 from vssbench.training.log import Reporter, Silent, read_log
 from vssbench.training.outputs import write_weights
@@ -96,6 +101,9 @@ class Trainer:
         for contestant in self.experiment.contestants:
             if not only or contestant.label in only:
                 self._train_contestant(contestant)
+        if not only:
+            for evaluation in self.experiment.evaluations:
+                self._evaluate(evaluation)
         summary = self._summary()
         if self.processes.rank == 0:
             _write_json(self.folder / "summary.json", summary)
@@ -121,7 +129,7 @@ class Trainer:
             self.reporter.message(f"{frames} coded frames, mean motion to the keyframe {motion:.1f} px")
         return self._store
 
-    def build(self, contestant: ContestantSection) -> Method:
+    def build(self, contestant: ContestantSection | EvaluationSection) -> Method:
         """The contestant's method with freshly initialised networks on the device."""
         method_class = methods.load(contestant.name)
         options = validate(method_class.Options, contestant.options, where=f"contestant {contestant.label}")
@@ -162,6 +170,15 @@ class Trainer:
             digest = self.experiment.digest(contestant.label)
             _write_json(final, {"digest": digest, "scores": self._final_scores(method)})
         self.processes.wait()
+
+    def _evaluate(self, evaluation: EvaluationSection) -> None:
+        """Closing validation of a row that trains nothing."""
+        if self.processes.rank == 0:
+            method = self.build(evaluation)
+            for part, source in evaluation.parts.items():
+                self._initialise(method, part, source, evaluation.label)
+            scores = self._final_scores(method)
+            _write_json(self.folder / evaluation.label / "final.json", {"scores": scores})
 
     def _train_stage(
         self, contestant: ContestantSection, method: Method, stage: Stage, section: StageSection
@@ -268,7 +285,7 @@ class Trainer:
         )
 
     def _summary(self) -> dict[str, Any]:
-        rows = {}
+        rows: dict[str, Any] = {}
         for contestant in self.experiment.contestants:
             final = self.folder / contestant.label / "final.json"
             finished = self._finished(final, contestant.label)
@@ -291,6 +308,10 @@ class Trainer:
                 "still_improving": gain is not None,
                 "steps": sum(stage.steps for stage in contestant.stages.values()),
             }
+        for evaluation in self.experiment.evaluations:
+            final = self.folder / evaluation.label / "final.json"
+            if final.exists():
+                rows[evaluation.label] = {"final": json.loads(final.read_text(encoding="utf-8"))["scores"]}
         return {
             "experiment": self.experiment.name,
             "digest": self.experiment.digest(),

@@ -1,0 +1,92 @@
+"""The whole chain with real methods: image stage, its weights in AR-Seg, fusion stage, weight files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from vssbench.networks import create
+from vssbench.networks.weights import load_weights, read_weights
+from vssbench.training.config import load_experiment
+from vssbench.training.log import read_log
+from vssbench.training.trainer import Trainer
+
+NETWORK = {"network": "bisenet18", "width": 4, "loss": "cross-entropy", "mode": "corrected"}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("chain")
+
+
+def chain(write_experiment: Any) -> str:
+    image = {"steps": 8, "batch": 2, "learning_rate": 0.01}
+    start = {"hr": "full/image/network", "lr": "full/image/network"}
+    fusion = {"steps": 8, "batch": 2, "learning_rate": 0.01, "initialise_from": start}
+    path: str = write_experiment(
+        augmentation={"label_stride": 2},
+        validation={"every": 8, "clips": 1, "distances": [0, 3]},
+        contestants=[
+            {"name": "constant", "label": "full", "options": NETWORK, "stages": {"image": image}},
+            {
+                "name": "ar-seg",
+                "label": "ar",
+                "options": {**NETWORK, "lr_scale": 0.5, "window": 3, "initialisation": "identity-like"},
+                "stages": {"fusion": fusion},
+            },
+        ],
+        evaluations=[
+            {
+                "name": "warp-only",
+                "label": "warp",
+                "options": {"network": "bisenet18", "width": 4},
+                "parts": {"network": "full/image/network"},
+            }
+        ],
+        outputs=[
+            {"weights": "small/hr", "source": "full/image/network"},
+            {"weights": "small/ar", "source": "ar/fusion/lr", "dtype": "float32"},
+        ],
+    )
+    return path
+
+
+def test_hr_weights_feed_ar_seg_and_leave_as_files(write_experiment: Any, trained: Path) -> None:
+    trainer = Trainer(load_experiment(chain(write_experiment)), trained)
+    summary = trainer.run()
+    assert summary["contestants"].keys() == {"full", "ar", "warp"}
+    rows = {label: row["final"] for label, row in summary["contestants"].items()}
+    assert (
+        rows["warp"]["miou_d0"] == rows["full"]["miou_d0"] == rows["ar"]["miou_d0"]
+    )  # the same network on keyframes
+    hr = torch.load(trained / "full/image/last.pt", weights_only=True)["parts"]["network"]
+    state = torch.load(trained / "ar/fusion/last.pt", weights_only=True)["parts"]
+    assert state.keys() == {"lr"}  # the HR network is frozen and not stored again
+    lr = state["lr"]
+    # FST shares the frozen final 1x1 of the HR network; the rest of the LR network moved on
+    assert torch.equal(lr["network.classifier.weight"], hr["classifier.weight"])
+    assert not torch.equal(lr["network.head.conv.weight"], hr["head.conv.weight"])
+    monitors = read_log(trained / "ar/fusion/validation.csv")[-1]
+    assert {"lr_feature_mse", "warped_feature_mse", "fused_feature_mse"} <= monitors.keys()
+
+
+def test_the_written_weights_are_those_of_the_checkpoint(write_experiment: Any, trained: Path) -> None:
+    if not (trained / "weights/manifest.json").exists():
+        Trainer(load_experiment(chain(write_experiment)), trained).run()
+    manifest = json.loads((trained / "weights/manifest.json").read_text())["weights"]
+    assert manifest.keys() == {"small/hr", "small/ar"}
+    assert manifest["small/hr"]["file"] == "small/hr.safetensors"
+    assert manifest["small/hr"]["validation"].keys() == {"miou", "miou_d0", "miou_d3"}
+    network = create("bisenet18", 2, width=4)
+    metadata = load_weights(network, trained / "weights/small/hr.safetensors")
+    assert metadata is not None
+    assert metadata.class_names == ("ground", "car")
+    hr = torch.load(trained / "full/image/last.pt", weights_only=True)["parts"]["network"]
+    torch.testing.assert_close(network.head.conv.weight, hr["head.conv.weight"].half().float())
+    tensors, _ = read_weights(trained / "weights/small/ar.safetensors")
+    assert any(name.startswith("fusion.") for name in tensors)
+    assert not any("auxiliary" in name for name in tensors)
