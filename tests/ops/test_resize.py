@@ -95,3 +95,11 @@ def test_logits_and_log_probabilities_give_the_same_labels():
     labels = predict_labels(logits, (20, 31))
     assert labels.dtype == torch.uint8
     assert torch.equal(labels, predict_labels(torch.log_softmax(logits, 1), (20, 31)))
+
+
+@pytest.mark.parametrize("classes", [2, 11, 255])
+def test_the_first_of_equal_classes_wins_on_every_device(classes):
+    scores = torch.randint(0, 3, (2, classes, 7, 9), generator=torch.Generator().manual_seed(0)).float()
+    assert torch.equal(predict_labels(scores, (7, 9)), scores.argmax(1).byte())
+    assert predict_labels(torch.full((1, classes, 2, 2), float("nan")), (2, 2)).max() < classes
+    assert predict_labels(scores.to("meta"), (5, 5)).shape == (2, 5, 5)

@@ -29,7 +29,11 @@ def resize(maps: Tensor, size: tuple[int, int], *, corners: Corners = "align-cor
     """
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps
-    if maps.requires_grad and maps.device.type == "cpu" and size[0] * size[1] > maps.shape[-2] * maps.shape[-1]:
+    if (
+        maps.requires_grad
+        and maps.device.type == "cpu"
+        and size[0] * size[1] > maps.shape[-2] * maps.shape[-1]
+    ):
         return resize_by_products(maps, size, align_corners=corners == "align-corners")
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=corners == "align-corners")
 
@@ -87,4 +91,4 @@ def normalise_image(
         torch.tensor(values, dtype=torch.float32, device=image.device).view(1, 3, 1, 1)
         for values in normalisation
     )
-    return (image.to(torch.float32) / 255.0 - mean) / deviation
+    return image.to(torch.float32).div_(255.0).sub_(mean).div_(deviation)

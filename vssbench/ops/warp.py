@@ -39,8 +39,10 @@ def scale_flow(
     vertical = size[0] / height
     horizontal = vertical if ratio == "paper" else size[1] / width
     factors = torch.tensor([horizontal, vertical], dtype=torch.float64, device=flow.device).view(1, 2, 1, 1)
-    scaled = flow.to(torch.float64) * factors
-    return resize(scaled, size) if resample == "bilinear" else resize_nearest(scaled, size)
+    # resampling first leaves fewer values to convert and scale; the result is the same
+    if resample == "nearest":
+        return resize_nearest(flow, size).to(torch.float64) * factors
+    return resize(flow.to(torch.float64), size) * factors
 
 
 def warp(
