@@ -44,6 +44,7 @@ def test_doctor_finds_motion_of_both_codecs():
     [
         "run",
         "report",
+        "compare",
         "check",
         "train",
         "profile",

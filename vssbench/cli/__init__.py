@@ -14,6 +14,7 @@ from vssbench import __version__
 from vssbench.cli import data as data_command
 from vssbench.cli import weights as weights_command
 from vssbench.cli.check import baseline_app, check
+from vssbench.cli.compare import compare
 from vssbench.cli.conformance import conformance
 from vssbench.cli.doctor import doctor
 from vssbench.cli.encode import encode
@@ -53,6 +54,7 @@ def _options(
 
 app.command()(run)
 app.command()(report)
+app.command()(compare)
 app.command()(check)
 app.add_typer(baseline_app, name="baseline", help="Baselines for `vssbench check`.")
 app.command()(train)
