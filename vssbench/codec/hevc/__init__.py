@@ -56,9 +56,7 @@ def read_motion(
         _LOG.warning("%s", _describe(name, message, offset, nal_type))
 
 
-def _feed(
-    decoder: _motion.Decoder, source: bytes | str | PathLike[str], strict: bool
-) -> Iterator[None]:
+def _feed(decoder: _motion.Decoder, source: bytes | str | PathLike[str], strict: bool) -> Iterator[None]:
     """Hand the source to the decoder piece by piece."""
     if isinstance(source, bytes):
         if is_container(source[:512]):

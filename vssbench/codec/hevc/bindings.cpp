@@ -53,7 +53,8 @@ void bind_picture(nb::module_& module) {
       .def_ro("slice_type", &Picture::slice_type, "0 B, 1 P, 2 I: the most inter type of its slices.")
       .def_ro("slices", &Picture::slices, "Independent slices.")
       .def_ro("coded_bytes", &Picture::coded_bytes, "Bytes of its slice NAL units.")
-      .def_prop_ro("bit_depth", [](const Picture& p) { return p.sps->bit_depth_luma; }, "Luma bit depth.")
+      .def_prop_ro(
+          "bit_depth", [](const Picture& p) { return p.sps->bit_depth_luma; }, "Luma bit depth.")
       .def_prop_ro(
           "coded_size", [](const Picture& p) { return std::make_tuple(p.sps->width, p.sps->height); },
           "(width, height) before cropping.")
@@ -64,17 +65,20 @@ void bind_picture(nb::module_& module) {
           },
           "(left, top, width, height) of the conformance window in luma samples.")
       .def_prop_ro(
-          "list_pocs",
-          [](const Picture& p) { return std::make_tuple(p.list_pocs[0], p.list_pocs[1]); },
+          "list_pocs", [](const Picture& p) { return std::make_tuple(p.list_pocs[0], p.list_pocs[1]); },
           "Reference picture order counts of the first slice, per list.")
-      .def_prop_ro("vectors", [](const Picture& p) { return view<int16_t>(p, p.motion->vectors, {2, 2}); },
-                   "int16 [H4, W4, 2 (list), 2 (x, y)], quarter luma samples.")
-      .def_prop_ro("reference_poc", [](const Picture& p) { return view<int32_t>(p, p.motion->pocs, {2}); },
-                   "int32 [H4, W4, 2 (list)], -2^31 where the list is unused.")
-      .def_prop_ro("mode", [](const Picture& p) { return view<uint8_t>(p, p.motion->mode, {}); },
-                   "uint8 [H4, W4]: 0 intra, 1 inter, 2 skip.")
-      .def_prop_ro("lost", [](const Picture& p) { return view<uint8_t>(p, p.motion->lost, {}); },
-                   "uint8 [H4, W4], 1 where the bitstream was broken; None if it was not.")
+      .def_prop_ro(
+          "vectors", [](const Picture& p) { return view<int16_t>(p, p.motion->vectors, {2, 2}); },
+          "int16 [H4, W4, 2 (list), 2 (x, y)], quarter luma samples.")
+      .def_prop_ro(
+          "reference_poc", [](const Picture& p) { return view<int32_t>(p, p.motion->pocs, {2}); },
+          "int32 [H4, W4, 2 (list)], -2^31 where the list is unused.")
+      .def_prop_ro(
+          "mode", [](const Picture& p) { return view<uint8_t>(p, p.motion->mode, {}); },
+          "uint8 [H4, W4]: 0 intra, 1 inter, 2 skip.")
+      .def_prop_ro(
+          "lost", [](const Picture& p) { return view<uint8_t>(p, p.motion->lost, {}); },
+          "uint8 [H4, W4], 1 where the bitstream was broken; None if it was not.")
       .def_prop_ro("cu_log2", [](const Picture& p) { return view<uint8_t>(p, p.motion->cu_log2, {}); })
       .def_prop_ro("part_mode", [](const Picture& p) { return view<uint8_t>(p, p.motion->part_mode, {}); })
       .def_prop_ro("qp", [](const Picture& p) { return view<int8_t>(p, p.motion->qp, {}); })
@@ -87,7 +91,8 @@ void bind_picture(nb::module_& module) {
 NB_MODULE(_motion, module) {
   module.doc() = "HEVC motion syntax parser (Rec. ITU-T H.265).";
   bind_picture(module);
-  nb::class_<Decoder>(module, "Decoder", "NAL units in, pictures in display order out. The GIL is released while parsing.")
+  nb::class_<Decoder>(module, "Decoder",
+                      "NAL units in, pictures in display order out. The GIL is released while parsing.")
       .def(
           "__init__",
           [](Decoder* self, unsigned threads, bool strict, bool details) {
@@ -116,6 +121,8 @@ NB_MODULE(_motion, module) {
       .def("finish", &Decoder::finish, "No more data will come.")
       .def("next", &Decoder::next, nb::call_guard<nb::gil_scoped_release>(),
            "The next picture; None if more data is needed, at the end, or after a failure.")
-      .def_prop_ro("failure", &failure_of, "(message, byte offset, NAL type or -1) of what stopped the parser, or None.")
-      .def_prop_ro("issues", &issues_of, "Defects passed over with strict=False, as (message, byte offset, NAL type or -1).");
+      .def_prop_ro("failure", &failure_of,
+                   "(message, byte offset, NAL type or -1) of what stopped the parser, or None.")
+      .def_prop_ro("issues", &issues_of,
+                   "Defects passed over with strict=False, as (message, byte offset, NAL type or -1).");
 }

@@ -16,13 +16,19 @@ constexpr unsigned renormalisation(unsigned range) {
   while ((range << shift) < 256) ++shift;
   return shift;
 }
-#define VSSBENCH_LPS(a, b, c, d) \
-  { {a, static_cast<uint16_t>(renormalisation(a))}, {b, static_cast<uint16_t>(renormalisation(b))}, {c, static_cast<uint16_t>(renormalisation(c))}, {d, static_cast<uint16_t>(renormalisation(d))} }
+#define VSSBENCH_LPS(a, b, c, d)                                                                    \
+  {                                                                                                 \
+    {a, static_cast<uint16_t>(renormalisation(a))}, {b, static_cast<uint16_t>(renormalisation(b))}, \
+        {c, static_cast<uint16_t>(renormalisation(c))}, {                                           \
+      d, static_cast<uint16_t>(renormalisation(d))                                                  \
+    }                                                                                               \
+  }
 
 // Table 9-47, transIdxLps
-inline constexpr uint8_t kAfterLps[64] = {0,  0,  1,  2,  2,  4,  4,  5,  6,  7,  8,  9,  9,  11, 11, 12, 13, 13, 15, 15, 16, 16,
-                                   18, 18, 19, 19, 21, 21, 22, 22, 23, 24, 24, 25, 26, 26, 27, 27, 28, 29, 29, 30, 30, 30,
-                                   31, 32, 32, 33, 33, 33, 34, 34, 35, 35, 35, 36, 36, 36, 37, 37, 37, 38, 38, 63};
+inline constexpr uint8_t kAfterLps[64] = {0,  0,  1,  2,  2,  4,  4,  5,  6,  7,  8,  9,  9,  11, 11, 12,
+                                          13, 13, 15, 15, 16, 16, 18, 18, 19, 19, 21, 21, 22, 22, 23, 24,
+                                          24, 25, 26, 26, 27, 27, 28, 29, 29, 30, 30, 30, 31, 32, 32, 33,
+                                          33, 33, 34, 34, 35, 35, 35, 36, 36, 36, 37, 37, 37, 38, 38, 63};
 
 struct NextState {
   uint8_t table[2][128];
@@ -39,7 +45,6 @@ constexpr NextState make_next_state() {
   }
   return next;
 }
-
 
 // Table 9-46, rangeTabLps
 inline constexpr LpsEntry kLps[64][4] = {

@@ -130,7 +130,8 @@ void PictureDecoder::synchronise(int rs, bool first_in_segment) {
   const size_t at = static_cast<size_t>(rs);
   const int32_t ts = layout_->rs_to_ts[at];
   const bool tile_start =
-      ts == 0 || layout_->tile_id[at] != layout_->tile_id[static_cast<size_t>(layout_->ts_to_rs[static_cast<size_t>(ts - 1)])];
+      ts == 0 ||
+      layout_->tile_id[at] != layout_->tile_id[static_cast<size_t>(layout_->ts_to_rs[static_cast<size_t>(ts - 1)])];
   const bool row_start = pps_->wavefront && layout_->first_in_tile_row[static_cast<size_t>(x)];
   if (!first_in_segment && !tile_start && !row_start) return;
   if (tile_start || row_start || !header_->dependent) last_qp_ = header_->qp;
@@ -205,7 +206,8 @@ void PictureDecoder::decode_segment(const SliceSegment& segment) {
     const int next = layout_->ts_to_rs[static_cast<size_t>(ts)];
     const bool new_tile = layout_->tile_id[static_cast<size_t>(next)] != layout_->tile_id[static_cast<size_t>(rs)];
     if (new_tile || (pps_->wavefront && layout_->first_in_tile_row[static_cast<size_t>(next % width)])) {
-      if (!cabac_.terminate()) throw SyntaxError("end_of_subset_one_bit is 0 after coding tree block " + std::to_string(rs));
+      if (!cabac_.terminate())
+        throw SyntaxError("end_of_subset_one_bit is 0 after coding tree block " + std::to_string(rs));
       next_substream(segment, substream++);
     }
     if (slice_address_[static_cast<size_t>(next)] >= 0) {
@@ -268,7 +270,8 @@ void PictureDecoder::quadtree(int x, int y, unsigned log2_size, unsigned depth) 
   const int size = 1 << log2_size;
   bool split;
   if (x + size <= sps_->width && y + size <= sps_->height && log2_size > sps_->log2_min_cb) {
-    const unsigned deeper = (left_depth_[(y & ctb_mask_) >> 3] > depth) + (above_depth_[static_cast<size_t>(x >> 3)] > depth);
+    const unsigned deeper =
+        (left_depth_[(y & ctb_mask_) >> 3] > depth) + (above_depth_[static_cast<size_t>(x >> 3)] > depth);
     split = bin(kSplitCu + deeper);
   } else {
     split = log2_size > sps_->log2_min_cb;
@@ -280,7 +283,8 @@ void PictureDecoder::quadtree(int x, int y, unsigned log2_size, unsigned depth) 
     group_y_ = y;
     group_previous_qp_ = last_qp_;
   }
-  if (header_->chroma_qp_offsets && log2_size >= sps_->log2_ctb - pps_->chroma_qp_offset_depth) chroma_offset_coded_ = false;
+  if (header_->chroma_qp_offsets && log2_size >= sps_->log2_ctb - pps_->chroma_qp_offset_depth)
+    chroma_offset_coded_ = false;
   if (!split) {
     coding_unit(x, y, log2_size, depth);
     return;

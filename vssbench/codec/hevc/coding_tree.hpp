@@ -23,12 +23,12 @@ class PictureDecoder {
     unsigned log2_size;
     PredictionMode mode;
     uint8_t part_mode;
-    bool bypass;              ///< cu_transquant_bypass_flag
+    bool bypass;  ///< cu_transquant_bypass_flag
     bool intra_nxn;
-    bool inter_split;         ///< interSplitFlag (7.4.9.8)
-    unsigned max_depth;       ///< MaxTrafoDepth
-    uint8_t luma_mode[4];     ///< IntraPredModeY
-    uint8_t chroma_mode[4];   ///< IntraPredModeC after the 4:2:2 mapping
+    bool inter_split;          ///< interSplitFlag (7.4.9.8)
+    unsigned max_depth;        ///< MaxTrafoDepth
+    uint8_t luma_mode[4];      ///< IntraPredModeY
+    uint8_t chroma_mode[4];    ///< IntraPredModeC after the 4:2:2 mapping
     bool chroma_from_luma[4];  ///< intra_chroma_pred_mode is 4
   };
   struct TransformNode {
@@ -67,7 +67,8 @@ class PictureDecoder {
   // transform_tree.cpp
   void transform_tree(const CodingUnit& cu, TransformNode node);
   void transform_unit(const CodingUnit& cu, const TransformNode& node, bool cbf_luma);
-  void chroma_blocks(const CodingUnit& cu, const TransformNode& node, unsigned log2_size, unsigned part, bool cross_component);
+  void chroma_blocks(const CodingUnit& cu, const TransformNode& node, unsigned log2_size, unsigned part,
+                     bool cross_component);
   void cu_qp_delta();
   void cu_chroma_qp_offset();
   void luma_block(const CodingUnit& cu, const TransformNode& node, unsigned part);

@@ -55,7 +55,8 @@ void PictureDecoder::coding_unit(int x, int y, unsigned log2_size, unsigned dept
     if (cu.mode == kInter || log2_size == sps_->log2_min_cb) cu.part_mode = part_mode(cu);
     if (cu.mode == kIntra) {
       cu.intra_nxn = cu.part_mode != 0;
-      pcm = !cu.intra_nxn && sps_->pcm && log2_size >= sps_->log2_min_pcm && log2_size <= sps_->log2_max_pcm && cabac_.terminate();
+      pcm = !cu.intra_nxn && sps_->pcm && log2_size >= sps_->log2_min_pcm && log2_size <= sps_->log2_max_pcm &&
+            cabac_.terminate();
       if (pcm) {
         pcm_samples(cu);
       } else {
@@ -68,7 +69,8 @@ void PictureDecoder::coding_unit(int x, int y, unsigned log2_size, unsigned dept
       const bool coded = cu.mode == kIntra || (cu.part_mode == 0 && merged) || bin(kRqtRootCbf);
       if (coded) {
         cu.inter_split = cu.mode == kInter && sps_->max_transform_depth_inter == 0 && cu.part_mode != 0;
-        cu.max_depth = cu.mode == kIntra ? sps_->max_transform_depth_intra + cu.intra_nxn : sps_->max_transform_depth_inter;
+        cu.max_depth =
+            cu.mode == kIntra ? sps_->max_transform_depth_intra + cu.intra_nxn : sps_->max_transform_depth_inter;
         transform_tree(cu, {x, y, x, y, log2_size, 0, 0, 0, 0});
       }
     }
@@ -96,7 +98,8 @@ void PictureDecoder::finish_coding_unit(const CodingUnit& cu, unsigned depth, si
   const size_t blocks = static_cast<size_t>(size >> 2), stride = static_cast<size_t>(store_->columns);
   const size_t begin = store_->at(cu.x, cu.y);
   if (cu.mode != kIntra) {
-    for (size_t row = 0; row < blocks; ++row) std::fill_n(&store_->mode[begin + row * stride], blocks, static_cast<uint8_t>(cu.mode));
+    for (size_t row = 0; row < blocks; ++row)
+      std::fill_n(&store_->mode[begin + row * stride], blocks, static_cast<uint8_t>(cu.mode));
   }
   if (!details_) return;
   const int range = 52 + 6 * (static_cast<int>(sps_->bit_depth_luma) - 8);

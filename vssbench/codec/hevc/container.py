@@ -42,7 +42,9 @@ def _units_of(container: av.container.InputContainer, name: str, strict: bool) -
     stream = next((s for s in container.streams.video if s.codec_context.name == "hevc"), None)
     if stream is None:
         found = ", ".join(s.codec_context.name for s in container.streams.video) or "no video"
-        raise InputError(f"{name} has no HEVC track (found: {found}); motion of other codecs comes with decode()")
+        raise InputError(
+            f"{name} has no HEVC track (found: {found}); motion of other codecs comes with decode()"
+        )
     extradata = stream.codec_context.extradata or b""
     length_size = 0
     if len(extradata) >= 23 and extradata[0] == 1:

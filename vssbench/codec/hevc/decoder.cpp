@@ -132,25 +132,36 @@ void Decoder::handle_slice(Payload&& payload, unsigned temporal_id) {
   if (first) finish_picture();
   if (!first && skipping_) {
     // the other slices of a RASL picture, or of one whose first slice was broken (reported then)
-    if (!any_picture_ && issues_.empty() && !pending_failure_) report(offset, type, "the stream begins inside a picture");
+    if (!any_picture_ && issues_.empty() && !pending_failure_)
+      report(offset, type, "the stream begins inside a picture");
     return;
   }
   try {
     SliceHeader header = parse_slice_header(payload, temporal_id, sets_, first ? nullptr : independent_.get());
     if (first) {
-      if (!begin_picture(header, payload)) return;
+      if (!begin_picture(header, offset)) return;
     } else if (header.nal_type != current_->nal_type || header.poc_lsb != independent_->poc_lsb) {
       throw SyntaxError("a slice belongs to another picture, whose first slice is missing");
     }
     if (header.colour_plane != 0) return;  // motion of the luma plane only
     add_segment(std::move(header), std::move(payload));
   } catch (const SyntaxError& error) {
-    report(offset, type, error.what());
+    if (current_) {
+      current_->issues.push_back(
+          {offset, static_cast<int>(type), error.what()});  // seen when its turn to be output comes
+    } else {
+      report(offset, type, error.what());
+    }
   }
 }
 
-bool Decoder::begin_picture(const SliceHeader& header, const Payload&) {
+bool Decoder::begin_picture(const SliceHeader& header, uint64_t offset) {
   skipping_ = true;  // until everything has worked
+  if (static_cast<uint64_t>(header.sps->width) * static_cast<uint64_t>(header.sps->height) >
+      options_.max_luma_samples) {
+    throw SyntaxError("the picture is larger than the limit of " + std::to_string(options_.max_luma_samples) +
+                      " luma samples");
+  }
   if (!layout_ || layout_sps_ != header.sps || layout_pps_ != header.pps) {
     layout_ = std::make_shared<Layout>(make_layout(*header.sps, *header.pps));
     layout_sps_ = header.sps;
@@ -160,8 +171,10 @@ bool Decoder::begin_picture(const SliceHeader& header, const Payload&) {
   auto picture = buffer_.begin(header, options_.details);
   if (!picture) return false;
   picture->layout = layout_;
+  picture->offset = offset;
   current_ = std::move(picture);
   last_address_ts_ = -1;
+  independent_.reset();
   skipping_ = false;
   return true;
 }
@@ -171,7 +184,7 @@ void Decoder::add_segment(SliceHeader&& header, Payload&& payload) {
   if (ts <= last_address_ts_) throw SyntaxError("slice addresses do not increase inside a picture");
   auto segment = std::make_unique<SliceSegment>();
   std::vector<std::string> missing;
-  buffer_.make_lists(header, current_, segment->lists, missing);
+  buffer_.make_lists(header, segment->lists, missing);
   if (!header.dependent) {
     independent_ = std::make_unique<SliceHeader>(header);
     independent_->entry_points.clear();
@@ -184,8 +197,9 @@ void Decoder::add_segment(SliceHeader&& header, Payload&& payload) {
     if (!missing.empty()) {
       std::string pocs;
       for (const std::string& poc : missing) pocs += (pocs.empty() ? "" : ", ") + poc;
-      report(payload.offset, payload.nal_type,
-             "picture " + std::to_string(current_->poc) + " refers to missing picture(s) " + pocs);
+      current_->issues.push_back(
+          {payload.offset, payload.nal_type,
+           "picture " + std::to_string(current_->poc) + " refers to missing picture(s) " + pocs});
     }
   }
   last_address_ts_ = ts;
@@ -217,8 +231,8 @@ bool Decoder::accept(Picture& picture) {
   }
   picture.issues.clear();
   if (options_.strict && picture.motion && picture.motion->lost) {
-    failure_ = std::make_unique<Issue>(
-        Issue{0, picture.nal_type, "picture " + std::to_string(picture.poc) + " lacks some of its slices"});
+    failure_ = std::make_unique<Issue>(Issue{picture.offset, picture.nal_type,
+                                             "picture " + std::to_string(picture.poc) + " lacks some of its slices"});
     stopped_ = true;
     return false;
   }
@@ -253,7 +267,6 @@ std::shared_ptr<Picture> Decoder::next() {
     drop_done_jobs();
     auto& out = buffer_.output();
     const bool full = jobs_.size() > options_.threads;
-    bool starved = false;
     if (out.empty() || (!out.front()->done() && !full)) {
       if (full) {
         jobs_.front()->wait_done();
@@ -264,7 +277,6 @@ std::shared_ptr<Picture> Decoder::next() {
         end_of_stream();
         continue;
       }
-      starved = true;
     }
     if (out.empty()) {
       if (flushed_) {
@@ -273,7 +285,6 @@ std::shared_ptr<Picture> Decoder::next() {
       }
       return nullptr;
     }
-    (void)starved;
     std::shared_ptr<Picture> picture = std::move(out.front());
     out.pop_front();
     picture->wait_done();

@@ -17,9 +17,10 @@
 namespace vssbench::hevc {
 
 struct DecoderOptions {
-  unsigned threads = 1;  ///< 1: everything in the calling thread; n > 1: n pictures in flight
-  bool strict = true;    ///< stop at the first defect; otherwise go on and mark what is lost
-  bool details = false;  ///< also keep the optional block maps
+  unsigned threads = 1;                         ///< 1: everything in the calling thread; n > 1: n pictures in flight
+  bool strict = true;                           ///< stop at the first defect; otherwise go on and mark what is lost
+  bool details = false;                         ///< also keep the optional block maps
+  uint32_t max_luma_samples = kMaxLumaSamples;  ///< larger pictures are refused before anything is allocated
 };
 
 class Decoder {
@@ -47,7 +48,7 @@ class Decoder {
   void handle_unit(const NalSpan& nal);
   void handle_parameter_set(const Payload& payload);
   void handle_slice(Payload&& payload, unsigned temporal_id);
-  bool begin_picture(const SliceHeader& header, const Payload& payload);
+  bool begin_picture(const SliceHeader& header, uint64_t offset);
   void add_segment(SliceHeader&& header, Payload&& payload);
   void finish_picture();
   void submit(const std::shared_ptr<Picture>& picture);

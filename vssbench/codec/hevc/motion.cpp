@@ -14,8 +14,12 @@ constexpr unsigned z_order(int x, int y) {
 }
 
 enum PartMode : unsigned { k2NxN = 1, kNx2N = 2, kNxN = 3, k2NxnU = 4, k2NxnD = 5, knLx2N = 6, knRx2N = 7 };
-constexpr bool splits_columns(unsigned mode) { return mode == kNx2N || mode == knLx2N || mode == knRx2N; }
-constexpr bool splits_rows(unsigned mode) { return mode == k2NxN || mode == k2NxnU || mode == k2NxnD; }
+constexpr bool splits_columns(unsigned mode) {
+  return mode == kNx2N || mode == knLx2N || mode == knRx2N;
+}
+constexpr bool splits_rows(unsigned mode) {
+  return mode == k2NxN || mode == k2NxnU || mode == k2NxnD;
+}
 
 // (8-179) to (8-183)
 int16_t scale_component(int component, int factor) {
@@ -33,7 +37,9 @@ Vector scale(Vector vector, int64_t candidate_distance, int64_t distance) {
   return {scale_component(vector.x, factor), scale_component(vector.y, factor)};
 }
 
-int64_t distance(int32_t a, int32_t b) { return int64_t{a} - int64_t{b}; }
+int64_t distance(int32_t a, int32_t b) {
+  return int64_t{a} - int64_t{b};
+}
 
 }  // namespace
 
@@ -88,7 +94,8 @@ void MotionPredictor::store(const PredictionBlock& block, const BlockMotion& mot
 // 6.4.2 with 6.4.1: index of an available inter neighbour, or -1
 int MotionPredictor::neighbour(const PredictionBlock& block, int x, int y) const {
   if (x < 0 || y < 0 || x >= width_ || y >= height_) return -1;
-  const bool same_cb = x >= block.cb_x && y >= block.cb_y && x < block.cb_x + block.cb_size && y < block.cb_y + block.cb_size;
+  const bool same_cb =
+      x >= block.cb_x && y >= block.cb_y && x < block.cb_x + block.cb_size && y < block.cb_y + block.cb_size;
   if (same_cb) {
     // the second quarter of NxN cannot see the third, which follows it
     if (block.part_mode == kNxN && block.part == 1 && y >= block.y + block.height && x < block.x) return -1;
@@ -164,7 +171,8 @@ void MotionPredictor::add_combined(Candidates& list) const {
     const BlockMotion& second = list.entry[kPairs[pair][1]];
     const int8_t ref0 = first.refs.list[0], ref1 = second.refs.list[1];
     if (ref0 < 0 || ref1 < 0) continue;
-    const bool same_picture = slice_.ref_poc[0][static_cast<unsigned>(ref0) & 15] == slice_.ref_poc[1][static_cast<unsigned>(ref1) & 15];
+    const bool same_picture =
+        slice_.ref_poc[0][static_cast<unsigned>(ref0) & 15] == slice_.ref_poc[1][static_cast<unsigned>(ref1) & 15];
     if (same_picture && first.vectors.list[0] == second.vectors.list[1]) continue;
     list.add({{{first.vectors.list[0], second.vectors.list[1]}}, {{ref0, ref1}}});
   }
@@ -194,7 +202,8 @@ BlockMotion MotionPredictor::merge(const PredictionBlock& original, unsigned ind
   if (!list.complete() && slice_.collocated != nullptr) {
     BlockMotion motion{{}, {{-1, -1}}};
     if (temporal(block, 0, 0, motion.vectors.list[0])) motion.refs.list[0] = slice_.ref_code[0][0];
-    if (slice_.bidirectional && temporal(block, 1, 0, motion.vectors.list[1])) motion.refs.list[1] = slice_.ref_code[1][0];
+    if (slice_.bidirectional && temporal(block, 1, 0, motion.vectors.list[1]))
+      motion.refs.list[1] = slice_.ref_code[1][0];
     if (!motion.refs.intra()) list.add(motion);
   }
   if (!list.complete() && slice_.bidirectional && list.count > 1) add_combined(list);
@@ -280,13 +289,15 @@ Vector MotionPredictor::predict(const PredictionBlock& block, unsigned list, uns
 
   const int above[3] = {neighbour(block, right, block.y - 1), neighbour(block, right - 1, block.y - 1),
                         neighbour(block, block.x - 1, block.y - 1)};
-  bool has_b = spatial_same(above[0], list, poc, b) || spatial_same(above[1], list, poc, b) || spatial_same(above[2], list, poc, b);
+  bool has_b = spatial_same(above[0], list, poc, b) || spatial_same(above[1], list, poc, b) ||
+               spatial_same(above[2], list, poc, b);
   if (!is_scaled) {
     if (has_b) {
       has_a = true;
       a = b;
     }
-    has_b = spatial_scaled(above[0], list, ref, b) || spatial_scaled(above[1], list, ref, b) || spatial_scaled(above[2], list, ref, b);
+    has_b = spatial_scaled(above[0], list, ref, b) || spatial_scaled(above[1], list, ref, b) ||
+            spatial_scaled(above[2], list, ref, b);
   }
   Vector candidates[3];
   unsigned count = 0;

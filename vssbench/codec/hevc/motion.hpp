@@ -13,8 +13,12 @@ constexpr int32_t kNoReference = std::numeric_limits<int32_t>::min();
 struct alignas(4) Vector {
   int16_t x = 0, y = 0;
 };
-inline bool operator==(Vector a, Vector b) { return a.x == b.x && a.y == b.y; }
-inline bool operator!=(Vector a, Vector b) { return !(a == b); }
+inline bool operator==(Vector a, Vector b) {
+  return a.x == b.x && a.y == b.y;
+}
+inline bool operator!=(Vector a, Vector b) {
+  return !(a == b);
+}
 
 struct alignas(8) VectorPair {
   Vector list[2];
@@ -28,7 +32,9 @@ struct alignas(2) RefPair {
   bool intra() const { return list[0] < 0 && list[1] < 0; }
 };
 constexpr int8_t kLongTermBit = 16;
-constexpr bool is_long_term(int8_t code) { return (code & kLongTermBit) != 0; }
+constexpr bool is_long_term(int8_t code) {
+  return (code & kLongTermBit) != 0;
+}
 
 /// Motion of one prediction block; vectors of unused lists are zero.
 struct BlockMotion {
@@ -36,7 +42,8 @@ struct BlockMotion {
   RefPair refs;
 };
 inline bool operator==(const BlockMotion& a, const BlockMotion& b) {
-  return std::memcmp(&a.vectors, &b.vectors, sizeof(VectorPair)) == 0 && std::memcmp(&a.refs, &b.refs, sizeof(RefPair)) == 0;
+  return std::memcmp(&a.vectors, &b.vectors, sizeof(VectorPair)) == 0 &&
+         std::memcmp(&a.refs, &b.refs, sizeof(RefPair)) == 0;
 }
 
 /// Everything kept per 4x4 luma block of a picture; the arrays are handed to Python as they are.
@@ -54,7 +61,9 @@ struct MotionStore {
   std::unique_ptr<uint16_t[]> nonzero;
   std::unique_ptr<uint8_t[]> lost;  ///< 1 where the bitstream was broken; allocated only then
 
-  size_t at(int x, int y) const { return static_cast<size_t>(y >> 2) * static_cast<size_t>(columns) + static_cast<size_t>(x >> 2); }
+  size_t at(int x, int y) const {
+    return static_cast<size_t>(y >> 2) * static_cast<size_t>(columns) + static_cast<size_t>(x >> 2);
+  }
   /// Marks a rectangle (luma samples, clipped to the picture) as intra without motion.
   void clear(int x, int y, int width, int height);
 };

@@ -140,8 +140,8 @@ int32_t BitReader::se(int32_t minimum, int32_t maximum, const char* name) {
   const int64_t magnitude = (static_cast<int64_t>(code) + 1) / 2;
   const int64_t value = (code & 1) ? magnitude : -magnitude;
   if (value < minimum || value > maximum) {
-    throw SyntaxError(std::string(name) + " is " + std::to_string(value) + ", allowed is " +
-                      std::to_string(minimum) + ".." + std::to_string(maximum));
+    throw SyntaxError(std::string(name) + " is " + std::to_string(value) + ", allowed is " + std::to_string(minimum) +
+                      ".." + std::to_string(maximum));
   }
   return static_cast<int32_t>(value);
 }

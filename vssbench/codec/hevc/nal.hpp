@@ -44,12 +44,24 @@ enum NalType : uint8_t {
   kEndOfBitstream = 37,
 };
 
-constexpr bool is_irap(unsigned type) { return type >= kBlaWLp && type <= kReservedIrapLast; }
-constexpr bool is_idr(unsigned type) { return type == kIdrWRadl || type == kIdrNLp; }
-constexpr bool is_bla(unsigned type) { return type >= kBlaWLp && type <= kBlaNLp; }
-constexpr bool is_rasl(unsigned type) { return type == kRaslN || type == kRaslR; }
-constexpr bool is_radl(unsigned type) { return type == kRadlN || type == kRadlR; }
-constexpr bool is_coded_slice(unsigned type) { return type <= kRaslR || (type >= kBlaWLp && type <= kCra); }
+constexpr bool is_irap(unsigned type) {
+  return type >= kBlaWLp && type <= kReservedIrapLast;
+}
+constexpr bool is_idr(unsigned type) {
+  return type == kIdrWRadl || type == kIdrNLp;
+}
+constexpr bool is_bla(unsigned type) {
+  return type >= kBlaWLp && type <= kBlaNLp;
+}
+constexpr bool is_rasl(unsigned type) {
+  return type == kRaslN || type == kRaslR;
+}
+constexpr bool is_radl(unsigned type) {
+  return type == kRadlN || type == kRadlR;
+}
+constexpr bool is_coded_slice(unsigned type) {
+  return type <= kRaslR || (type >= kBlaWLp && type <= kCra);
+}
 
 /// The bytes of one NAL unit inside a larger buffer, header included.
 struct NalSpan {
@@ -62,9 +74,9 @@ struct NalSpan {
 struct Payload {
   static constexpr size_t kPadding = 16;  ///< readable zero bytes after the end
   std::vector<uint8_t> bytes;
-  size_t size = 0;                    ///< payload bytes, padding not counted
-  std::vector<uint32_t> removed;      ///< positions, in the escaped payload, of the dropped bytes
-  uint64_t offset = 0;                ///< of the NAL unit in the stream
+  size_t size = 0;                ///< payload bytes, padding not counted
+  std::vector<uint32_t> removed;  ///< positions, in the escaped payload, of the dropped bytes
+  uint64_t offset = 0;            ///< of the NAL unit in the stream
   uint8_t nal_type = 0;
 };
 
@@ -83,10 +95,10 @@ class AnnexBSplitter {
 
  private:
   std::vector<uint8_t> buffer_;
-  uint64_t base_ = 0;      // stream offset of buffer_[0]
-  size_t begin_ = 0;       // first byte of the open unit, or of what has not been searched
-  size_t scan_ = 0;        // where the search goes on
-  bool open_ = false;      // a start code has been seen
+  uint64_t base_ = 0;  // stream offset of buffer_[0]
+  size_t begin_ = 0;   // first byte of the open unit, or of what has not been searched
+  size_t scan_ = 0;    // where the search goes on
+  bool open_ = false;  // a start code has been seen
   bool finished_ = false;
   bool garbage_ = false;
 };

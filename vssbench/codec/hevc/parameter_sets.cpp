@@ -178,7 +178,8 @@ void parse_reference_sets(BitReader& reader, Sps& sps) {
 void parse_sps_extensions(BitReader& reader, Sps& sps) {
   const bool range = reader.flag(), multilayer = reader.flag(), three_d = reader.flag(), scc = reader.flag();
   reader.skip(4);
-  if (scc) throw UnsupportedError("the sequence uses screen content coding tools, which the motion parser does not read");
+  if (scc)
+    throw UnsupportedError("the sequence uses screen content coding tools, which the motion parser does not read");
   if (range) {
     reader.skip(1);  // transform_skip_rotation_enabled_flag
     sps.transform_skip_context = reader.flag();
@@ -298,7 +299,8 @@ void parse_pps_extensions(BitReader& reader, Pps& pps) {
   reader.skip(2);  // multilayer and 3D extensions concern layers above 0 only
   const bool scc = reader.flag();
   reader.skip(4);
-  if (scc) throw UnsupportedError("the pictures use screen content coding tools, which the motion parser does not read");
+  if (scc)
+    throw UnsupportedError("the pictures use screen content coding tools, which the motion parser does not read");
   if (!range) return;
   if (pps.transform_skip) pps.log2_max_transform_skip = 2 + reader.ue(3, "log2_max_transform_skip_block_size_minus2");
   pps.cross_component_prediction = reader.flag();
@@ -374,10 +376,12 @@ std::vector<int> tile_boundaries(int length, unsigned tiles, bool uniform, const
 }  // namespace
 
 Layout make_layout(const Sps& sps, const Pps& pps) {
-  if (pps.cu_qp_delta_depth > sps.log2_ctb - sps.log2_min_cb || pps.chroma_qp_offset_depth > sps.log2_ctb - sps.log2_min_cb) {
+  if (pps.cu_qp_delta_depth > sps.log2_ctb - sps.log2_min_cb ||
+      pps.chroma_qp_offset_depth > sps.log2_ctb - sps.log2_min_cb) {
     throw SyntaxError("a quantisation group is smaller than the smallest coding block");
   }
-  if (pps.log2_parallel_merge > sps.log2_ctb) throw SyntaxError("the parallel merge level exceeds the coding tree block");
+  if (pps.log2_parallel_merge > sps.log2_ctb)
+    throw SyntaxError("the parallel merge level exceeds the coding tree block");
   Layout layout;
   const int width = layout.width_in_ctbs = sps.width_in_ctbs();
   const int height = layout.height_in_ctbs = sps.height_in_ctbs();

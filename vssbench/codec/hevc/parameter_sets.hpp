@@ -83,7 +83,7 @@ struct Pps {
 struct Layout {
   int width_in_ctbs = 0, height_in_ctbs = 0;
   std::vector<int32_t> rs_to_ts, ts_to_rs;
-  std::vector<uint16_t> tile_id;        ///< by raster address
+  std::vector<uint16_t> tile_id;           ///< by raster address
   std::vector<uint8_t> first_in_tile_row;  ///< by raster column: 1 where a tile column begins
   int count() const { return width_in_ctbs * height_in_ctbs; }
 };

@@ -75,16 +75,19 @@ void PictureBuffer::apply_reference_set(const SliceHeader& header, int32_t poc) 
     if (entry.used) long_term_.push_back(wanted);
   }
   for (unsigned i = 0; i < header.short_term.count; ++i) {
-    Wanted wanted{static_cast<int32_t>(static_cast<uint32_t>(int64_t{poc} + header.short_term.delta[i])), true, nullptr};
+    Wanted wanted{static_cast<int32_t>(static_cast<uint32_t>(int64_t{poc} + header.short_term.delta[i])), true,
+                  nullptr};
     for (const auto& picture : pictures_) {
       const bool taken = std::find(kept_long_term.begin(), kept_long_term.end(), picture.get()) != kept_long_term.end();
-      if (picture->is_reference && !picture->is_long_term && !taken && picture->poc == wanted.poc) wanted.picture = picture;
+      if (picture->is_reference && !picture->is_long_term && !taken && picture->poc == wanted.poc)
+        wanted.picture = picture;
     }
     if (wanted.picture) kept.push_back(wanted.picture.get());
     if (header.short_term.used[i]) (i < header.short_term.negatives ? before_ : after_).push_back(wanted);
   }
   for (const auto& picture : pictures_) {
-    const bool long_term = std::find(kept_long_term.begin(), kept_long_term.end(), picture.get()) != kept_long_term.end();
+    const bool long_term =
+        std::find(kept_long_term.begin(), kept_long_term.end(), picture.get()) != kept_long_term.end();
     picture->is_reference = long_term || std::find(kept.begin(), kept.end(), picture.get()) != kept.end();
     picture->is_long_term = long_term;
   }
@@ -125,9 +128,8 @@ std::shared_ptr<Picture> PictureBuffer::begin(const SliceHeader& header, bool de
 }
 
 // 8.3.4
-void PictureBuffer::make_lists(const SliceHeader& header, const std::shared_ptr<Picture>& picture,
-                               std::vector<Reference> (&lists)[2], std::vector<std::string>& missing) const {
-  (void)picture;
+void PictureBuffer::make_lists(const SliceHeader& header, std::vector<Reference> (&lists)[2],
+                               std::vector<std::string>& missing) const {
   if (header.type == kSliceI) return;
   for (unsigned list = 0; list < (header.type == kSliceB ? 2u : 1u); ++list) {
     std::vector<Reference> all;
@@ -160,9 +162,10 @@ void PictureBuffer::end(const std::shared_ptr<Picture>& picture) {
 }
 
 void PictureBuffer::drop_unused() {
-  pictures_.erase(std::remove_if(pictures_.begin(), pictures_.end(),
-                                 [](const auto& picture) { return !picture->is_reference && !picture->waits_for_output; }),
-                  pictures_.end());
+  pictures_.erase(
+      std::remove_if(pictures_.begin(), pictures_.end(),
+                     [](const auto& picture) { return !picture->is_reference && !picture->waits_for_output; }),
+      pictures_.end());
 }
 
 // C.5.2.4

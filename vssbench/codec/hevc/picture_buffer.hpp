@@ -42,6 +42,7 @@ struct Picture {
   int32_t poc = 0;
   int coded_sequence = 0;
   int decode_order = -1;  ///< rank among the pictures that are output
+  uint64_t offset = 0;    ///< of its first slice in the stream
   uint8_t nal_type = 0, temporal_id = 0;
   uint8_t slice_type = kSliceI;  ///< the most inter type of its slices
   int slices = 0;                ///< independent ones
@@ -82,7 +83,7 @@ class PictureBuffer {
   /// Starts the picture of this first slice header; null if it is skipped (RASL without its references).
   std::shared_ptr<Picture> begin(const SliceHeader& header, bool details);
   /// Derives the lists of one slice of the current picture. Reports missing references.
-  void make_lists(const SliceHeader& header, const std::shared_ptr<Picture>& picture, std::vector<Reference> (&lists)[2],
+  void make_lists(const SliceHeader& header, std::vector<Reference> (&lists)[2],
                   std::vector<std::string>& missing) const;
   /// Moves the current picture into the buffer and bumps (C.5.2.3).
   void end(const std::shared_ptr<Picture>& picture);

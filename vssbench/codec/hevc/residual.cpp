@@ -83,7 +83,8 @@ uint32_t long_remaining(Cabac& cabac, unsigned rice, unsigned longest_prefix, un
   unsigned bits = rice;
   uint64_t base = prefix;
   if (prefix > 3) {
-    if (escape_bits == 0 && prefix == longest_prefix) throw SyntaxError("coeff_abs_level_remaining has a prefix of 32 bins");
+    if (escape_bits == 0 && prefix == longest_prefix)
+      throw SyntaxError("coeff_abs_level_remaining has a prefix of 32 bins");
     base = (uint64_t{1} << (prefix - 3)) + 2;
     bits = prefix == longest_prefix ? escape_bits : prefix - 3 + rice;
   }
@@ -111,7 +112,8 @@ constexpr uint8_t kNextGreater1[2][4] = {{0, 2, 3, 3}, {0, 0, 0, 0}};
 }  // namespace
 
 template <bool kRangeExtension>
-unsigned PictureDecoder::residual_coding(const CodingUnit& cu, unsigned log2_size, unsigned component, unsigned intra_mode) {
+unsigned PictureDecoder::residual_coding(const CodingUnit& cu, unsigned log2_size, unsigned component,
+                                         unsigned intra_mode) {
   Cabac cabac = cabac_;  // kept in registers
   uint8_t* const model = state_.model;
   const unsigned chroma = component != 0;
@@ -143,7 +145,8 @@ unsigned PictureDecoder::residual_coding(const CodingUnit& cu, unsigned log2_siz
 
   const bool uses_skip_context = kRangeExtension && sps_->transform_skip_context && (transform_skip || cu.bypass);
   bool may_hide = pps_->sign_hiding && !cu.bypass && !explicit_rdpcm;
-  if (kRangeExtension && intra && sps_->implicit_rdpcm && transform_skip && (intra_mode == 10 || intra_mode == 26)) may_hide = false;
+  if (kRangeExtension && intra && sps_->implicit_rdpcm && transform_skip && (intra_mode == 10 || intra_mode == 26))
+    may_hide = false;
   const unsigned rice_class = 2 * (chroma ^ 1) + (transform_skip || cu.bypass);
   const bool persistent = kRangeExtension && sps_->persistent_rice;
 

@@ -6,7 +6,8 @@
 namespace vssbench::hevc {
 namespace {
 
-void choose_parameter_sets(BitReader& reader, const ParameterSets& sets, const SliceHeader* previous, SliceHeader& header) {
+void choose_parameter_sets(BitReader& reader, const ParameterSets& sets, const SliceHeader* previous,
+                           SliceHeader& header) {
   const unsigned id = reader.ue(63, "slice_pic_parameter_set_id");
   if (!header.first_in_picture && previous != nullptr) {
     // the sets of a picture cannot change inside it, even if a unit with the same id has arrived since
@@ -16,10 +17,12 @@ void choose_parameter_sets(BitReader& reader, const ParameterSets& sets, const S
     return;
   }
   header.pps = sets.pps[id];
-  if (!header.pps) throw SyntaxError("a slice refers to picture parameter set " + std::to_string(id) + ", which is missing");
+  if (!header.pps)
+    throw SyntaxError("a slice refers to picture parameter set " + std::to_string(id) + ", which is missing");
   header.sps = sets.sps[header.pps->sps_id];
   if (!header.sps) {
-    throw SyntaxError("a slice refers to sequence parameter set " + std::to_string(header.pps->sps_id) + ", which is missing");
+    throw SyntaxError("a slice refers to sequence parameter set " + std::to_string(header.pps->sps_id) +
+                      ", which is missing");
   }
 }
 
@@ -76,7 +79,8 @@ void skip_weights(BitReader& reader, const SliceHeader& header) {
   const int luma_half = high ? 1 << (header.sps->bit_depth_luma - 1) : 128;
   const int chroma_half = high ? 1 << (header.sps->bit_depth_chroma - 1) : 128;
   const unsigned denominator = reader.ue(7, "luma_log2_weight_denom");
-  if (chroma) reader.se(-static_cast<int>(denominator), 7 - static_cast<int>(denominator), "delta_chroma_log2_weight_denom");
+  if (chroma)
+    reader.se(-static_cast<int>(denominator), 7 - static_cast<int>(denominator), "delta_chroma_log2_weight_denom");
   for (unsigned list = 0; list < (header.type == kSliceB ? 2u : 1u); ++list) {
     bool luma_flag[kMaxReferences] = {}, chroma_flag[kMaxReferences] = {};
     for (unsigned i = 0; i < header.refs[list]; ++i) luma_flag[i] = reader.flag();
@@ -142,7 +146,8 @@ void parse_quantisation_and_filters(BitReader& reader, SliceHeader& header) {
     reader.se(-6, 6, "slice_beta_offset_div2");
     reader.se(-6, 6, "slice_tc_offset_div2");
   }
-  if (pps.loop_filter_across_slices && (header.sao_luma || header.sao_chroma || !header.deblocking_disabled)) reader.skip(1);
+  if (pps.loop_filter_across_slices && (header.sao_luma || header.sao_chroma || !header.deblocking_disabled))
+    reader.skip(1);
 }
 
 void parse_independent(BitReader& reader, SliceHeader& header) {
@@ -174,7 +179,8 @@ void parse_entry_points(BitReader& reader, SliceHeader& header) {
   const unsigned count = reader.ue(std::min(most, width * height), "num_entry_point_offsets");
   if (count == 0) return;
   const unsigned bits = reader.ue(31, "offset_len_minus1") + 1;
-  if (static_cast<uint64_t>(count) * bits > reader.left()) throw SyntaxError("the entry points exceed the slice header");
+  if (static_cast<uint64_t>(count) * bits > reader.left())
+    throw SyntaxError("the entry points exceed the slice header");
   header.entry_points.reserve(count);
   for (unsigned i = 0; i < count; ++i) {
     const uint32_t size = reader.u(bits);
@@ -208,7 +214,6 @@ SliceHeader parse_slice_header(const Payload& payload, unsigned temporal_id, con
     if (address >= ctbs || address == 0) throw SyntaxError("slice_segment_address is out of range");
     if (previous == nullptr) throw SyntaxError("a slice segment arrives without the first one of its picture");
     if (dependent) {
-      const auto sps = header.sps;
       header = *previous;
       header.first_in_picture = false;
       header.entry_points.clear();

@@ -13,7 +13,8 @@ void PictureDecoder::transform_tree(const CodingUnit& cu, TransformNode node) {
       !(cu.intra_nxn && node.depth == 0)) {
     split = bin(kSplitTransform + 5 - node.log2_size);
   } else {
-    split = node.log2_size > sps.log2_max_tb || (cu.intra_nxn && node.depth == 0) || (cu.inter_split && node.depth == 0);
+    split =
+        node.log2_size > sps.log2_max_tb || (cu.intra_nxn && node.depth == 0) || (cu.inter_split && node.depth == 0);
   }
   // node.cbf_* hold the parent's flags here; blocks of 4x4 luma samples keep them (7.4.9.8)
   const unsigned chroma = sps.chroma_array_type;
@@ -31,8 +32,8 @@ void PictureDecoder::transform_tree(const CodingUnit& cu, TransformNode node) {
   if (split) {
     const int half = 1 << (node.log2_size - 1);
     for (unsigned i = 0; i < 4; ++i) {
-      transform_tree(cu, {node.x + static_cast<int>(i & 1) * half, node.y + static_cast<int>(i >> 1) * half, node.x, node.y,
-                          node.log2_size - 1, node.depth + 1, i, node.cbf_cb, node.cbf_cr});
+      transform_tree(cu, {node.x + static_cast<int>(i & 1) * half, node.y + static_cast<int>(i >> 1) * half, node.x,
+                          node.y, node.log2_size - 1, node.depth + 1, i, node.cbf_cb, node.cbf_cr});
     }
     return;
   }
@@ -57,7 +58,8 @@ void PictureDecoder::transform_unit(const CodingUnit& cu, const TransformNode& n
   if (chroma == 0) return;
   if (node.log2_size > 2 || chroma == 3) {
     const unsigned chroma_part = chroma == 3 ? part : 0;
-    const bool cross = pps_->cross_component_prediction && cbf_luma && (cu.mode != kIntra || cu.chroma_from_luma[chroma_part]);
+    const bool cross =
+        pps_->cross_component_prediction && cbf_luma && (cu.mode != kIntra || cu.chroma_from_luma[chroma_part]);
     chroma_blocks(cu, node, node.log2_size - (chroma == 3 ? 0 : 1), chroma_part, cross);
   } else if (node.block == 3) {
     chroma_blocks(cu, node, 2, 0, false);

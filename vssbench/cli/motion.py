@@ -1,0 +1,155 @@
+"""`vssbench motion`: what the block motion of a coded video looks like, picture by picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vssbench.errors import ConfigError, InputError, StorageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from vssbench.records import MotionField
+
+_HEADER = (
+    f"{'#':>5} {'type':>4} {'POC':>6} {'intra':>6} {'skip':>6} {'median px':>10} {'p95 px':>8} {'kbit':>9}"
+)
+
+
+def motion(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Coded video: .hevc, .265, .h264, .mp4, .mkv ...")
+    ],
+    npz: Annotated[Path | None, typer.Option(help="Write the arrays of all pictures here (.npz).")] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw the motion of one picture over it, here (.png).")
+    ] = None,
+    frame: Annotated[int, typer.Option(help="Which picture --picture draws, in display order from 0.")] = 1,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="HEVC: go on after defects and mark what is lost.")
+    ] = False,
+    threads: Annotated[int, typer.Option(help="HEVC: pictures parsed at the same time.")] = 1,
+) -> None:
+    """Print type, POC, share of intra and skip blocks, vector lengths and bits of every picture of FILE."""
+    _check_request(file, npz, picture, frame, threads)
+    fields = []
+    count = 0
+    typer.echo(_HEADER)
+    for index, field in enumerate(_with_progress(file, _read(file, partial, threads))):
+        typer.echo(_line(index, field))
+        count += 1
+        if npz is not None:
+            fields.append(field)
+    typer.echo(f"{count} pictures")
+    if npz is not None:
+        _write_arrays(npz, fields)
+        typer.echo(f"arrays: {npz}")
+    if picture is not None:
+        _write_picture(picture, file, frame)
+        typer.echo(f"picture {frame}: {picture}")
+
+
+def _check_request(file: Path, npz: Path | None, picture: Path | None, frame: int, threads: int) -> None:
+    if not file.is_file():
+        raise InputError(f"{file}: no such file")
+    if frame < 0:
+        raise ConfigError(f"--frame must be at least 0, got {frame}")
+    if threads < 1:
+        raise ConfigError(f"--threads must be at least 1, got {threads}")
+    for path, option, suffix in ((npz, "--npz", ".npz"), (picture, "--picture", ".png")):
+        if path is None:
+            continue
+        if path.suffix.lower() != suffix:
+            raise ConfigError(f"{option} {path}: expected a name that ends in {suffix}")
+        if not path.parent.is_dir():
+            raise StorageError(f"{path.parent}: no such folder; make it first")
+
+
+def _read(file: Path, partial: bool, threads: int) -> Iterator[MotionField]:
+    from vssbench.codec import hevc, read_motion
+
+    if partial or threads > 1:
+        return hevc.read_motion(file, strict=not partial, threads=threads)
+    return read_motion(file)
+
+
+def _with_progress(file: Path, fields: Iterator[MotionField]) -> Iterator[MotionField]:
+    """Show on a terminal's stderr how much of the file has been read."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    total = file.stat().st_size
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("parsing", total=total)
+        for field in fields:
+            progress.advance(task, (field.coded_bits or 0) / 8)
+            yield field
+
+
+def _line(index: int, field: MotionField) -> str:
+    import numpy as np
+
+    from vssbench.records import MODE_INTRA, MODE_SKIP, NO_REFERENCE
+
+    vectors = field.vectors_qpel[field.reference_poc != NO_REFERENCE].astype(np.float32) / 4
+    lengths = np.hypot(vectors[:, 0], vectors[:, 1])
+    median, high = np.percentile(lengths, [50, 95]) if lengths.size else (np.nan, np.nan)
+    moved = "".join(
+        f" {value:>{width}.2f}" if lengths.size else f" {'-':>{width}}"
+        for value, width in ((median, 10), (high, 8))
+    )
+    bits = "-" if field.coded_bits is None else f"{field.coded_bits / 1000:.1f}"
+    mark = "  damaged" if field.lost is not None else ""
+    return (
+        f"{index:>5} {field.frame_type:>4} {field.poc:>6} {np.mean(field.mode == MODE_INTRA):>6.1%}"
+        f" {np.mean(field.mode == MODE_SKIP):>6.1%}{moved} {bits:>9}{mark}"
+    )
+
+
+def _write_arrays(path: Path, fields: list[MotionField]) -> None:
+    """Stack the fields as in the golden files; keys end in __s0, __s1 ... where the coded size changes."""
+    import numpy as np
+
+    arrays: dict[str, NDArray[np.generic]] = {
+        "poc": np.array([field.poc for field in fields], np.int32),
+        "cvs": np.array([field.coded_sequence for field in fields], np.int32),
+        "decode_order": np.array([field.decode_order for field in fields], np.int32),
+        "slice_type": np.array(["BPI".index(field.frame_type) for field in fields], np.uint8),
+    }
+    begins = [
+        index
+        for index in range(len(fields))
+        if index == 0 or fields[index].mode.shape != fields[index - 1].mode.shape
+    ]
+    for number, (begin, end) in enumerate(zip(begins, [*begins[1:], len(fields)], strict=True)):
+        suffix = f"__s{number}" if len(begins) > 1 else ""
+        part = fields[begin:end]
+        arrays["mv" + suffix] = np.stack([field.vectors_qpel for field in part])
+        arrays["ref_poc" + suffix] = np.stack([field.reference_poc for field in part])
+        arrays["pred_mode" + suffix] = np.stack([field.mode for field in part])
+    try:
+        np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written: {error}") from error
+
+
+def _write_picture(path: Path, file: Path, frame: int) -> None:
+    from PIL import Image
+
+    from vssbench.codec import decode
+    from vssbench.rendering.motion_picture import draw_motion
+
+    for decoded in decode(file, motion=True):
+        if decoded.index == frame and decoded.motion is not None:
+            try:
+                Image.fromarray(draw_motion(decoded.image, decoded.motion)).save(path)
+            except OSError as error:
+                raise StorageError(f"{path}: cannot be written: {error}") from error
+            return
+    raise ConfigError(f"{file} has no picture {frame}; --frame counts from 0 in display order")
