@@ -99,3 +99,18 @@ def test_methods_that_need_every_frame_are_not_served_silently(tmp_path: Path) -
     clip = ReadyClip("x", {}, {}, {}, {}, {})
     with pytest.raises(CapabilityError, match="last keyframe"):
         list(predict(method, clip, torch.device("cpu")))  # type: ignore[arg-type]
+
+
+def test_tensorboard_writes_events_or_says_what_to_install(tmp_path: Path) -> None:
+    import importlib.util
+
+    from vssbench.errors import ConfigError
+
+    if importlib.util.find_spec("tensorboard") is None:
+        with pytest.raises(ConfigError, match=r"vssbench\[tensorboard\]"):
+            StageLog(tmp_path, resumed_step=0, tensorboard=True)
+        return
+    log = StageLog(tmp_path, resumed_step=0, tensorboard=True)
+    log.step(0, {"loss": 1.0})
+    log.close()
+    assert list(tmp_path.glob("events.out.tfevents.*"))

@@ -142,7 +142,9 @@ def _set_threads(threads: int) -> None:
 def _print_summary(
     console: Console, experiment: TrainingExperiment, summary: dict[str, Any], folder: Path
 ) -> None:
-    table = Table(title=f"{experiment.name}: mIoU % on coded validation clips, by distance to the keyframe")
+    title = f"{experiment.name}: mIoU % on coded validation clips, by distance to the keyframe"
+    console.print(title, highlight=False)
+    table = Table()
     rows = summary["contestants"]
     columns = list(dict.fromkeys(key for row in rows.values() for key in row["final"]))
     table.add_column("contestant")
