@@ -17,7 +17,17 @@ LAYER = {
     "runner": 4, "rendering": 4, "training": 4, "conformance": 4,
     "cli": 5,
 }  # fmt: skip
-PLUG_IN_MAY_IMPORT = {"records", "errors", "method", "dataset", "pictures", "codec", "metrics", "ops", "networks"}
+PLUG_IN_MAY_IMPORT = {
+    "records",
+    "errors",
+    "method",
+    "dataset",
+    "pictures",
+    "codec",
+    "metrics",
+    "ops",
+    "networks",
+}
 RENDERING_MAY_IMPORT = {"records", "errors", "results", "metrics", "reports", "rendering"}
 
 
@@ -68,6 +78,6 @@ def test_plug_ins_import_contracts_and_tools_but_never_one_another(path):
     for name in _imports(path):
         head, *rest = name.split(".")
         if head == kind:
-            assert rest and rest[0] == own.removesuffix(".py"), f"{path} imports another plug-in: {name}"
+            assert rest[:1] == [own.removesuffix(".py")], f"{path} imports another plug-in: {name}"
         else:
             assert head in PLUG_IN_MAY_IMPORT, f"{path} imports {name}"

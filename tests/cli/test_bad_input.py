@@ -92,14 +92,20 @@ def test_a_folder_without_write_permission_is_named(experiment, tmp_path):
 
 def vssbench(*words, **options):
     return subprocess.run(
-        [sys.executable, "-m", "vssbench", *(str(w) for w in words)], capture_output=True, text=True, check=False, **options
+        [sys.executable, "-m", "vssbench", *(str(w) for w in words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
     )
 
 
 def test_the_command_prints_one_line_and_returns_the_code(tmp_path):
     finished = vssbench("run", "quickstrat", cwd=tmp_path)
     assert finished.returncode == 2
-    assert finished.stderr.startswith("vssbench: no experiment file or packaged experiment 'quickstrat'; did you mean quickstart?")
+    assert finished.stderr.startswith(
+        "vssbench: no experiment file or packaged experiment 'quickstrat'; did you mean quickstart?"
+    )
     assert len(finished.stderr.splitlines()) == 1
     assert "Traceback" not in finished.stderr
 
@@ -110,7 +116,9 @@ def test_ctrl_c_stops_within_two_seconds_and_keeps_what_is_finished(experiment, 
     output = tmp_path / "run"
     command = [sys.executable, "-m", "vssbench", "run", str(experiment), "-o", str(output), "--workers", "2"]
     environment = {**os.environ, "VSSBENCH_CACHE": str(tmp_path / "cache")}
-    process = subprocess.Popen(command, start_new_session=True, env=environment, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, start_new_session=True, env=environment, stderr=subprocess.PIPE, text=True
+    )
     deadline = time.monotonic() + 120
     while process.poll() is None and not list(output.glob("units/*/*/*/*/*.json")):
         assert time.monotonic() < deadline

@@ -25,31 +25,33 @@ struct Window {
 };
 
 // Quarter samples to whole samples, half to even: 2 -> 0, 6 -> 2, -2 -> 0, -6 -> -2.
-inline int whole(int quarter) { return (quarter + 1 + ((quarter >> 2) & 1)) >> 2; }
+inline int whole(int quarter) {
+  return (quarter + 1 + ((quarter >> 2) & 1)) >> 2;
+}
 
 struct Canvas {
   int width;
-  const Window &window;
-  int16_t *ring;
-  bool *valid;  // null under the rule "paper"
-  size_t plane; // samples of one slot
+  const Window& window;
+  int16_t* ring;
+  bool* valid;   // null under the rule "paper"
+  size_t plane;  // samples of one slot
 
-  int16_t *pairs(size_t slot, int y, int x) const { return ring + 2 * (slot * plane + size_t(y) * width + x); }
-  bool *flags(size_t slot, int y, int x) const { return valid + slot * plane + size_t(y) * width + x; }
+  int16_t* pairs(size_t slot, int y, int x) const { return ring + 2 * (slot * plane + size_t(y) * width + x); }
+  bool* flags(size_t slot, int y, int x) const { return valid + slot * plane + size_t(y) * width + x; }
 };
 
 // All sixteen targets lie in the window: four runs of four neighbouring samples.
-void copy_block(const Canvas &canvas, int y, int x, int vx, int vy, size_t slot, bool known, size_t into) {
+void copy_block(const Canvas& canvas, int y, int x, int vx, int vy, size_t slot, bool known, size_t into) {
   const int from_y = y + whole(vy), from_x = x + whole(vx);
   for (int row = 0; row < 4; ++row) {
-    const int16_t *source = canvas.pairs(slot, from_y + row, from_x);
-    int16_t *target = canvas.pairs(into, y + row, x);
+    const int16_t* source = canvas.pairs(slot, from_y + row, from_x);
+    int16_t* target = canvas.pairs(into, y + row, x);
     for (int k = 0; k < 8; k += 2) {
       target[k] = int16_t(source[k] + vx);
       target[k + 1] = int16_t(source[k + 1] + vy);
     }
     if (!canvas.valid) continue;
-    bool *flags = canvas.flags(into, y + row, x);
+    bool* flags = canvas.flags(into, y + row, x);
     if (known)
       std::memcpy(flags, canvas.flags(slot, from_y + row, from_x), 4 * sizeof(bool));
     else
@@ -58,8 +60,8 @@ void copy_block(const Canvas &canvas, int y, int x, int vx, int vy, size_t slot,
 }
 
 // A target outside the window moves to its border, which is what the encoder predicted from.
-void copy_crossing_block(const Canvas &canvas, int y, int x, int vx, int vy, size_t slot, bool known, size_t into) {
-  const Window &w = canvas.window;
+void copy_crossing_block(const Canvas& canvas, int y, int x, int vx, int vy, size_t slot, bool known, size_t into) {
+  const Window& w = canvas.window;
   for (int row = y; row < y + 4; ++row) {
     for (int column = x; column < x + 4; ++column) {
       const int target_x = 4 * column + vx, target_y = 4 * row + vy;
@@ -67,8 +69,8 @@ void copy_crossing_block(const Canvas &canvas, int y, int x, int vx, int vy, siz
       const int to_y = std::clamp(target_y, 4 * w.top, 4 * (w.top + w.height - 1));
       const int own_x = to_x - 4 * column, own_y = to_y - 4 * row;
       const int near_x = column + whole(own_x), near_y = row + whole(own_y);
-      const int16_t *source = canvas.pairs(slot, near_y, near_x);
-      int16_t *target = canvas.pairs(into, row, column);
+      const int16_t* source = canvas.pairs(slot, near_y, near_x);
+      int16_t* target = canvas.pairs(into, row, column);
       target[0] = int16_t(source[0] + own_x);
       target[1] = int16_t(source[1] + own_y);
       if (canvas.valid)
@@ -82,8 +84,8 @@ bool inside(int start, int vector, int low, int length) {
   return 4 * start + vector >= 4 * low && 4 * (start + 3) + vector <= 4 * (low + length - 1);
 }
 
-void compose(const Vectors &vectors, const Slots &slots, const nb::object &known_object, const Ring &ring,
-             const nb::object &valid_object, size_t into, int left, int top, int height, int width) {
+void compose(const Vectors& vectors, const Slots& slots, const nb::object& known_object, const Ring& ring,
+             const nb::object& valid_object, size_t into, int left, int top, int height, int width) {
   const int rows = int(slots.shape(0)), columns = int(slots.shape(1));
   const int canvas_height = int(ring.shape(1)), canvas_width = int(ring.shape(2));
   if (int(vectors.shape(0)) != rows || int(vectors.shape(1)) != columns || vectors.shape(2) != 2 ||
@@ -92,8 +94,8 @@ void compose(const Vectors &vectors, const Slots &slots, const nb::object &known
   if (into >= ring.shape(0) || left < 0 || top < 0 || width < 1 || height < 1 || left + width > canvas_width ||
       top + height > canvas_height)
     throw std::invalid_argument("slot or window outside the ring");
-  const bool *known = nullptr;
-  bool *valid = nullptr;
+  const bool* known = nullptr;
+  bool* valid = nullptr;
   if (!valid_object.is_none()) {
     const auto flags = nb::cast<ValidRing>(valid_object);
     const auto mask = nb::cast<Known>(known_object);
@@ -122,17 +124,17 @@ void compose(const Vectors &vectors, const Slots &slots, const nb::object &known
   }
 }
 
-void to_pixels(const Pairs &pairs, int left, int top, const Flow &flow) {
+void to_pixels(const Pairs& pairs, int left, int top, const Flow& flow) {
   const size_t height = flow.shape(1), width = flow.shape(2);
   if (flow.shape(0) != 2 || pairs.shape(2) != 2 || left < 0 || top < 0 || size_t(left) + width > pairs.shape(1) ||
       size_t(top) + height > pairs.shape(0))
     throw std::invalid_argument("flow [2, H, W] is no window of pairs [Hc, Wc, 2]");
   float *x = flow.data(), *y = flow.data() + height * width;
-  const int16_t *source = pairs.data();
+  const int16_t* source = pairs.data();
   const size_t stride = 2 * pairs.shape(1);
   nb::gil_scoped_release release;
   for (size_t row = 0; row < height; ++row) {
-    const int16_t *pair = source + (row + top) * stride + 2 * size_t(left);
+    const int16_t* pair = source + (row + top) * stride + 2 * size_t(left);
     for (size_t column = 0; column < width; ++column) {
       *x++ = 0.25f * pair[2 * column];
       *y++ = 0.25f * pair[2 * column + 1];
@@ -140,14 +142,13 @@ void to_pixels(const Pairs &pairs, int left, int top, const Flow &flow) {
   }
 }
 
-} // namespace
+}  // namespace
 
 NB_MODULE(_flow_chain, module) {
   module.doc() = "Inner loops of motion composition";
   module.def("compose", &compose, nb::arg("vectors"), nb::arg("slots"), nb::arg("known").none(), nb::arg("ring"),
              nb::arg("valid").none(), nb::arg("into"), nb::arg("left"), nb::arg("top"), nb::arg("height"),
-             nb::arg("width"),
-             "Write slot `into` of the ring: each sample's vector plus what its target accumulated.");
+             nb::arg("width"), "Write slot `into` of the ring: each sample's vector plus what its target accumulated.");
   module.def("to_pixels", &to_pixels, nb::arg("pairs"), nb::arg("left"), nb::arg("top"), nb::arg("flow"),
              "Quarter samples int16 [Hc, Wc, 2] to pixels float32 [2, H, W] of a window.");
 }

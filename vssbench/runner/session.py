@@ -74,7 +74,9 @@ def run(
     folder = RunFolder(Path(output) if output is not None else default_output(experiment))
     with _Locked(folder.path), _Log(folder.path / "log.txt") as log:
         listener = log.following(listener or Listener())
-        log.write(f"session of vssbench {__version__}: {experiment if isinstance(experiment, (str, Path)) else 'experiment'}")
+        log.write(
+            f"session of vssbench {__version__}: {experiment if isinstance(experiment, (str, Path)) else 'experiment'}"
+        )
         _freeze_experiment(folder, frozen)
         _check_environment(folder, describe(frozen, choose_device(device), threads), force)
         listener.on_stage("planning")
