@@ -129,8 +129,7 @@ class WarpOnly(Method):
         flow = frame.flow_key if self.options.propagation == "composed" else frame.flow_previous
         if flow is None:
             raise ValueError(f"warp-only: frame {frame.index} carries no flow although `needs` asks for it")
-        if frame.flow_valid is not None:  # no motion known: assume none
-            flow = torch.where(frame.flow_valid.unsqueeze(1), flow, flow.new_zeros(()))
+        # invalid flow is followed too: where a hop is missing the chain stands still, which is the best guess
         options = self.options
         size = (carried.shape[-2], carried.shape[-1])
         ratio: Literal["paper", "exact"] = "paper" if options.sampling == "paper" else "exact"

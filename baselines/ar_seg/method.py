@@ -160,7 +160,7 @@ class ARSeg(Method):
 
     def _between(self, reference: Tensor, frame: Frame) -> Tensor:
         if self.variant.moves:
-            reference = self.warp_reference(reference, frame.flow_key, frame.flow_valid)
+            reference = self.warp_reference(reference, frame.flow_key)
         if not self.variant.uses_lr_network:
             return self.hr.classify(reference, frame.size)
         logits: Tensor = self.lr(self._lr_input(self._normalised(frame)), reference, frame.size).logits
@@ -177,20 +177,15 @@ class ARSeg(Method):
             image, self.options.lr_scale, size_rule=settings.lr_size, corners=settings.input_corners
         )
 
-    def warp_reference(
-        self, reference: Tensor, flow: Tensor | None, valid: Tensor | None = None, *, training: bool = False
-    ) -> Tensor:
+    def warp_reference(self, reference: Tensor, flow: Tensor | None, *, training: bool = False) -> Tensor:
         """Reference map [N, C, h, w] moved along the flow [N, 2, H, W] (pixels of the frame, towards the keyframe).
 
-        Where `valid` [N, H, W] is False there is no motion to follow and zero is assumed. Source: sections 3.3, 3.4.
+        Flow that counts as invalid is followed all the same: where a hop is missing the codec's chain stands still,
+        which is the best guess, and training sees the same. Source: sections 3.3, 3.4.
         """
         if flow is None:
             raise ValueError(
                 "ar-seg: a frame between keyframes carries no flow_key although `needs` asks for it"
-            )
-        if valid is not None:
-            flow = torch.where(
-                valid.unsqueeze(1), flow, torch.zeros((), dtype=flow.dtype, device=flow.device)
             )
         settings = self.settings
         resample = settings.training_flow_resample if training else settings.flow_resample

@@ -127,14 +127,18 @@ def test_wrong_sign_is_worse_than_copying_which_is_worse_than_the_right_sign():
     assert scores["wrong"] <= scores["copy"] < scores["right"]
 
 
-def test_flow_where_invalid_counts_as_no_motion():
-    method = build(WarpOnly, what="labels")
-    state = method.start(1)
-    key = method.step(state, Frame(0, 0, images(1)[0], "I", SIZE))[0].labels
-    flow = torch.full((1, 2, *SIZE), float("nan"))
-    valid = torch.zeros(1, *SIZE, dtype=torch.bool)
-    labels = method.step(state, Frame(1, 1, None, "P", SIZE, None, flow, valid))[0].labels
-    assert torch.equal(labels, key)
+@pytest.mark.parametrize("method_class", [ARSeg, WarpOnly])
+def test_invalid_flow_is_followed_as_in_training(method_class):
+    method = build(method_class)
+    flow = torch.full((1, 2, *SIZE), 3.0)
+    labels = []
+    for share in (0.0, 1.0):
+        state = method.start(1)
+        method.step(state, Frame(0, 0, images(1)[0], "I", SIZE))
+        valid = torch.full((1, *SIZE), bool(share))
+        frame = Frame(1, 1, images(1, seed=1)[0], "P", SIZE, None, flow, valid)
+        labels.append(method.step(state, frame)[0].labels)
+    assert torch.equal(*labels)
 
 
 @pytest.mark.parametrize(
