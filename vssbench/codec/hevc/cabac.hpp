@@ -71,6 +71,7 @@ class Cabac {
     value_ = 0;
     bits_ = -9;
     refill();
+    if (value_ >> kShift >= 510) throw SyntaxError("the arithmetic decoder starts with an offset of 510 or more");
   }
   /// Bits used, counted from the beginning of the data.
   size_t consumed_bits() const { return 8 * position_ - static_cast<size_t>(bits_); }
@@ -153,7 +154,11 @@ class Cabac {
   }
 
   /// 9.3.4.3.4 with cabac_bypass_alignment_enabled_flag
-  void align_bypass() { range_ = 256; }
+  void align_bypass() {
+    range_ = 256;
+    constexpr uint64_t scaled = uint64_t{256} << kShift;
+    if (value_ >= scaled) value_ -= scaled;  // broken data only; keeps the offset below the range
+  }
 
  private:
   static constexpr unsigned kShift = 54;
