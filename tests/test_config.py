@@ -53,12 +53,12 @@ def test_a_mistake_is_named_with_key_value_and_remedy(values, message):
 
 
 def test_an_unknown_packaged_name_gets_near_matches():
-    with pytest.raises(ConfigError, match="did you mean quickstart"):
+    with pytest.raises(ConfigError, match=r"did you mean quickstart"):
         load_experiment("quickstrat")
 
 
 def test_a_missing_file_is_an_input_error(tmp_path):
-    with pytest.raises(InputError, match="absent.yaml"):
+    with pytest.raises(InputError, match=r"absent\.yaml"):
         load_experiment(tmp_path / "absent.yaml")
 
 
@@ -101,8 +101,8 @@ def test_an_override_can_replace_the_dataset():
 
 @pytest.mark.parametrize("override", ["width", "=4", "methods.7.width=4", "seed.deeper=1", "a=[1"])
 def test_a_bad_override_is_named(override):
+    values = plain(seed=0)
     with pytest.raises(ConfigError, match="--set"):
-        values = plain(seed=0)
         apply_override(values, override)
 
 

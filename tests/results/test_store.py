@@ -77,5 +77,5 @@ def test_a_folder_without_permission_is_named(tmp_path, monkeypatch):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr("tempfile.mkstemp", denied)
-    with pytest.raises(StorageError, match="no permission.*-o"):
+    with pytest.raises(StorageError, match=r"no permission.*-o"):
         write_atomically(tmp_path / "unit.json", b"")
