@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -77,8 +78,9 @@ def _print_plan(experiment: str, overrides: tuple[str, ...]) -> None:
     items = make_plan(frozen)
     summary = summarise(items)
     typer.echo(f"experiment  {experiment}")
-    for kind in ("datasets", "codecs", "methods"):
-        typer.echo(f"{kind:<11} {', '.join(entry.title for entry in getattr(frozen, kind))}")
+    typer.echo(f"datasets    {_once(item.dataset for item in items)}")
+    typer.echo(f"codecs      {_once(item.codec for item in items)}")
+    typer.echo(f"methods     {_once(title for item in items for title in item.methods)}")
     typer.echo(f"protocol    {frozen.protocol.kind}, keyframe interval {frozen.protocol.keyframe_interval}")
     typer.echo(f"jobs        {summary.items}")
     typer.echo(f"encodes     {summary.encodes} bitstreams, {summary.encoded_frames} frames")
@@ -91,6 +93,10 @@ def _print_plan(experiment: str, overrides: tuple[str, ...]) -> None:
         f"methods {_duration(cost.method_seconds)} (extrapolated from a few frames)"
     )
     typer.echo(f"disk        about {cost.disk_bytes / 2**20:.0f} MiB of bitstreams and records")
+
+
+def _once(titles: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(titles))
 
 
 def _duration(seconds: float) -> str:
