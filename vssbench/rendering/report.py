@@ -16,6 +16,7 @@ from pathlib import Path
 
 from vssbench.errors import InputError
 from vssbench.rendering import figures, latex, markdown, page
+from vssbench.rendering.class_figure import class_iou_figure
 from vssbench.rendering.curves import Panel, panels
 from vssbench.rendering.pictures import PictureCase, picture_cases
 from vssbench.rendering.provenance import provenance
@@ -63,7 +64,8 @@ def write_report(
     cases = picture_cases(run) if pictures else []
     found: list[Path] = []
     on_stage("figures")
-    drawings = _draw(drawn, cases, output / "figures", found) if figure_files else []
+    class_names = {name: list(dataset["class_names"]) for name, dataset in run.datasets.items()}
+    drawings = _draw(drawn, cases, class_names, output / "figures", found) if figure_files else []
     on_stage("page and tables")
     texts = _texts(run, summary, drawn, cases, drawings)
     for name, text in texts.items():
@@ -106,7 +108,11 @@ def summary_text(run: Run) -> str:
 
 
 def _draw(
-    drawn: list[Panel], cases: list[PictureCase], folder: Path, found: list[Path]
+    drawn: list[Panel],
+    cases: list[PictureCase],
+    class_names: dict[str, list[str]],
+    folder: Path,
+    found: list[Path],
 ) -> list[tuple[str, str]]:
     """Write the figure files, add them to `found`; (caption, path of the SVG from the report)."""
     try:
@@ -117,6 +123,7 @@ def _draw(
     cost = figures.cost_figure(drawn)
     if cost is not None:
         drawings.append(("Accuracy against cost", "cost", cost))
+    drawings.append(("IoU by class", "class_iou", class_iou_figure(drawn, class_names)))
     for number, case in enumerate(cases):
         drawings.append((f"Pictures: {case.name}", f"pictures-{number}", figures.strip_figure(case)))
     for _, stem, figure in drawings:

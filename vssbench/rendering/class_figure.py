@@ -1,0 +1,62 @@
+"""Per-class IoU as a heat map: which class a method loses, at a glance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from vssbench.rendering.curves import Panel
+from vssbench.rendering.figures import RC
+from vssbench.rendering.tables import kbps_text, printable
+
+_CELL_INCHES = (0.52, 0.24)
+_LABEL_INCHES = (1.5, 0.95)
+"""Room for method names at the left and class names below."""
+_HEAD_INCHES = 0.3
+
+
+def class_iou_figure(panels: Sequence[Panel], class_names: Mapping[str, Sequence[str]]) -> Figure:
+    """IoU in percent of every class (columns) by every method (rows), mean over d; a block per dataset and codec.
+
+    A class that never occurs is blank. Colour runs from dark to light with the value, so that it reads in grey.
+    """
+    import seaborn
+
+    widest = max(len(class_names[panel.dataset]) for panel in panels)
+    heights = [_HEAD_INCHES + len(panel.curves) * _CELL_INCHES[1] + _LABEL_INCHES[1] for panel in panels]
+    width, height = _LABEL_INCHES[0] + widest * _CELL_INCHES[0] + 0.1, sum(heights)
+    with matplotlib.rc_context({**RC, "axes.grid": False}):
+        figure = Figure(figsize=(width, height))
+        top = height
+        for panel, room in zip(panels, heights, strict=True):
+            names = class_names[panel.dataset]
+            values = 100 * np.array([curve.class_iou for curve in panel.curves])
+            body = len(panel.curves) * _CELL_INCHES[1]
+            across = len(names) * _CELL_INCHES[0]
+            place = (_LABEL_INCHES[0], top - _HEAD_INCHES - body, across, body)
+            ax = figure.add_axes((place[0] / width, place[1] / height, place[2] / width, place[3] / height))
+            seaborn.heatmap(
+                values,
+                ax=ax,
+                vmin=0,
+                vmax=100,
+                annot=True,
+                fmt=".0f",
+                annot_kws={"fontsize": 7},
+                cmap="cividis",
+                cbar=False,
+                linewidths=0.5,
+                xticklabels=[printable(name) for name in names],
+                yticklabels=[printable(curve.method)[:24] for curve in panel.curves],
+            )
+            ax.tick_params(axis="x", rotation=40, length=0)
+            for label in ax.get_xticklabels():
+                label.set_horizontalalignment("right")
+            ax.tick_params(axis="y", rotation=0, length=0)
+            parts = [panel.dataset, panel.codec, kbps_text(panel.kbps), "IoU (%) by class"]
+            ax.set_title(printable(", ".join(part for part in parts if part)), loc="left")
+            top -= room
+    return figure
