@@ -31,7 +31,7 @@ def read_units(source: bytes | str | PathLike[str], *, strict: bool = True) -> I
     """
     name = "<bytes>" if isinstance(source, bytes) else fspath(source)
     try:
-        with av.open(io.BytesIO(source) if isinstance(source, bytes) else name) as container:
+        with av.open(io.BytesIO(source) if isinstance(source, bytes) else name, "r") as container:
             yield from _units_of(container, name, strict)
     except av.error.FFmpegError as error:
         if strict:
@@ -91,7 +91,7 @@ def split_length_prefixed(data: bytes, length_size: int) -> Iterator[tuple[int, 
 
 def parameter_sets_of(configuration: bytes) -> list[bytes]:
     """NAL units of an HEVCDecoderConfigurationRecord (hvcC box, ISO/IEC 14496-15 clause 8.3.3.1)."""
-    units = []
+    units: list[bytes] = []
     position = 23
     for _ in range(configuration[22] if len(configuration) > 22 else 0):
         count = int.from_bytes(configuration[position + 1 : position + 3], "big")

@@ -5,9 +5,11 @@
 namespace vssbench::hevc {
 namespace {
 constexpr size_t kMaxIssues = 10000;  // further ones are dropped
-}
+constexpr unsigned kMaxThreads = 64;
+}  // namespace
 
 Decoder::Decoder(const DecoderOptions& options) : options_(options) {
+  options_.threads = std::min(options_.threads, kMaxThreads);
   if (options_.threads <= 1) return;
   for (unsigned i = 0; i < options_.threads; ++i) workers_.emplace_back([this] { work(); });
 }

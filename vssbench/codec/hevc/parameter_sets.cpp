@@ -258,11 +258,10 @@ Sps parse_sps(const Payload& payload) {
   sps.log2_max_poc_lsb = 4 + reader.ue(12, "log2_max_pic_order_cnt_lsb_minus4");
   const bool per_sub_layer = reader.flag();
   for (unsigned i = per_sub_layer ? 0 : max_sub_layers_minus1; i <= max_sub_layers_minus1; ++i) {
-    sps.max_decoding_buffer = reader.ue(15, "sps_max_dec_pic_buffering_minus1") + 1;
+    reader.ue(15, "sps_max_dec_pic_buffering_minus1");
     sps.max_reorder = reader.ue(15, "sps_max_num_reorder_pics");
-    sps.max_latency = reader.ue(kAny, "sps_max_latency_increase_plus1");
+    reader.ue(kAny, "sps_max_latency_increase_plus1");
   }
-  if (sps.max_latency) sps.max_latency = std::min(sps.max_latency, 1000u) - 1 + sps.max_reorder;
   parse_block_sizes(reader, sps);
   if (reader.flag() && reader.flag()) skip_scaling_lists(reader);
   sps.amp = reader.flag();

@@ -34,7 +34,7 @@ struct Sps {
   int crop_left = 0, crop_top = 0, crop_width = 0, crop_height = 0;
   unsigned bit_depth_luma = 8, bit_depth_chroma = 8;
   unsigned log2_max_poc_lsb = 4;
-  unsigned max_decoding_buffer = 1, max_reorder = 0, max_latency = 0;  ///< of the highest sub-layer; latency 0: none
+  unsigned max_reorder = 0;  ///< sps_max_num_reorder_pics of the highest sub-layer
   unsigned log2_min_cb = 3, log2_ctb = 4, log2_min_tb = 2, log2_max_tb = 5;
   unsigned max_transform_depth_inter = 0, max_transform_depth_intra = 0;
   bool amp = false, sao = false, pcm = false;

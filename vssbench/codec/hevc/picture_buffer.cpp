@@ -113,8 +113,7 @@ std::shared_ptr<Picture> PictureBuffer::begin(const SliceHeader& header, bool de
   if (restart) {
     flush();
   } else {
-    drop_unused();
-    bump_while_needed(*header.sps, true);
+    bump_while_needed(*header.sps);
   }
   picture->coded_sequence = coded_sequence_;
   picture->nal_type = header.nal_type;
@@ -152,13 +151,10 @@ void PictureBuffer::make_lists(const SliceHeader& header, std::vector<Reference>
 }
 
 void PictureBuffer::end(const std::shared_ptr<Picture>& picture) {
-  if (picture->output) {
-    for (const auto& other : pictures_) other->latency += other->waits_for_output;
-    picture->waits_for_output = true;
-  }
+  picture->waits_for_output = picture->output;
   picture->is_reference = true;
   pictures_.push_back(picture);
-  bump_while_needed(*picture->sps, false);
+  bump_while_needed(*picture->sps);
 }
 
 void PictureBuffer::drop_unused() {
@@ -178,20 +174,14 @@ void PictureBuffer::bump() {
   output_.push_back(first);
 }
 
-// C.5.2.2 (before a picture) and C.5.2.3 (after it)
-void PictureBuffer::bump_while_needed(const Sps& sps, bool before_decoding) {
-  for (;;) {
-    size_t waiting = 0;
-    bool late = false;
-    for (const auto& picture : pictures_) {
-      waiting += picture->waits_for_output;
-      late = late || (picture->waits_for_output && sps.max_latency && picture->latency >= sps.max_latency);
-    }
-    const bool full = before_decoding && pictures_.size() >= sps.max_decoding_buffer;
-    if (waiting == 0 || !(waiting > sps.max_reorder || late || full)) return;
-    bump();
-    drop_unused();
-  }
+// C.5.2.2 and C.5.2.3, by sps_max_num_reorder_pics alone: latency and buffer fullness would only bring pictures out
+// earlier, and streams that understate them exist.
+void PictureBuffer::bump_while_needed(const Sps& sps) {
+  const auto waiting = [this] {
+    return std::count_if(pictures_.begin(), pictures_.end(), [](const auto& p) { return p->waits_for_output; });
+  };
+  while (waiting() > static_cast<std::ptrdiff_t>(sps.max_reorder)) bump();
+  drop_unused();
 }
 
 void PictureBuffer::flush() {

@@ -58,7 +58,6 @@ struct Picture {
 
   // state in the picture buffer (control thread only)
   bool is_reference = false, is_long_term = false, waits_for_output = false;
-  unsigned latency = 0;
 
   // decoded motion; rows of coding tree blocks below `rows_done` are final
   std::shared_ptr<MotionStore> motion;
@@ -102,7 +101,7 @@ class PictureBuffer {
   void apply_reference_set(const SliceHeader& header, int32_t poc);
   void drop_unused();
   void bump();
-  void bump_while_needed(const Sps& sps, bool before_decoding);
+  void bump_while_needed(const Sps& sps);
 
   std::vector<std::shared_ptr<Picture>> pictures_;
   std::deque<std::shared_ptr<Picture>> output_;
