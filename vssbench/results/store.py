@@ -47,6 +47,7 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp makes it private; run folders are shared between people
         os.replace(temporary, path)
     except OSError as error:
         if temporary is not None and os.path.exists(temporary):
