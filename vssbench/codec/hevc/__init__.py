@@ -8,11 +8,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from os import PathLike, fspath
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 
-from vssbench.codec.hevc import _motion
+import vssbench.codec.hevc._motion as _motion
 from vssbench.codec.hevc.container import is_container, read_units
 from vssbench.errors import BitstreamError, InputError
 from vssbench.records import BlockDetails, MotionField
@@ -104,7 +104,8 @@ def _describe(name: str, message: str, offset: int, nal_type: int) -> str:
     return f"{name}: byte {offset}{unit}: {message}"
 
 
-def _to_field(picture: _motion.Picture, details: bool) -> MotionField:
+def _to_field(picture: Any, details: bool) -> MotionField:
+    # Any: the stub cannot tell the element types of the arrays; MotionField checks them
     left, top, width, height = picture.crop
     lost = picture.lost
     return MotionField(
@@ -123,7 +124,7 @@ def _to_field(picture: _motion.Picture, details: bool) -> MotionField:
     )
 
 
-def _to_details(picture: _motion.Picture) -> BlockDetails:
+def _to_details(picture: Any) -> BlockDetails:
     return BlockDetails(
         cu_log2=picture.cu_log2,
         part_mode=picture.part_mode,

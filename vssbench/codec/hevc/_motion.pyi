@@ -1,7 +1,5 @@
 """HEVC motion syntax parser (Rec. ITU-T H.265)."""
 
-
-
 class Picture:
     """
     One parsed picture; arrays lie on the 4x4 luma grid of the coded picture.
@@ -73,16 +71,12 @@ class Picture:
 
     @property
     def cu_log2(self) -> object: ...
-
     @property
     def part_mode(self) -> object: ...
-
     @property
     def qp(self) -> object: ...
-
     @property
     def coded_bits(self) -> object: ...
-
     @property
     def nonzero(self) -> object: ...
 
@@ -92,7 +86,6 @@ class Decoder:
     """
 
     def __init__(self, threads: int = 1, strict: bool = True, details: bool = False) -> None: ...
-
     def push(self, data: bytes) -> None:
         """Appends bytes of an Annex B stream."""
 
