@@ -153,8 +153,9 @@ void PictureDecoder::synchronise(int rs, bool first_in_segment) {
   state_.initialise(init_type, header_->qp);
 }
 
-// The next sub-stream begins at its entry point where the header gives one, else where this one ended.
-void PictureDecoder::next_substream(const SliceSegment& segment, size_t index) {
+// The next sub-stream begins at its entry point where the header gives one, else where this one ended. `escaped` is the
+// position of the current one with emulation prevention bytes, which entry points count (7.4.7.1).
+void PictureDecoder::next_substream(const SliceSegment& segment, size_t index, uint64_t& escaped) {
   const size_t here = cabac_.next_byte();
   const auto& sizes = segment.header.entry_points;
   if (index >= sizes.size()) {
@@ -162,18 +163,11 @@ void PictureDecoder::next_substream(const SliceSegment& segment, size_t index) {
     cabac_.start(here);
     return;
   }
-  // entry points count emulation prevention bytes (7.4.7.1)
   const auto& removed = segment.payload.removed;
-  size_t escaped = segment.header.data_begin;
-  size_t dropped = 0;
-  while (dropped < removed.size() && removed[dropped] <= escaped) {
-    ++dropped;
-    ++escaped;
-  }
-  uint64_t target = escaped;
-  for (size_t i = 0; i <= index; ++i) target += sizes[i];
-  const size_t before = static_cast<size_t>(std::lower_bound(removed.begin(), removed.end(), target) - removed.begin());
-  const uint64_t position = target - before;
+  escaped += sizes[index];
+  const size_t before =
+      static_cast<size_t>(std::lower_bound(removed.begin(), removed.end(), escaped) - removed.begin());
+  const uint64_t position = escaped - before;
   if (position < here || position >= segment.payload.size) {
     throw SyntaxError("an entry point does not lie at the end of its sub-stream");
   }
@@ -187,6 +181,8 @@ void PictureDecoder::decode_segment(const SliceSegment& segment) {
   const int log2_ctb = static_cast<int>(sps_->log2_ctb);
   int32_t ts = layout_->rs_to_ts[static_cast<size_t>(segment.header.address)];
   size_t substream = 0;
+  uint64_t escaped = segment.header.data_begin;
+  for (size_t i = 0; i < segment.payload.removed.size() && segment.payload.removed[i] <= escaped; ++i) ++escaped;
   for (bool first = true;; first = false) {
     const int rs = layout_->ts_to_rs[static_cast<size_t>(ts)];
     const int x = rs % width, y = rs / width;
@@ -208,7 +204,7 @@ void PictureDecoder::decode_segment(const SliceSegment& segment) {
     if (new_tile || (pps_->wavefront && layout_->first_in_tile_row[static_cast<size_t>(next % width)])) {
       if (!cabac_.terminate())
         throw SyntaxError("end_of_subset_one_bit is 0 after coding tree block " + std::to_string(rs));
-      next_substream(segment, substream++);
+      next_substream(segment, substream++, escaped);
     }
     if (slice_address_[static_cast<size_t>(next)] >= 0) {
       throw SyntaxError("the slice data run into coding tree block " + std::to_string(next) + " of another slice");

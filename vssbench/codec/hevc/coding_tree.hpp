@@ -43,7 +43,7 @@ class PictureDecoder {
   void decode_segment(const SliceSegment& segment);
   void begin_ctb(int rs, bool first_in_segment);
   void synchronise(int rs, bool first_in_segment);
-  void next_substream(const SliceSegment& segment, size_t index);
+  void next_substream(const SliceSegment& segment, size_t index, uint64_t& escaped);
   bool same_slice_and_tile(int rs) const;
   void conceal_missing();
   void sao(int rs);
