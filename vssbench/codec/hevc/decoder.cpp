@@ -268,7 +268,7 @@ std::shared_ptr<Picture> Decoder::next() {
     collect_hidden(false);
     drop_done_jobs();
     auto& out = buffer_.output();
-    const bool full = jobs_.size() > options_.threads;
+    const bool full = jobs_.size() > options_.threads + 1;  // two wait while the others are worked on
     if (out.empty() || (!out.front()->done() && !full)) {
       if (full) {
         jobs_.front()->wait_done();
