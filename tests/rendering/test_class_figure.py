@@ -8,7 +8,9 @@ from vssbench.rendering.curves import Curve, Panel
 
 def _curve(method: str, class_iou: tuple[float, ...]) -> Curve:
     nothing = (math.nan,)
-    return Curve("d", "c", method, 0, (0,), (0.5,), nothing, nothing, 0.5, 0.4, 0.6, 1.0, 300.0, "hevc", class_iou)
+    return Curve(
+        "d", "c", method, 0, (0,), (0.5,), nothing, nothing, 0.5, 0.4, 0.6, 1.0, 300.0, "hevc", class_iou
+    )
 
 
 def test_every_method_and_class_has_its_cell_and_absent_classes_are_blank():
