@@ -106,7 +106,6 @@ def _ensure_inputs(words: list[str], workplace: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("page", "command"), CASES, ids=[f"{page}: {command}" for page, command in CASES])
-@pytest.mark.xdist_group("documentation")
 def test_a_documented_command_runs(page, command, workplace):
     if any(marker in command for marker in NEEDS_A_NETWORK_OR_RUNS_IN_CI):
         assert "vssbench" in command or "tox" in command or "pip" in command or "git" in command
