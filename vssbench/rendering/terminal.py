@@ -110,7 +110,7 @@ def _title_width(table: SummaryTable, dataset_shown: bool) -> int:
     """Cells the leading text columns take, padding included."""
     texts = [
         ("codec", *(line for s in table.sections for line in _codec_text(s).split("\n"))),
-        ("method", *(printable(row.method) for row in table.rows)),
+        ("method", " " * _NARROWEST_TITLE, *(printable(row.method) for row in table.rows)),
     ]
     if dataset_shown:
         texts.append(("dataset", *(printable(s.dataset) for s in table.sections)))
