@@ -61,7 +61,7 @@ def test_all_promised_files_are_there(report: Report) -> None:
     names = {str(path.relative_to(report.folder)) for path in report.files}
     figures = {
         f"figures/{stem}.{kind}"
-        for stem in ("miou_d", "cost", "pictures-0", "pictures-1")
+        for stem in ("miou_d", "cost", "class_iou", "pictures-0", "pictures-1")
         for kind in ("svg", "pdf")
     }
     assert names == {"index.html", "report.md", "summary.csv", "table.csv", "table.tex"} | figures

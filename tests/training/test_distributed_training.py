@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,6 @@ from vssbench.training.trainer import Trainer
 def _train_in_process(rank: int, port: int, path: str, folder: str, tests: str) -> None:
     import importlib.util
     import os
-    import sys
 
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE="2")
     torch.set_num_threads(1)
@@ -44,8 +45,10 @@ def test_two_processes_equal_one(write_experiment: Any, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    arguments = (port, path, str(tmp_path / "two"), str(Path(__file__).parent))
-    torch.multiprocessing.start_processes(_train_in_process, arguments, nprocs=2, start_method="spawn")
+    # this file as a script: where tests run on an installed wheel, spawned processes cannot import it by name
+    arguments = [str(port), str(path), str(tmp_path / "two"), str(Path(__file__).parent)]
+    processes = [subprocess.Popen([sys.executable, __file__, str(rank), *arguments]) for rank in range(2)]
+    assert [process.wait(timeout=300) for process in processes] == [0, 0]
     states = [
         torch.load(tmp_path / name / "a/image/last.pt", weights_only=True)["parts"]["network"]
         for name in ("one", "two")
@@ -53,3 +56,7 @@ def test_two_processes_equal_one(write_experiment: Any, tmp_path: Path) -> None:
     assert states[0].keys() == states[1].keys()
     for key, value in states[0].items():
         torch.testing.assert_close(states[1][key].float(), value.float(), atol=1e-5, rtol=1e-4)
+
+
+if __name__ == "__main__":
+    _train_in_process(int(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])

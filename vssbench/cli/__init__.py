@@ -5,8 +5,10 @@ Exit codes: 0 fine, 1 regression, 2 wrong use, 3 broken input, 130 stopped with 
 
 from __future__ import annotations
 
+import functools
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
@@ -52,12 +54,28 @@ def _options(
     """Options before the sub-command."""
 
 
-app.command()(run)
+def _resumable(command: Callable[..., None]) -> Callable[..., None]:
+    """Say after Ctrl-C that nothing is lost; Typer itself would end without a word."""
+
+    @functools.wraps(command)
+    def wrapped(*arguments: Any, **options: Any) -> None:
+        try:
+            command(*arguments, **options)
+        except KeyboardInterrupt:
+            typer.echo(
+                "vssbench: stopped; finished work is kept, the same command goes on from there", err=True
+            )
+            raise typer.Exit(130) from None
+
+    return wrapped
+
+
+app.command()(_resumable(run))
 app.command()(report)
 app.command()(compare)
 app.command()(check)
 app.add_typer(baseline_app, name="baseline", help="Baselines for `vssbench check`.")
-app.command()(train)
+app.command()(_resumable(train))
 app.command()(profile)
 app.command()(motion)
 app.command()(encode)
@@ -75,9 +93,6 @@ def main() -> None:
     except VssbenchError as error:
         typer.echo(f"vssbench: {error}", err=True)
         raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        typer.echo("vssbench: stopped; finished work is kept, the same command goes on from there", err=True)
-        raise SystemExit(130) from None
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output went away (| head); nothing to say and nobody to say it to
         raise SystemExit(0) from None
