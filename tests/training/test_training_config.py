@@ -11,11 +11,23 @@ from vssbench.training.config import load_experiment, packaged_experiments
 
 
 @pytest.mark.parametrize("name", ["quickstart", "camvid480"])
-def test_packaged_experiments_are_valid_and_matched(name: str) -> None:
-    experiment = load_experiment(name)
-    assert experiment.name == name
-    assert experiment.unmatched_steps() == {}
+def test_packaged_experiments_are_valid(name: str) -> None:
+    assert load_experiment(name).name == name
     assert name in packaged_experiments()
+
+
+def test_contestants_of_camvid480_are_matched() -> None:
+    assert load_experiment("camvid480").unmatched_steps() == {}
+
+
+def test_low_resolution_contestants_of_the_quickstart_are_matched_and_the_other_is_reported() -> None:
+    steps = load_experiment("quickstart").unmatched_steps()
+    assert steps["constant-0.5"] == steps["ar-0.5"]
+    assert set(steps) == {
+        "constant-1.0",
+        "constant-0.5",
+        "ar-0.5",
+    }  # 1.0x was flat after fewer (docs/training.md)
 
 
 def test_overrides_reach_lists_by_label_even_with_dots(write_experiment: Any) -> None:
