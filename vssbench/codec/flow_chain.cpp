@@ -40,22 +40,22 @@ struct Canvas {
   bool* flags(size_t slot, int y, int x) const { return valid + slot * plane + size_t(y) * width + x; }
 };
 
-// All sixteen targets lie in the window: four runs of four neighbouring samples.
-void copy_block(const Canvas& canvas, int y, int x, int vx, int vy, size_t slot, bool known, size_t into) {
+// Neighbouring blocks that move alike, all of whose targets lie in the window: four runs of neighbouring samples.
+void copy_run(const Canvas& canvas, int y, int x, int samples, int vx, int vy, size_t slot, bool known, size_t into) {
   const int from_y = y + whole(vy), from_x = x + whole(vx);
   for (int row = 0; row < 4; ++row) {
-    const int16_t* source = canvas.pairs(slot, from_y + row, from_x);
-    int16_t* target = canvas.pairs(into, y + row, x);
-    for (int k = 0; k < 8; k += 2) {
+    const int16_t* __restrict source = canvas.pairs(slot, from_y + row, from_x);
+    int16_t* __restrict target = canvas.pairs(into, y + row, x);
+    for (int k = 0; k < 2 * samples; k += 2) {
       target[k] = int16_t(source[k] + vx);
       target[k + 1] = int16_t(source[k + 1] + vy);
     }
     if (!canvas.valid) continue;
     bool* flags = canvas.flags(into, y + row, x);
     if (known)
-      std::memcpy(flags, canvas.flags(slot, from_y + row, from_x), 4 * sizeof(bool));
+      std::memcpy(flags, canvas.flags(slot, from_y + row, from_x), size_t(samples) * sizeof(bool));
     else
-      std::fill(flags, flags + 4, false);
+      std::fill(flags, flags + samples, false);
   }
 }
 
@@ -112,14 +112,25 @@ void compose(const Vectors& vectors, const Slots& slots, const nb::object& known
   const Window window{left, top, width, height};
   const Canvas canvas{canvas_width, window, ring.data(), valid, size_t(canvas_height) * canvas_width};
   nb::gil_scoped_release release;
+  const int16_t* vector = vectors.data();
+  const int16_t* slot = slots.data();
   for (int i = 0; i < rows; ++i) {
-    for (int j = 0; j < columns; ++j) {
+    for (int j = 0; j < columns;) {
       const size_t block = size_t(i) * columns + j;
-      const int vx = vectors.data()[2 * block], vy = vectors.data()[2 * block + 1];
+      const int vx = vector[2 * block], vy = vector[2 * block + 1];
       const bool block_known = !known || known[block];
-      const bool whole_block = inside(4 * j, vx, left, width) && inside(4 * i, vy, top, height);
-      (whole_block ? copy_block : copy_crossing_block)(canvas, 4 * i, 4 * j, vx, vy, size_t(slots.data()[block]),
-                                                       block_known, into);
+      if (!inside(4 * j, vx, left, width) || !inside(4 * i, vy, top, height)) {
+        copy_crossing_block(canvas, 4 * i, 4 * j, vx, vy, size_t(slot[block]), block_known, into);
+        ++j;
+        continue;
+      }
+      int run = 1;
+      while (j + run < columns && vector[2 * (block + run)] == vx && vector[2 * (block + run) + 1] == vy &&
+             slot[block + run] == slot[block] && (!known || known[block + run] == block_known) &&
+             inside(4 * (j + run), vx, left, width))
+        ++run;
+      copy_run(canvas, 4 * i, 4 * j, 4 * run, vx, vy, size_t(slot[block]), block_known, into);
+      j += run;
     }
   }
 }

@@ -192,7 +192,7 @@ class KeyframeFlow:
             )
         recent = dict(list(self._slot_of.items())[-PAPER_REFERENCES:])
         slot = _lookup(field.reference_poc[:, :, 0], recent)
-        vector = _whole(field.vectors_qpel[:, :, 0]) << 2
+        vector = _rounded_to_samples(field.vectors_qpel[:, :, 0])
         still = slot == _INTRA
         vector[still] = 0
         slot[still] = self._last
@@ -200,7 +200,7 @@ class KeyframeFlow:
 
     def _exact_hop(self, field: MotionField) -> _Hop:
         slot = _lookup(field.reference_poc[:, :, 0], self._slot_of)
-        vector = field.vectors_qpel[:, :, 0].astype(np.int32)
+        vector = np.array(field.vectors_qpel[:, :, 0], order="C")
         if field.frame_type == "B":
             second = _lookup(field.reference_poc[:, :, 1], self._slot_of)
             use_second = (slot == _INTRA) & (second != _INTRA)
@@ -243,7 +243,9 @@ def flow_field_to_previous(fields: Sequence[MotionField], index: int, rule: Flow
     displacement = np.zeros((2, *grid.canvas, 2), np.int16)
     valid = np.ones((2, *grid.canvas), np.bool_) if rule == "exact" else None
     slot = np.zeros(known.shape, np.int64)
-    grid.compose(_Hop(vector, slot, known if rule == "exact" else None), displacement, valid, 1)
+    # beyond a picture's side every vector means the border, so the clip changes nothing but the type's range
+    steps_qpel = np.clip(vector, -32768, 32764).astype(np.int16)
+    grid.compose(_Hop(steps_qpel, slot, known if rule == "exact" else None), displacement, valid, 1)
     return grid.flow_field(displacement[1], None if valid is None else valid[1])
 
 
@@ -355,6 +357,16 @@ def _whole(vectors_qpel: NDArray[np.int16]) -> NDArray[np.int32]:
     return whole
 
 
+def _rounded_to_samples(vectors_qpel: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Quarter samples rounded to whole ones, half to even, still counted in quarters: 2 -> 0, 6 -> 8, -2 -> 0."""
+    vectors = np.ascontiguousarray(vectors_qpel)
+    whole = vectors >> 2
+    whole += ((vectors & 3) + (whole & 1)) > 2
+    # 8192 samples would not fit when counted in quarters; both lie beyond any picture's border
+    rounded: NDArray[np.int16] = np.minimum(whole, np.int16(8191), out=whole) << 2
+    return rounded
+
+
 def _lookup(pocs: NDArray[np.int32], values: dict[int, int], absent: int = _INTRA) -> NDArray[np.int64]:
     """values[poc] for every element, `absent` where there is none; a table, because the POCs are few and close."""
     low, high = min(values, default=0), max(values, default=0)
@@ -368,8 +380,8 @@ def _lookup(pocs: NDArray[np.int32], values: dict[int, int], absent: int = _INTR
 class _Hop:
     """One step of every 4x4 block."""
 
-    vector: NDArray[np.int32]
-    """[H4, W4, 2] quarter samples, x then y."""
+    vector: NDArray[np.int16]
+    """[H4, W4, 2] quarter samples, x then y, contiguous."""
     slot: NDArray[np.int64]
     """[H4, W4] whose accumulated displacement continues the chain."""
     known: NDArray[np.bool_] | None
@@ -446,8 +458,7 @@ class _Grid:
         """
         (left, top), (height, width) = self.left_top, self.size
         _flow_chain.compose(
-            # beyond a picture's side every vector means the border, so the clip changes nothing but the type's range
-            np.ascontiguousarray(np.clip(hop.vector, -32768, 32764), np.int16),
+            hop.vector,
             np.ascontiguousarray(hop.slot, np.int16),
             None if valid is None else np.ascontiguousarray(hop.known),
             displacement,
