@@ -113,7 +113,7 @@ def _make_frame(subject: Subject, needs: Needs, index: int, generator: torch.Gen
 def run_clip(method: Method, frames: Sequence[Frame]) -> list[Prediction]:
     """Push a clip through a fresh state and return every prediction in the order it came."""
     batch = next(frame.image.shape[0] for frame in frames if frame.image is not None)
-    state = method.start(batch)
+    state = method.begin(batch)
     predictions = [prediction for frame in frames for prediction in method.step(state, frame)]
     return predictions + method.flush(state)
 
@@ -160,7 +160,7 @@ def check_declared_latency(subject: Subject) -> None:
     """A prediction arrives at most `needs.lookahead` frames after its frame; only then may flush return any."""
     method = subject.build()
     needs = method.needs
-    state = method.start(1)
+    state = method.begin(1)
     for frame in make_clip(subject, needs, seed=2, gops=2):
         for prediction in method.step(state, frame):
             delay = frame.index - prediction.index
@@ -180,7 +180,7 @@ def check_clips_do_not_mix(subject: Subject) -> None:
     method = subject.build()
     clips = [make_clip(subject, method.needs, seed=seed) for seed in (3, 4)]
     alone = [_labels(run_clip(method, clip)) for clip in clips]
-    states = [method.start(1) for _ in clips]
+    states = [method.begin(1) for _ in clips]
     woven: list[list[Prediction]] = [[], []]
     for pair in zip(*clips, strict=True):
         for which, frame in enumerate(pair):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from vssbench.dataset import IMAGENET_MEAN, IMAGENET_STD
+from vssbench.errors import CapabilityError
 
 if TYPE_CHECKING:
     import torch
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 StepKind = Literal["key", "non_key", "partial"]
 FlowRule = Literal["paper", "exact"]
 Recipe = Literal["image", "pair", "window", "triplet", "online"]
+MemoryScope = Literal["none", "clip", "sequence"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +39,13 @@ class Needs:
     block_types: bool = False
     """Intra / inter / skip map on the 4x4 grid."""
     history: int = 0
-    """Frames before the keyframe that must be pushed first (their predictions are not scored)."""
+    """Frames before the keyframe that are pushed first (their predictions are not scored). At the start of a sequence
+    there are fewer, or none."""
     lookahead: int = 0
     """Output delay in frames: the prediction of frame t may arrive with frame t + lookahead."""
+    bridges_end: bool = False
+    """Where a sequence ends before the lookahead does: True, `flush` answers what is owed without the missing frames;
+    False, such clips are refused before work starts."""
     every_frame: bool = True
     """False: state depends on the last keyframe only, so unscored frames between may be skipped."""
     stateless: bool = False
@@ -48,6 +54,12 @@ class Needs:
     """Frame height and width must be multiples of this."""
     batchable: bool = True
     """False: refuses more than one clip at a time."""
+    adaptive: bool = False
+    """True: how much work a step does depends on the pictures (blocks executed, regions redone, keyframes chosen by the
+    method). The runner then counts the MACs of every step it makes, on the real frames."""
+    memory: MemoryScope = "none"
+    """What outlives a step's clip (see `Method.create_memory`): 'clip', it is made anew for every clip; 'sequence', one
+    memory sees all clips of one pass over a sequence, in order, every frame of them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +86,13 @@ class Frame:
     """int16 [N, 3, H, W]."""
     block_types: Tensor | None = None
     """uint8 [N, ceil(H/4), ceil(W/4)]: records.MODE_INTRA, MODE_INTER, MODE_SKIP."""
+    time: int | None = None
+    """Position in the sequence, for methods whose work rotates over frames; None where it is unknown."""
+
+    @property
+    def clock(self) -> int:
+        """`time`, or `index` where the position in the sequence is unknown."""
+        return self.index if self.time is None else self.time
 
     @property
     def is_key(self) -> bool:
@@ -135,11 +154,19 @@ class TrainingBatch:
     flow_key: Tensor | None = None
     """float32 [N, 2, H, W] pixels from image towards reference."""
     window: Sequence[Tensor] = ()
-    """Frames before `image`, oldest first (recipes 'window' and 'triplet')."""
+    """Frames [N, 3, H, W] before `image`, oldest first. Recipes 'window' and 'online': `Stage.window` frames;
+    'triplet': all from the keyframe on."""
     window_flow: Sequence[Tensor] = ()
-    """Flow of each frame after window[0] towards its predecessor; the last entry belongs to `image`."""
+    """Flow of each frame after window[0] towards its predecessor; the last entry belongs to `image`. Zero where the
+    codec gives none (keyframes)."""
+    after: Sequence[Tensor] = ()
+    """Frames after `image` up to and including the next keyframe (recipe 'triplet')."""
+    after_flow: Sequence[Tensor] = ()
+    """Flow of each frame of `after` towards its predecessor; that of the next keyframe is zero, as it has none."""
     class_weights: Tensor | None = None
     """float32 [K]: weight of each class in a stage's segmentation loss; None weights all equally."""
+    step: int = 0
+    """Optimiser step, for methods whose work rotates over frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +181,8 @@ class Stage:
     """Named loss terms; the trainer minimises their sum and logs each."""
     frozen: tuple[str, ...] = ()
     """Parameter names 'part.parameter' (prefixes) inside `parts` that do not train."""
+    window: int = 0
+    """Frames before the labelled one that recipes 'window' and 'online' supply."""
     lr_multipliers: Mapping[str, float] = field(default_factory=dict)
     """Parameter-name prefix 'part.module' -> factor on the learning rate."""
     prepare: Callable[[], None] | None = None
@@ -187,6 +216,28 @@ class Method(ABC):
     @abstractmethod
     def start(self, batch: int) -> Any:
         """State for `batch` clips in lockstep."""
+
+    def create_memory(self) -> Any:
+        """What outlives clips (an online policy with its optimiser), freshly made; None where nothing does.
+
+        The runner owns it and makes it anew as `Needs.memory` says; a method never keeps it.
+        """
+        return None
+
+    def start_with(self, batch: int, memory: Any) -> Any:
+        """State for `batch` clips that learn into `memory`. Methods with a memory implement this beside `start`."""
+        return self.start(batch)
+
+    def begin(self, batch: int, memory: Any = None) -> Any:
+        """State for `batch` clips; without `memory` the clips get one of their own. Callers use this, not `start`.
+
+        Raises CapabilityError naming the method if it is asked for a batch that it cannot serve.
+        """
+        if batch != 1 and not self.needs.batchable:
+            raise CapabilityError(
+                f"{type(self).__name__} takes one clip at a time (needs.batchable is False), got a batch of {batch}"
+            )
+        return self.start_with(batch, self.create_memory() if memory is None else memory)
 
     @abstractmethod
     def step(self, state: Any, frame: Frame) -> list[Prediction]:

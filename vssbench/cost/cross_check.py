@@ -117,7 +117,7 @@ def _count(method: Method, cost: MethodCost, tool: str, count: Callable[[_Step],
         quiet = contextlib.redirect_stdout(io.StringIO())
         with torch.no_grad(), quiet, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            state = twin.start(1)
+            state = twin.begin(1)
             for index in (*range(-twin.needs.history, 0), *range(distance)):
                 twin.step(state, blank_frame(twin, index, index % cost.keyframe_interval))
             figures.append(count(_Step(twin, state, blank_frame(twin, distance, distance))) / 1e9)

@@ -174,7 +174,7 @@ def build_twin(method: Method, context: BuildContext) -> Method:
 def _count_gop(method: Method) -> MethodCost:
     interval, needs = method.context.keyframe_interval, method.needs
     with torch.no_grad():
-        state = method.start(1)
+        state = method.begin(1)
         for index in range(-needs.history, 0):
             method.step(state, blank_frame(method, index, index % interval))
         alike = needs.stateless or not needs.every_frame  # then all frames after the keyframe cost the same

@@ -143,7 +143,7 @@ def predict(method: Method, clip: ReadyClip, device: torch.device) -> Iterator[t
             f"{type(method).__name__}: validation during training serves methods that depend on the last keyframe "
             "only (needs.every_frame = False, pixels and flow_key)"
         )
-    state = method.start(1)
+    state = method.begin(1)
     for d, image in sorted(clip.images.items()):
         if needs.stateless and d not in clip.labels:
             continue
