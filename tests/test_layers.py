@@ -13,7 +13,7 @@ LAYER = {
     "records": 0, "errors": 0,
     "method": 1, "dataset": 1, "pictures": 1,
     "ops": 2,
-    "registry": 3, "config": 3, "clips": 3, "results": 3, "codec": 3, "networks": 3, "metrics": 3, "cost": 3,
+    "registry": 3, "config": 3, "expansion": 3, "clips": 3, "results": 3, "codec": 3, "networks": 3, "metrics": 3, "cost": 3,
     "runner": 4, "rendering": 4, "training": 4, "conformance": 4,
     "cli": 5,
 }  # fmt: skip

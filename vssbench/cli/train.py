@@ -97,34 +97,60 @@ def train(
     threads: Annotated[
         int, typer.Option("--threads", min=0, help="CPU threads; 0: as many as there are cores")
     ] = 0,
+    seed: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--seed", help="train with this seed (repeatable), in seed-N; default: the file's `seeds`"
+        ),
+    ] = None,
     only: Annotated[
         list[str] | None, typer.Option("--only", help="train the contestants with these labels, nothing else")
     ] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="also write TensorBoard logs")] = False,
 ) -> None:
     """Train the contestants of an experiment; the same command continues after an interruption."""
-    from vssbench.rendering.training_curves import write_training_figure
     from vssbench.training.config import load_experiment
     from vssbench.training.distributed import joined_processes, local_device
+    from vssbench.training.seeds import train_seeds
     from vssbench.training.trainer import Trainer
 
     loaded = load_experiment(experiment, settings or ())
+    seeds = list(dict.fromkeys(seed or loaded.seeds))
     _set_threads(threads)
     folder = output or Path("training") / loaded.name
     device = local_device(device)
     with joined_processes(device) as processes:
         console = _console(quiet=processes.rank != 0)
         with ConsoleReporter(console) as reporter:
-            trainer = Trainer(
-                loaded, folder, device=device, reporter=reporter, tensorboard=tensorboard, processes=processes
-            )
-            summary = trainer.run(only or ())
+
+            def make(single: TrainingExperiment, place: Path) -> Trainer:
+                return Trainer(
+                    single,
+                    place,
+                    device=device,
+                    reporter=reporter,
+                    tensorboard=tensorboard,
+                    processes=processes,
+                    common=folder,
+                )
+
+            if seeds:
+                summary = train_seeds(loaded, folder, seeds, make, only=only or ())
+            else:
+                summary = make(loaded.for_seed(loaded.seed), folder).run(only or ())
         if processes.rank == 0:
-            stages = [
-                (contestant.label, stage) for contestant in loaded.contestants for stage in contestant.stages
-            ]
-            write_training_figure(folder, stages)
+            _write_figures(loaded, folder, seeds)
             _print_summary(console, loaded, summary, folder)
+
+
+def _write_figures(loaded: TrainingExperiment, folder: Path, seeds: list[int]) -> None:
+    """The training curves of all contestants, a figure for each seed."""
+    from vssbench.rendering.training_curves import write_training_figure
+    from vssbench.training.seeds import seed_folder
+
+    stages = [(contestant.label, stage) for contestant in loaded.contestants for stage in contestant.stages]
+    for place in [seed_folder(folder, seed) for seed in seeds] or [folder]:
+        write_training_figure(place, stages)
 
 
 def _console(*, quiet: bool) -> Console:
@@ -151,6 +177,16 @@ def _print_summary(
     for column in columns:
         table.add_column("mean" if column == "miou" else column.removeprefix("miou_"), justify="right")
     for label, row in rows.items():
-        table.add_row(label, *(f"{100 * row['final'][c]:.2f}" if c in row["final"] else "" for c in columns))
+        table.add_row(label, *(_score(row["final"].get(column)) for column in columns))
     console.print(table)
     console.print(f"logs, curves, checkpoints and weights: {folder}", highlight=False)
+
+
+def _score(value: Any) -> str:
+    """A score in percent; over several seeds the mean and half the width of its interval."""
+    if value is None:
+        return ""
+    if isinstance(value, dict):
+        half = f" ± {50 * (value['high'] - value['low']):.2f}" if "high" in value else ""
+        return f"{100 * value['mean']:.2f}{half}"
+    return f"{100 * value:.2f}"

@@ -15,8 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from vssbench.codec import CodecSettings
 from vssbench.config import DatasetSpec, read_yaml, validate
 from vssbench.errors import ConfigError
+from vssbench.expansion import substitute
 from vssbench.registry import nearest
 from vssbench.training.augment import Augmentation
+from vssbench.training.expand import expand_scales
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
@@ -45,6 +47,8 @@ class PairSection(Strict):
     """The stored flow is sampled on every n-th pixel (4 is the grid of the codec's own motion)."""
     original_share: float = Field(0.25, ge=0, le=1)
     """Share of image-stage samples that use the uncoded frame instead of the decoded one."""
+    seed: int | None = Field(None, ge=0)
+    """What is drawn while pairs are made (distances of sparse labels, pseudo-video); None: the experiment's `seed`."""
 
     @model_validator(mode="after")
     def _distances_fit(self) -> PairSection:
@@ -135,7 +139,7 @@ class ValidationSection(Strict):
 class OutputSection(Strict):
     """Weights that leave the experiment."""
 
-    weights: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./-]*$")
+    weights: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./{}-]*$")
     """Packaged name: the file becomes `<weights>.safetensors`."""
     source: str
     """'label/stage/part'."""
@@ -148,6 +152,8 @@ class TrainingExperiment(Strict):
     name: str = Field(pattern=NAME)
     description: str = ""
     seed: int = Field(1, ge=0)
+    seeds: tuple[int, ...] = ()
+    """Train everything once for each of these, in folders `seed-<n>`, on the same coded pairs (those of `seed`)."""
     dataset: DatasetSpec
     codecs: tuple[CodecSettings, ...] = Field(min_length=1)
     """Codec settings of the training pairs; clips take them in turn. The keyframe interval is that of `pairs`."""
@@ -163,6 +169,13 @@ class TrainingExperiment(Strict):
     evaluations: tuple[EvaluationSection, ...] = ()
     validation: ValidationSection = ValidationSection()
     outputs: tuple[OutputSection, ...] = ()
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) != len(value) or any(seed < 0 for seed in value):
+            raise ValueError(f"seeds must be distinct and not negative, got {list(value)}")
+        return value
 
     @model_validator(mode="after")
     def _references_exist(self) -> TrainingExperiment:
@@ -201,14 +214,30 @@ class TrainingExperiment(Strict):
         (description, outputs, closing validation). Checkpoints of another digest are refused.
         """
         content = self.model_dump(
-            mode="json", exclude={"description", "outputs", "contestants", "evaluations"}
+            mode="json", exclude={"description", "outputs", "contestants", "evaluations", "seeds"}
         )
+        _forget_unset(content["pairs"], PairSection, "seed")
         for key in ("final_clips", "final_distances"):
             content["validation"].pop(key)
         wanted = self._ancestry(label) if label is not None else {c.label for c in self.contestants}
         content["contestants"] = [c.model_dump(mode="json") for c in self.contestants if c.label in wanted]
         text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def pair_seed(self) -> int:
+        """Seed of the coded pairs."""
+        return self.seed if self.pairs.seed is None else self.pairs.seed
+
+    def for_seed(self, seed: int) -> TrainingExperiment:
+        """The experiment with one training seed, on the coded pairs of this one; `{seed}` is filled in everywhere.
+
+        The seed of the pairs itself gives the experiment that has no `seeds`, digests included.
+        """
+        document = substitute(self.model_dump(mode="json", exclude={"seeds"}), {"seed": str(seed)})
+        document["seed"] = seed
+        document["pairs"]["seed"] = None if seed == self.pair_seed else self.pair_seed
+        return TrainingExperiment.model_validate(document)
 
     def _ancestry(self, label: str) -> set[str]:
         """`label` and every contestant whose weights its stages begin from."""
@@ -232,6 +261,13 @@ class TrainingExperiment(Strict):
         return steps if len(set(steps.values())) > 1 else {}
 
 
+def _forget_unset(section: dict[str, Any], model: type[BaseModel], *names: str) -> None:
+    """Leave keys that were added to the schema later out of digests while they have their default."""
+    for name in names:
+        if section[name] == model.model_fields[name].default:
+            del section[name]
+
+
 def packaged_experiments() -> dict[str, Path]:
     """Packaged training experiments ('quickstart'): name -> its train.yaml."""
     folders = {folder.name.replace("_", "-"): folder for folder in files("vssbench.reports").iterdir()}
@@ -248,9 +284,19 @@ def load_experiment(name_or_path: str, overrides: Sequence[str] = ()) -> Trainin
     Raises InputError for a missing or unreadable file, ConfigError naming the key for anything else.
     """
     document, origin = _read(name_or_path)
-    for override in overrides:
+    later = [override for override in overrides if not _applies(document, override)]
+    document = expand_scales(document)
+    for override in later:  # those that name what `lr_scales` expands to
         _apply(document, override)
     return validate(TrainingExperiment, document, where=origin)
+
+
+def _applies(document: dict[str, Any], override: str) -> bool:
+    try:
+        _apply(document, override)
+    except ConfigError:
+        return False
+    return True
 
 
 def _read(name_or_path: str) -> tuple[dict[str, Any], str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 
 from vssbench.dataset import Dataset
 from vssbench.method import Method
@@ -21,11 +22,15 @@ from vssbench.training.storage import write_atomically
 def write_weights(
     experiment: TrainingExperiment,
     folder: Path,
+    common: Path,
     dataset: Dataset,
     build: Callable[[ContestantSection], Method],
     summary: dict[str, Any],
 ) -> None:
-    """Save every output of the experiment below folder/weights, without heads that only training uses."""
+    """Save every output of the experiment below common/weights, without heads that only training uses.
+
+    The manifest there keeps entries of other names (other seeds of the experiment).
+    """
     entries: dict[str, Any] = {}
     for output in experiment.outputs:
         label, stage, part = output.source.split("/")
@@ -35,10 +40,14 @@ def write_weights(
         state = load_checkpoint(path, experiment=experiment.digest(label), stage=f"{label}/{stage}")
         weights = (state["average"] or state["parts"])[part]
         restore({part: method.parts()[part]}, {part: weights}, path)
-        entries[output.weights] = _write(experiment, folder, dataset, method.parts()[part], output, summary)
+        entries[output.weights] = _write(experiment, common, dataset, method.parts()[part], output, summary)
     if entries:
-        text = json.dumps({"schema": 1, "weights": entries}, indent=1, sort_keys=True).encode()
-        write_atomically(folder / "weights" / "manifest.json", lambda stream: stream.write(text))
+        manifest = common / "weights" / "manifest.json"
+        with FileLock(str(manifest.with_name(".lock"))):
+            before = json.loads(manifest.read_text(encoding="utf-8"))["weights"] if manifest.exists() else {}
+            document = {"schema": 1, "weights": {**before, **entries}}
+            text = json.dumps(document, indent=1, sort_keys=True).encode()
+            write_atomically(manifest, lambda stream: stream.write(text))
 
 
 def _write(

@@ -198,7 +198,7 @@ def _digest(
         "version": STORE_VERSION,
         "dataset": type(dataset).__name__,
         "sequences": [[sequence.name, sequence.identity] for sequence in sequences],
-        "pairs": section.model_dump(mode="json", exclude={"original_share"}),
+        "pairs": section.model_dump(mode="json", exclude={"original_share", "seed"}),
         "codecs": [codec.model_dump(mode="json") for codec in codecs],
         "seed": seed,
     }

@@ -71,8 +71,11 @@ class Trainer:
         reporter: Reporter | None = None,
         tensorboard: bool = False,
         processes: Processes | None = None,
+        common: Path | None = None,
     ) -> None:
         self.experiment, self.folder = experiment, folder
+        self.common = common or folder
+        """Folder of the pairs and of the weights that leave the experiment."""
         self.device = torch.device(device)
         self.reporter = reporter or Silent()
         self.tensorboard = tensorboard
@@ -108,7 +111,7 @@ class Trainer:
         if self.processes.rank == 0:
             _write_json(self.folder / "summary.json", summary)
             if not only:
-                write_weights(self.experiment, self.folder, self.dataset, self.build, summary)
+                write_weights(self.experiment, self.folder, self.common, self.dataset, self.build, summary)
         return summary
 
     @property
@@ -116,13 +119,13 @@ class Trainer:
         """The coded pairs, made when first asked for."""
         if self._store is None:
             experiment = self.experiment
-            codecs, seed = experiment.codecs, experiment.seed
+            codecs, seed = experiment.codecs, experiment.pair_seed
             self._store = build_pairs(
                 self.dataset,
                 experiment.pairs,
                 codecs,
                 seed,
-                self.folder,
+                self.common,
                 lambda done, total: self.reporter.advance("coding pairs", done, total),
             )
             frames, motion = len(self._store.entries), self._store.mean_motion_pixels

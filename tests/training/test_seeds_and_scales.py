@@ -1,0 +1,128 @@
+"""Several seeds and several lr_scales from one experiment file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from vssbench.errors import CheckpointError, ConfigError
+from vssbench.metrics.seeds import over_seeds
+from vssbench.training.config import load_experiment
+from vssbench.training.expand import expand_scales
+from vssbench.training.seeds import seed_experiment, summarise_seeds, train_seeds
+from vssbench.training.trainer import Trainer
+
+STAGE = {"steps": 2, "batch": 2, "learning_rate": 0.02}
+
+
+def make(folder: Path) -> Any:
+    return lambda experiment, place: Trainer(experiment, place, common=folder)
+
+
+def test_an_interval_over_seeds_is_students() -> None:
+    found = over_seeds([1.0, 2.0, 3.0])
+    assert (found.mean, found.deviation, found.seeds) == (2.0, 1.0, 3)
+    half = 4.302652729911275 / 3**0.5  # t of 2 degrees at 97.5 %
+    assert (found.low, found.high) == pytest.approx((2 - half, 2 + half))
+    single = over_seeds([0.5])
+    assert single.mean == 0.5
+    assert single.low != single.low  # one seed says nothing about seeds
+
+
+def test_a_contestant_stands_for_a_list_of_scales() -> None:
+    document = {
+        "contestants": [
+            {
+                "label": "ar",
+                "lr_scales": [0.3, 1],
+                "options": {"width": 12},
+                "stages": {"fusion": {"initialise_from": {"lr": "constant-{lr_scale}/image/network"}}},
+            },
+            {"label": "plain"},
+        ],
+        "evaluations": [{"label": "at-{lr_scale}-alone", "lr_scales": [0.5], "parts": {"n": "x-{lr_scale}"}}],
+        "outputs": [{"weights": "w/ar", "source": "ar-{lr_scale}/fusion/lr", "lr_scales": [0.3]}],
+    }
+    expanded = expand_scales(document)
+    assert [c["label"] for c in expanded["contestants"]] == ["ar-0.3", "ar-1.0", "plain"]
+    assert expanded["contestants"][0]["options"] == {"width": 12, "lr_scale": 0.3}
+    started = expanded["contestants"][1]["stages"]["fusion"]["initialise_from"]
+    assert started == {"lr": "constant-1.0/image/network"}
+    assert expanded["evaluations"] == [
+        {"label": "at-0.5-alone", "parts": {"n": "x-0.5"}, "options": {"lr_scale": 0.5}}
+    ]
+    assert expanded["outputs"] == [{"weights": "w/ar-0.3", "source": "ar-0.3/fusion/lr"}]
+    assert document["contestants"][0]["label"] == "ar"  # the input is left alone
+
+
+@pytest.mark.parametrize("scales", [[], 0.5, ["half"], [0.5, 0.5], [True]])
+def test_a_list_of_scales_that_is_none_is_refused(scales: Any) -> None:
+    with pytest.raises(ConfigError, match=r"contestants\.ar\.lr_scales"):
+        expand_scales({"contestants": [{"label": "ar", "lr_scales": scales}]})
+
+
+def test_overrides_reach_the_list_and_what_it_expands_to(write_experiment: Any) -> None:
+    contestant = {"name": "constant", "label": "c", "lr_scales": [0.5], "stages": {"image": STAGE}}
+    path = write_experiment(contestants=[contestant])
+    changed = load_experiment(
+        path, ["contestants.c.lr_scales=[0.5, 1.0]", "contestants.c-1.0.stages.image.steps=7"]
+    )
+    assert [(c.label, c.stages["image"].steps) for c in changed.contestants] == [("c-0.5", 2), ("c-1.0", 7)]
+
+
+def test_seeds_share_the_pairs_and_differ_in_weights(write_experiment: Any, tmp_path: Path) -> None:
+    experiment = load_experiment(write_experiment(seed=3, seeds=[3, 4]))
+    out = tmp_path / "out"
+    summary = train_seeds(experiment, out, [3, 4], make(out))
+    assert len(list(out.glob("pairs-*"))) == 1
+    assert not list(out.glob("seed-*/pairs-*"))
+    states = [
+        torch.load(out / f"seed-{n}/a/image/last.pt", weights_only=True)["parts"]["network"] for n in (3, 4)
+    ]
+    assert not torch.equal(states[0]["0.weight"], states[1]["0.weight"])
+    finals = [
+        json.loads((out / f"seed-{n}/summary.json").read_text())["contestants"]["a"]["final"] for n in (3, 4)
+    ]
+    found = summary["contestants"]["a"]["final"]["miou"]
+    assert found["values"] == [final["miou"] for final in finals]
+    assert found["mean"] == pytest.approx(sum(found["values"]) / 2)
+    assert found["low"] <= found["mean"] <= found["high"]
+    assert json.loads((out / "summary.json").read_text()) == summary
+
+
+def test_the_pairs_own_seed_trains_as_without_seeds(write_experiment: Any) -> None:
+    several, single = (load_experiment(write_experiment(seed=3, **more)) for more in ({"seeds": [3, 4]}, {}))
+    assert several.for_seed(3).digest() == single.digest()
+    assert several.for_seed(4).digest() != single.digest()
+    assert several.for_seed(4).pair_seed == 3
+
+
+def test_seeds_name_their_weights(write_experiment: Any) -> None:
+    outputs = [
+        {"weights": "small/net", "source": "a/image/network"},
+        {"weights": "small/{seed}-net", "source": "a/image/network"},
+    ]
+    path = write_experiment(seeds=[1, 2])
+    document = json.loads(Path(path).read_text())
+    Path(path).write_text(
+        json.dumps({**document, "outputs": outputs}).replace('"small/{seed}', '"small/s{seed}')
+    )
+    experiment = load_experiment(path)
+    names = [output.weights for output in seed_experiment(experiment, 2).outputs]
+    assert names == ["small/net-seed2", "small/s2-net"]
+
+
+def test_a_seed_of_another_experiment_is_refused(write_experiment: Any, tmp_path: Path) -> None:
+    (tmp_path / "seed-2").mkdir()
+    (tmp_path / "seed-2/summary.json").write_text(json.dumps({"digest": "other", "contestants": {}}))
+    with pytest.raises(CheckpointError, match="seed-2"):
+        summarise_seeds(load_experiment(write_experiment()), tmp_path)
+
+
+def test_seeds_are_distinct(write_experiment: Any) -> None:
+    with pytest.raises(ConfigError, match="distinct"):
+        load_experiment(write_experiment(seeds=[1, 1]))
