@@ -111,3 +111,16 @@ networks.register(
 networks.register(
     "bisenet18", "vssbench.networks.bisenet:BiSeNet18", "BiSeNetV1 with ResNet-18, feature at stride 8"
 )
+networks.register(
+    "deeplab18", "vssbench.networks.deeplab:DeepLab18", "Accel's update network, feature at stride 16"
+)
+networks.register(
+    "deeplab101", "vssbench.networks.deeplab:DeepLab101", "ResNet-101 at stride 16, network of DFF and Accel"
+)
+networks.register(
+    "light-fpn18", "vssbench.networks.light_fpn:LightFPN18", "TapLab's BL2: light FPN, feature at stride 4"
+)
+
+flow_networks = Registry("flow network", "vssbench.flow_networks")
+flow_networks.register("flownet-s", "vssbench.networks.flow:FlowNetS", "FlowNetS on half-size images")
+flow_networks.register("flownet-tiny", "vssbench.networks.flow:TinyFlowNet", "four-level network for slim tests")

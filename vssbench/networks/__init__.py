@@ -6,16 +6,27 @@ from typing import Any
 
 from vssbench.errors import ConfigError
 from vssbench.networks.checkpoints import load_ar_seg_checkpoint
-from vssbench.networks.network import Cut, Partial, SegmentationNetwork, TrainingOutput
+from vssbench.networks.flow import FlowEstimate, FlowNetwork, create_flow_network
+from vssbench.networks.network import (
+    Cut,
+    DescribedNetwork,
+    Partial,
+    SegmentationNetwork,
+    TrainingOutput,
+)
 from vssbench.networks.weights import load_weights, save_weights
 from vssbench.registry import networks
 
 __all__ = [
     "Cut",
+    "DescribedNetwork",
+    "FlowEstimate",
+    "FlowNetwork",
     "Partial",
     "SegmentationNetwork",
     "TrainingOutput",
     "create",
+    "create_flow_network",
     "load_ar_seg_checkpoint",
     "load_weights",
     "save_weights",

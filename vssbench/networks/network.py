@@ -59,14 +59,22 @@ def scale_channels(channels: int, width: int) -> int:
     return channels * width // 64
 
 
-class SegmentationNetwork(nn.Module, ABC):
+class DescribedNetwork(nn.Module):
+    """A module whose weights are stored under a name: it knows its registered name, width and classes."""
+
+    name: ClassVar[str]
+    width: int
+    classes: int
+    """0 where there are none."""
+
+
+class SegmentationNetwork(DescribedNetwork, ABC):
     """An image segmentation network in the pieces N_feat, N_task and final 1x1.
 
     Constructed as `Network(classes, width=64)`; every inner channel count is its published value times width / 64.
     Inputs are normalised float images [N, 3, H, W]; sizes need not be multiples of anything.
     """
 
-    name: ClassVar[str]
     feature_stride: ClassVar[int]
     """Image pixels per pixel of the feature p, up to rounding (see `feature_size`)."""
     loss: ClassVar[SegmentationLoss]

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vssbench.errors import CheckpointError, StorageError
-from vssbench.networks.network import SegmentationNetwork
+from vssbench.networks.network import DescribedNetwork, SegmentationNetwork
 from vssbench.registry import nearest
 
 PACKAGE = "vssbench.baselines.weights"
@@ -44,17 +44,17 @@ class WeightsMetadata:
 
     @classmethod
     def describing(cls, module: nn.Module, **more: Any) -> WeightsMetadata:
-        """Metadata of the segmentation network inside `module`, completed by `more`."""
+        """Metadata of the named network inside `module`, completed by `more`."""
         network = find_network(module)
         return cls(network=network.name, width=network.width, classes=network.classes, **more)
 
 
-def find_network(module: nn.Module) -> SegmentationNetwork:
-    """The first segmentation network in `module` (which may be one itself). Raises CheckpointError if there is none."""
+def find_network(module: nn.Module) -> DescribedNetwork:
+    """The first named network in `module` (which may be one itself). Raises CheckpointError if there is none."""
     for inner in module.modules():
-        if isinstance(inner, SegmentationNetwork):
+        if isinstance(inner, DescribedNetwork):
             return inner
-    raise CheckpointError(f"{type(module).__name__} contains no segmentation network to describe")
+    raise CheckpointError(f"{type(module).__name__} contains no network to describe")
 
 
 def save_weights(
@@ -202,7 +202,7 @@ def load_weights(module: nn.Module, reference: str | Path) -> WeightsMetadata | 
     return metadata
 
 
-def _check_metadata(reference: str | Path, network: SegmentationNetwork, metadata: WeightsMetadata) -> None:
+def _check_metadata(reference: str | Path, network: DescribedNetwork, metadata: WeightsMetadata) -> None:
     for word, stored, wanted in (
         ("network", metadata.network, network.name),
         ("width", metadata.width, network.width),
