@@ -45,6 +45,10 @@ class StorageError(VssbenchError):
     """Something could not be written: permission, disk full, folder in use by another run."""
 
 
+class DiskFullError(StorageError):
+    """No space, quota or file size is left; freeing some and repeating the command goes on."""
+
+
 def nearest(name: str, known: list[str]) -> str:
     """'did you mean ...' ending for an error about an unknown name, or the plain list of known names."""
     close = difflib.get_close_matches(name, known, n=2, cutoff=0.5)

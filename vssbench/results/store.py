@@ -7,10 +7,12 @@ RUN/units/DATASET/CODEC/METHOD/SEQUENCE/UNIT.json
 RUN/costs/DATASET/METHOD.json
 RUN/pictures/...        see `PictureCase`
 RUN/damaged/            unit files that failed their digest, set aside
+RUN/checked.txt         size and time of unit files whose digest was checked; may be deleted at any time
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -19,13 +21,22 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from vssbench.errors import InputError, StorageError
+from vssbench.errors import DiskFullError, InputError, StorageError
 from vssbench.results.schema import UnitKey, UnitRecord, from_json, to_json
 
+FileStamp = tuple[int, int]
+"""Size in bytes and modification time in nanoseconds."""
 
+_CHECKED = "checked.txt"
+_PART = ".part-"
+"""Beginning of the names of files that are still being written."""
+
+
+@lru_cache(maxsize=1 << 16)
 def slug(text: str) -> str:
     """A file name for a title: readable, no separators, and different titles stay different.
 
@@ -37,12 +48,18 @@ def slug(text: str) -> str:
     return f"{plain[:80]}-{zlib.crc32(text.encode()):08x}"
 
 
+def unit_name(key: UnitKey) -> str:
+    """Path of a unit's file below `units`: DATASET/CODEC/METHOD/SEQUENCE/UNIT.json."""
+    folders = "/".join(map(slug, (key.dataset, key.codec, key.method, key.sequence)))
+    return f"{folders}/{slug(key.unit)}.json"
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file under a temporary name and rename it. Raises StorageError on permission or a full disk."""
     temporary: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_PART)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
@@ -57,10 +74,11 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 def storage_error(path: Path, error: OSError, needed_bytes: int | None = None) -> StorageError:
     """The error a user gets when `path` cannot be written: cause and remedy by errno."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         needed = f"; {needed_bytes} more bytes are needed at once" if needed_bytes else ""
-        return StorageError(
-            f"{path}: the disk is full{needed}. Free some space and run the same command again to go on"
+        what = "the limit on file sizes is reached" if error.errno == errno.EFBIG else "the disk is full"
+        return DiskFullError(
+            f"{path}: {what}{needed}. Free some space and run the same command again to go on"
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StorageError(f"{path}: no permission to write here; choose another folder with -o")
@@ -75,14 +93,7 @@ class RunFolder:
 
     def unit_path(self, key: UnitKey) -> Path:
         """Where a unit is stored."""
-        return self.path.joinpath(
-            "units",
-            slug(key.dataset),
-            slug(key.codec),
-            slug(key.method),
-            slug(key.sequence),
-            f"{slug(key.unit)}.json",
-        )
+        return self.path / "units" / unit_name(key)
 
     def has_unit(self, key: UnitKey) -> bool:
         """True if the unit is stored and intact; a damaged file is set aside under damaged/ and counts as missing."""
@@ -92,17 +103,80 @@ class RunFolder:
         try:
             record = self.read_unit(path)
         except InputError:
-            self._set_aside(path)
+            self.set_aside(path)
             return False
         return record.key == key
 
-    def _set_aside(self, path: Path) -> None:
+    def stored_units(self) -> dict[str, FileStamp]:
+        """Unit files by name (see `unit_name`), from the folders alone: nothing is read."""
+        found: dict[str, FileStamp] = {}
+        pending = [("", str(self.path / "units"))]
+        while pending:
+            prefix, folder = pending.pop()
+            try:
+                entries = list(os.scandir(folder))
+            except FileNotFoundError:
+                continue
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append((f"{prefix}{entry.name}/", entry.path))
+                elif entry.name.endswith(".json") and not entry.name.startswith("."):
+                    status = entry.stat()
+                    found[prefix + entry.name] = (status.st_size, status.st_mtime_ns)
+        return found
+
+    def intact_units(self) -> tuple[set[str], list[Path]]:
+        """Names of the stored units whose digest holds, and the damaged files that were set aside.
+
+        Each file is read once in its life: what was checked is remembered by size and time in checked.txt.
+        Raises StorageError.
+        """
+        stored, known = self.stored_units(), self._checked()
+        fresh = [name for name, stamp in stored.items() if known.get(name) != stamp]
+        damaged = []
+        for name in fresh:
+            path = self.path / "units" / name
+            try:
+                holds = unit_name(self.read_unit(path).key)
+            except InputError:
+                holds = ""
+            if holds != name:
+                damaged.append(self.set_aside(path))
+                del stored[name]
+        if fresh or len(known) != len(stored):
+            lines = [f"{size} {time} {name}" for name, (size, time) in sorted(stored.items())]
+            write_atomically(self.path / _CHECKED, "\n".join([*lines, ""]).encode())
+        return set(stored), damaged
+
+    def sweep(self) -> int:
+        """Remove what killed writers left half-written; returns how many files. For the holder of the lock only."""
+        removed = 0
+        for folder, _, names in os.walk(self.path):
+            for name in names:
+                if name.startswith(_PART):
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(os.path.join(folder, name))
+                        removed += 1
+        return removed
+
+    def _checked(self) -> dict[str, FileStamp]:
+        """What checked.txt remembers; nothing if it is absent or unreadable, which costs time only."""
+        try:
+            lines = (self.path / _CHECKED).read_text(encoding="utf-8").splitlines()
+            parts = (line.split(" ", 2) for line in lines)
+            return {name: (int(size), int(time)) for size, time, name in parts}
+        except (OSError, ValueError):
+            return {}
+
+    def set_aside(self, path: Path) -> Path:
+        """Move a damaged unit file to damaged/, where it stays as evidence, and return its new path."""
         target = self.path / "damaged" / "-".join(path.relative_to(self.path / "units").parts)
         try:
             target.parent.mkdir(exist_ok=True)
             os.replace(path, target)
         except OSError as error:
             raise storage_error(target, error) from error
+        return target
 
     def write_unit(self, record: UnitRecord) -> None:
         """Store a unit. Raises StorageError."""
@@ -118,8 +192,17 @@ class RunFolder:
 
     def units(self) -> Iterator[UnitRecord]:
         """All stored units, in a fixed order. Raises InputError at the first damaged one."""
-        for path in sorted((self.path / "units").glob("*/*/*/*/*.json")):
-            yield self.read_unit(path)
+        for name in sorted(self.stored_units(), key=lambda name: name.split("/")):
+            path = self.path / "units" / name
+            try:
+                yield self.read_unit(path)
+            except InputError as error:
+                # Damage that left size and time alone: make the next session read every file again.
+                with contextlib.suppress(OSError):
+                    (self.path / _CHECKED).unlink(missing_ok=True)
+                raise InputError(
+                    f"{error}. `vssbench run` with the same experiment and folder sets it aside and makes it again"
+                ) from error
 
     def write_json(self, relative: str, value: Any) -> None:
         """Store a JSON file of the run. Raises StorageError."""

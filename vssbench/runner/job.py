@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vssbench.clips import Encode
 from vssbench.codec import Bitstream, decode
+from vssbench.codec.qp import read_qp
 from vssbench.dataset import VideoSequence
 from vssbench.method import Method
 from vssbench.records import DecodedFrame
 from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord
-from vssbench.results.store import RunFolder
+from vssbench.results.store import RunFolder, unit_name
 from vssbench.runner.evaluate import ClipResult, joint_needs, run_method, score
 from vssbench.runner.feed import ClipFeed, DecodedClip, split_into_clips
+from vssbench.runner.frames import FrameKeeper, missing_units
 from vssbench.runner.pictures import has_picture, save_picture
 from vssbench.runner.plan import WorkItem
 from vssbench.runner.workshop import Workshop
@@ -35,6 +39,7 @@ class _UnitBuilder:
     kbps: list[float] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
     timings: dict[str, float] = field(default_factory=dict)
+    step_macs: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def add(
         self, clip: DecodedClip, result: ClipResult, counts: NDArray[np.int64], bitstream: Bitstream
@@ -59,6 +64,9 @@ class _UnitBuilder:
         for kind, seconds in result.seconds.items():
             name = f"step_{kind}"
             self.timings[name] = self.timings.get(name, 0.0) + seconds
+        for distance, (steps, macs) in result.step_macs.items():
+            before = self.step_macs.get(distance, (0, 0))
+            self.step_macs[distance] = (before[0] + steps, before[1] + macs)
 
     def finish(self, key: UnitKey) -> UnitRecord:
         digest = self.digests[0] if len(self.digests) == 1 else "+".join(d[:16] for d in self.digests)
@@ -71,6 +79,7 @@ class _UnitBuilder:
             achieved_kbps=float(np.mean(self.kbps)),
             decoded_digest=digest,
             timings=self.timings,
+            step_macs=tuple((d, *self.step_macs[d]) for d in sorted(self.step_macs)) or None,
         )
 
 
@@ -104,16 +113,32 @@ class JobReport:
     decoded_frames: int
 
 
-def owed_units(folder: RunFolder, item: WorkItem) -> set[UnitKey]:
-    """Units of an item that are not stored yet."""
-    return {key for key in item.unit_keys() if not folder.has_unit(key)}
+@dataclass(frozen=True, slots=True)
+class OwedItem:
+    """A work item and what of it is still missing; found once, by the session that holds the run folder."""
+
+    item: WorkItem
+    units: frozenset[UnitKey]
+    picture: bool
+    """True if the item's picture or frames for the viewer are missing."""
 
 
-def run_job(shop: Workshop, folder: RunFolder, item: WorkItem, on_unit: Callable[[], None]) -> JobReport:
-    """Fill all missing units of one work item; `on_unit` is called after each stored one."""
-    owed = owed_units(folder, item)
-    picture_missing = item.picture is not None and not has_picture(folder, item)
-    if not owed and not picture_missing:
+def owed_item(folder: RunFolder, item: WorkItem, intact: Collection[str]) -> OwedItem:
+    """What an item owes, given the names of the intact unit files (see `RunFolder.intact_units`)."""
+    units = frozenset(key for key in item.unit_keys() if unit_name(key) not in intact)
+    unseen = item.picture is not None and not has_picture(folder, item)
+    return OwedItem(item, units, unseen or bool(missing_units(folder, item)))
+
+
+def run_job(shop: Workshop, folder: RunFolder, owing: OwedItem, on_unit: Callable[[], None]) -> JobReport:
+    """Make what one work item owes; `on_unit` is called after each stored unit.
+
+    Units that are on disk by now (an earlier attempt got that far) are left alone.
+    """
+    item = owing.item
+    owed = {key for key in owing.units if not folder.has_unit(key)}
+    picture_missing = owing.picture and item.picture is not None and not has_picture(folder, item)
+    if not owed and not picture_missing and not missing_units(folder, item):
         return JobReport(0, 0.0, 0, 0.0, 0)
     sequence = shop.sequence(item.dataset, item.sequence)
     methods = shop.methods(item.dataset, item.codec, sequence.size)
@@ -140,17 +165,32 @@ class _JobRun:
         self.shop, self.folder, self.item, self.owed = shop, folder, item, owed
         self.sequence, self.methods, self.on_unit = sequence, methods, on_unit
         self.picture_missing = picture_missing
+        self.viewer_missing = missing_units(folder, item)
+        self.keepers: dict[str, FrameKeeper] = {}
+        self.qps: list[float | None] = []
         self.dataset = shop.dataset(item.dataset)
         self.settings = shop.experiment.codec_settings(shop.codec(item.dataset, item.codec))
         needs = joint_needs(list(methods.values()))
         self.needs = needs
         self.motion = needs.flow_key or needs.flow_previous or needs.residual or needs.block_types
         self.builders: dict[UnitKey, _UnitBuilder] = {}
+        # a memory over the sequence is the product of every clip before, so those are gone through again
+        self.replayed = {
+            title
+            for title, method in methods.items()
+            if method.needs.memory == "sequence"
+            and (picture_missing or self.viewer_missing or any(k.method == title for k in owed))
+        }
         self.remaining = Counter(clip.unit for encode in item.job.encodes for clip in encode.clips)
         self.stopwatch = _Stopwatch()
         self.encode_seconds = 0.0
         self.encoded_frames = 0
         self.stored = 0
+        self.memories: dict[str, Any] = {
+            title: method.create_memory()
+            for title, method in methods.items()
+            if method.needs.memory == "sequence"
+        }
 
     def process(self, encode: Encode) -> None:
         if not any(self._todo(clip.unit) for clip in encode.clips):
@@ -158,6 +198,8 @@ class _JobRun:
                 self.remaining[clip.unit] -= 1
             return
         bitstream = self._fetch(encode)
+        if any(clip.unit in self.viewer_missing for clip in encode.clips):
+            self.qps = read_qp(bitstream)
         decoded = self.stopwatch.watch(decode(bitstream, motion=self.motion))
         clips = split_into_clips(
             decoded,
@@ -167,13 +209,39 @@ class _JobRun:
             lookahead=self.needs.lookahead,
         )
         for decoded_clip in clips:
+            if self.shop.experiment.protocol.kind == "clip":
+                self._add_neighbours(decoded_clip)
             self._evaluate(decoded_clip, bitstream)
+
+    def _add_neighbours(self, clip: DecodedClip) -> None:
+        """Decode the GOPs before and after a clip that was encoded on its own, as bitstreams of their own.
+
+        The clip's bits stay those that every other method sees.
+        """
+        interval, plan = self.settings.keyframe_interval, clip.plan
+        if self.needs.history:
+            first = max(0, plan.first - interval * math.ceil(self.needs.history / interval))
+            clip.history = self._decode_around(first, plan.first)[-self.needs.history :]
+        if self.needs.lookahead:
+            after = plan.first + plan.length
+            last = after + interval * math.ceil(self.needs.lookahead / interval)
+            clip.lookahead = self._decode_around(after, min(last, len(self.sequence)))[: self.needs.lookahead]
+
+    def _decode_around(self, first: int, stop: int) -> list[DecodedFrame]:
+        if stop <= first:
+            return []
+        bitstream = self._fetch(Encode(first, stop - first, ()))
+        return list(self.stopwatch.watch(decode(bitstream, motion=self.motion)))
 
     def _todo(self, unit: str) -> list[str]:
         """Methods to run on a clip of this unit; all of them where pictures are still to be made."""
+        if unit in self.viewer_missing:
+            return list(self.methods)
         if self.picture_missing and self.item.picture is not None and self.item.picture[0] == unit:
             return list(self.methods)
-        return [title for title in self.methods if self._key(title, unit) in self.owed]
+        return [
+            title for title in self.methods if title in self.replayed or self._key(title, unit) in self.owed
+        ]
 
     def _key(self, method: str, unit: str) -> UnitKey:
         return UnitKey(self.item.dataset, self.item.codec, method, self.item.sequence, unit)
@@ -203,11 +271,18 @@ class _JobRun:
     def _evaluate(self, clip: DecodedClip, bitstream: Bitstream) -> None:
         unit = clip.plan.unit
         todo = self._todo(unit)
-        if todo and clip.plan.scored:
+        if not clip.plan.scored:  # nothing to count, but a memory over the sequence sees every frame
+            todo = [title for title in todo if title in self.replayed]
+            feed = ClipFeed(clip, self.shop.device)
+            for title in todo:
+                run_method(self.methods[title], clip, feed, self.memories[title])
+        elif todo:
             feed = ClipFeed(clip, self.shop.device)
             labels = {p: self.sequence.label(clip.plan.first + p) for p in clip.plan.scored}
             digest = clip.digest()
-            results = {title: run_method(self.methods[title], clip, feed) for title in todo}
+            results = {
+                title: run_method(self.methods[title], clip, feed, self.memories.get(title)) for title in todo
+            }
             for title, result in results.items():
                 if self._key(title, unit) in self.owed:
                     counts = score(
@@ -228,11 +303,16 @@ class _JobRun:
                         results,
                         self.dataset.classes,
                     )
+            if unit in self.viewer_missing:
+                keeper = self.keepers.setdefault(unit, FrameKeeper(self.item, unit, self.dataset.classes))
+                keeper.add(clip, labels, results, self.qps)
         self.remaining[unit] -= 1
         if self.remaining[unit] == 0:
             self._store(unit)
 
     def _store(self, unit: str) -> None:
+        if unit in self.keepers:
+            self.keepers.pop(unit).write(self.folder)
         for title in self.methods:
             key = self._key(title, unit)
             if key in self.builders:

@@ -6,19 +6,37 @@ import multiprocessing
 import os
 import queue
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from vssbench.config import Experiment
 from vssbench.errors import ConfigError, VssbenchError
 from vssbench.results.store import RunFolder
-from vssbench.runner.job import JobReport, run_job
-from vssbench.runner.plan import WorkItem
+from vssbench.runner.job import JobReport, OwedItem, run_job
 from vssbench.runner.workshop import Workshop
+
+QUEUED_PER_WORKER = 4
+"""Jobs handed to the pool ahead of time, so that no worker waits for the next one."""
+LOSSES_IN_A_ROW = 3
+"""Deaths of workers without a finished job in between after which a run gives up."""
+
+
+class PoolListener(Protocol):
+    """What execution tells while it goes on; `Listener` of a session is one."""
+
+    @property
+    def on_unit(self) -> Callable[[], None]:
+        """Called after each stored unit."""
+
+    @property
+    def on_stage(self) -> Callable[[str], None]:
+        """Called with a line for the log."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +64,10 @@ def choose_workers(requested: int | None, device: str, items: int) -> int:
 
 def execute(
     experiment: Experiment,
-    items: Sequence[WorkItem],
+    items: Sequence[OwedItem],
     settings: WorkerSettings,
     workers: int,
-    on_unit: Callable[[], None],
+    listener: PoolListener,
 ) -> Iterator[JobReport]:
     """Run all items and yield a report per finished one. The first error stops the rest and is raised."""
     if workers == 1:
@@ -57,18 +75,32 @@ def execute(
         shop = Workshop(experiment, settings.cache, settings.device)
         folder = RunFolder(settings.run_path)
         for item in items:
-            yield run_job(shop, folder, item, on_unit)
+            yield run_job(shop, folder, item, listener.on_unit)
         return
-    yield from _execute_in_processes(experiment, items, settings, workers, on_unit)
+    left = dict(enumerate(items))
+    lost = 0
+    while left:
+        before = len(left)
+        try:
+            yield from _execute_in_processes(experiment, left, settings, workers, listener)
+        except BrokenProcessPool as error:
+            lost = lost + 1 if len(left) == before else 1
+            if lost > LOSSES_IN_A_ROW:
+                raise VssbenchError(
+                    f"worker processes died {lost} times in a row without finishing a job (killed, or out of memory?). "
+                    "Finished units are kept: run the same command again, with fewer --workers if memory is short"
+                ) from error
+            listener.on_stage(f"a worker process died; {len(left)} jobs go on with new workers")
 
 
 def _execute_in_processes(
     experiment: Experiment,
-    items: Sequence[WorkItem],
+    left: dict[int, OwedItem],
     settings: WorkerSettings,
     workers: int,
-    on_unit: Callable[[], None],
+    listener: PoolListener,
 ) -> Iterator[JobReport]:
+    """Run the items in `left` and take each out of it when it is done. Raises BrokenProcessPool if a worker dies."""
     context = multiprocessing.get_context("spawn")
     finished_units: Any = context.Queue()
     pool = ProcessPoolExecutor(
@@ -77,19 +109,21 @@ def _execute_in_processes(
         initializer=_start_worker,
         initargs=(experiment.canonical(), settings, finished_units),
     )
+    waiting = iter(list(left.items()))
+    running: dict[Future[JobReport], int] = {}
     try:
-        pending: set[Future[JobReport]] = {pool.submit(_run_in_worker, item) for item in items}
-        while pending:
-            done, pending = wait(pending, timeout=0.2, return_when=FIRST_COMPLETED)
-            _drain(finished_units, on_unit)
+        while left:
+            # Few at a time: submitting all would make every wait look at all of them.
+            for number, item in islice(waiting, QUEUED_PER_WORKER * workers - len(running)):
+                running[pool.submit(_run_in_worker, item)] = number
+            done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
+            _drain(finished_units, listener.on_unit)
             for future in done:
-                yield future.result()
-        _drain(finished_units, on_unit)
-    except BrokenProcessPool as error:
-        raise VssbenchError(
-            "a worker process died (killed, or out of memory?). Finished units are kept: run the same command again, "
-            "with fewer --workers if memory is short"
-        ) from error
+                number = running.pop(future)
+                report = future.result()
+                del left[number]
+                yield report
+        _drain(finished_units, listener.on_unit)
     finally:
         _stop(pool)
 
@@ -114,7 +148,16 @@ def _drain(finished_units: Any, on_unit: Callable[[], None]) -> None:
 _worker: dict[str, Any] = {}
 
 
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 def _start_worker(experiment: dict[str, Any], settings: WorkerSettings, finished_units: Any) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; Ctrl-C reaches the whole group
     _set_threads(settings.threads)
     _worker["shop"] = Workshop(Experiment.model_validate(experiment), settings.cache, settings.device)
@@ -122,7 +165,7 @@ def _start_worker(experiment: dict[str, Any], settings: WorkerSettings, finished
     _worker["finished_units"] = finished_units
 
 
-def _run_in_worker(item: WorkItem) -> JobReport:
+def _run_in_worker(item: OwedItem) -> JobReport:
     return run_job(_worker["shop"], _worker["folder"], item, lambda: _worker["finished_units"].put(1))
 
 

@@ -18,10 +18,10 @@ from vssbench.results.run import Run, load_run
 from vssbench.results.store import RunFolder, slug, storage_error
 from vssbench.runner.costs import measure_costs
 from vssbench.runner.environment import describe, differences, refuse_drift
-from vssbench.runner.job import JobReport, owed_units
+from vssbench.runner.job import JobReport, OwedItem, owed_item
 from vssbench.runner.plan import PlanSummary, WorkItem, make_plan, summarise
 from vssbench.runner.pool import WorkerSettings, choose_workers, execute
-from vssbench.runner.workshop import Workshop, choose_device
+from vssbench.runner.workshop import Workshop, check_lookahead, choose_device
 
 
 @dataclass
@@ -81,17 +81,16 @@ def run(
         _check_environment(folder, describe(frozen, choose_device(device), threads), force)
         listener.on_stage("planning")
         items = make_plan(frozen)
-        owed = _owed_items(folder, items)
+        owed = _owed_items(folder, items, listener)
         settings = WorkerSettings(folder.path, Path(cache) if cache else None, device, threads)
         shop = Workshop(frozen, settings.cache, device)
         _build_everything_once(shop, items)
         summary = summarise(items)
         folder.write_json("plan.json", {**asdict(summary), "titles": _titles(frozen)})
         folder.write_json("datasets.json", _describe_datasets(shop, items))
-        listener.on_plan(summary, sum(count for _, count in owed))
-        todo = [item for item, _ in owed]
+        listener.on_plan(summary, sum(len(item.units) for item in owed))
         for report in execute(
-            frozen, todo, settings, choose_workers(workers, device, max(1, len(todo))), listener.on_unit
+            frozen, owed, settings, choose_workers(workers, device, max(1, len(owed))), listener
         ):
             listener.totals.add(report)
         if frozen.measure.macs:
@@ -188,8 +187,9 @@ def _freeze_experiment(folder: RunFolder, experiment: Experiment) -> None:
 
 
 def _comparable(values: dict[str, Any]) -> dict[str, Any]:
-    """What decides the records; words and limits may change between sessions."""
-    return _flatten({key: value for key, value in values.items() if key not in ("title", "notes", "limits")})
+    """What decides the records; words, limits and what is kept to look at may change between sessions."""
+    free = ("title", "notes", "limits", "pictures")
+    return _flatten({key: value for key, value in values.items() if key not in free})
 
 
 def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -215,16 +215,14 @@ def _check_environment(folder: RunFolder, now: dict[str, Any], force: bool) -> N
         folder.write_json("environment.json", {**before, "forced": [*before["forced"], changed]})
 
 
-def _owed_items(folder: RunFolder, items: Sequence[WorkItem]) -> list[tuple[WorkItem, int]]:
-    """Items with missing units or pictures, and how many units each owes."""
-    from vssbench.runner.pictures import has_picture
-
-    owed = []
-    for item in items:
-        count = len(owed_units(folder, item))
-        if count or (item.picture is not None and not has_picture(folder, item)):
-            owed.append((item, count))
-    return owed
+def _owed_items(folder: RunFolder, items: Sequence[WorkItem], listener: Listener) -> list[OwedItem]:
+    """Items with missing units or pictures. Damaged unit files are set aside, told, and count as missing."""
+    folder.sweep()
+    intact, damaged = folder.intact_units()
+    for path in damaged:
+        listener.on_stage(f"damaged unit file set aside as {path}; it is made again")
+    found = (owed_item(folder, item, intact) for item in items)
+    return [owing for owing in found if owing.units or owing.picture]
 
 
 def _titles(experiment: Experiment) -> dict[str, list[str]]:
@@ -263,5 +261,7 @@ def _describe_datasets(shop: Workshop, items: Sequence[WorkItem]) -> dict[str, A
 
 def _build_everything_once(shop: Workshop, items: Sequence[WorkItem]) -> None:
     """Build every method for every size before work starts, so that what cannot work fails in the first second."""
-    for dataset, codec, sequence in dict.fromkeys((i.dataset, i.codec, i.sequence) for i in items):
-        shop.methods(dataset, codec, shop.sequence(dataset, sequence).size)
+    for item in items:
+        sequence = shop.sequence(item.dataset, item.sequence)
+        for title, method in shop.methods(item.dataset, item.codec, sequence.size).items():
+            check_lookahead(method, title, sequence, item.job)
