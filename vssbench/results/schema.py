@@ -1,7 +1,7 @@
 """The unit record: what is stored per (dataset, codec, method, sequence, unit), as types.
 
 Version history
-1  first version
+1  first version; `step_macs` is optional and absent where it is None
 """
 
 from __future__ import annotations
@@ -69,6 +69,9 @@ class UnitRecord:
     """SHA-256 over decoded pixels and motion of every GOP behind the cases."""
     timings: dict[str, float] = field(default_factory=dict)
     """Seconds by stage; the only part that may differ between two runs of one experiment."""
+    step_macs: tuple[tuple[int, int, int], ...] | None = None
+    """(keyframe distance, steps, MACs) of the steps behind the cases, counted while they ran on the real frames; only
+    for methods whose work depends on the pictures."""
 
     def __post_init__(self) -> None:
         if self.counts.dtype != np.int64 or self.counts.ndim != 3 or len(self.counts) != len(self.cases):
@@ -105,6 +108,9 @@ def from_json(text: str, where: str) -> UnitRecord:
             achieved_kbps=values["achieved_kbps"],
             decoded_digest=values["decoded_digest"],
             timings=values["timings"],
+            step_macs=tuple((int(d), int(n), int(m)) for d, n, m in values["step_macs"])
+            if "step_macs" in values
+            else None,
         )
         stored_digest = values.pop("digest")
         del values["timings"]
@@ -119,7 +125,9 @@ def from_json(text: str, where: str) -> UnitRecord:
 
 def _body(record: UnitRecord) -> dict[str, Any]:
     raw = np.ascontiguousarray(record.counts, dtype="<i8").tobytes()
+    measured = {} if record.step_macs is None else {"step_macs": [list(row) for row in record.step_macs]}
     return {
+        **measured,
         "schema": SCHEMA_VERSION,
         "key": asdict(record.key),
         "cases": [asdict(case) for case in record.cases],

@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vssbench.cost.steps import step_under_ledger
 from vssbench.errors import VssbenchError
-from vssbench.method import Method, Needs, Prediction
+from vssbench.method import Frame, Method, Needs, Prediction
 from vssbench.metrics.confusion import count_pairs
 from vssbench.runner.feed import ClipFeed, DecodedClip
 
@@ -26,29 +28,46 @@ class ClipResult:
     executed_shares: list[float] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall time inside `method.step`, by kind of step."""
+    step_macs: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Distance -> (steps, MACs) of the clip's own frames, counted while they ran; adaptive methods only."""
 
 
-def run_method(method: Method, clip: DecodedClip, feed: ClipFeed) -> ClipResult:
-    """Push the frames of one clip through one method.
+def run_method(method: Method, clip: DecodedClip, feed: ClipFeed, memory: Any = None) -> ClipResult:
+    """Push the frames of one clip through one method; `memory` is what outlives clips, None for one of their own.
 
     Raises VssbenchError if a scored frame stays unanswered or a prediction has the wrong shape.
     """
     needs = method.needs
     result = ClipResult({})
-    with torch.inference_mode():
-        state = method.start(1)
+    # a method that learns online makes its own gradients; inference tensors could never take part in them
+    with torch.inference_mode() if needs.memory == "none" else torch.no_grad():
+        state = method.begin(1, memory)
         for position in feed.positions(needs):
             frame = feed.frame(position, needs)
             started = time.perf_counter()
-            answered = method.step(state, frame)
-            _note(result, answered, time.perf_counter() - started, clip)
-        _note(result, method.flush(state), 0.0, clip)
+            answered = _step(method, state, frame, result) if needs.adaptive else method.step(state, frame)
+            # the ledger takes time of its own, so steps under it are not timed
+            seconds = 0.0 if needs.adaptive else time.perf_counter() - started
+            _note(result, answered, seconds, clip)
+            if needs.lookahead and len(result.predictions) == len(clip.plan.scored):
+                break  # the frames that were still to come would answer nothing that is scored
+        else:
+            _note(result, method.flush(state), 0.0, clip)
     missing = [d for d in clip.plan.scored if d not in result.predictions]
     if missing:
         raise VssbenchError(
             f"{type(method).__name__} gave no prediction for positions {missing} of the clip at frame {clip.plan.first}"
         )
     return result
+
+
+def _step(method: Method, state: Any, frame: Frame, result: ClipResult) -> list[Prediction]:
+    """One step with its MACs counted; frames of history and lookahead belong to other GOPs."""
+    predictions, cost = step_under_ledger(method, state, frame)
+    if frame.index == frame.keyframe_distance:
+        steps, macs = result.step_macs.get(frame.keyframe_distance, (0, 0))
+        result.step_macs[frame.keyframe_distance] = (steps + 1, macs + cost.ledger.total)
+    return predictions
 
 
 def _note(result: ClipResult, answered: list[Prediction], seconds: float, clip: DecodedClip) -> None:

@@ -61,15 +61,24 @@ class DecodedClip:
 
     def flow_to_previous(self, position: int, rule: FlowRule) -> FlowField:
         """Flow of the picture at `position` towards the picture before it."""
-        ordered = [*self.history, *self.frames, *self.lookahead]
-        return flow_field_to_previous(
-            [_motion(frame) for frame in ordered], position + len(self.history), rule=rule
-        )
+        pictures, index = self._stretch(position)
+        return flow_field_to_previous([_motion(frame) for frame in pictures], index, rule=rule)
 
     def residual(self, position: int) -> NDArray[np.int16]:
         """What the picture at `position` differs from its motion-compensated reference by."""
-        ordered = [*self.history, *self.frames, *self.lookahead]
-        return prediction_residual(ordered, position + len(self.history))
+        return prediction_residual(*self._stretch(position))
+
+    def _stretch(self, position: int) -> tuple[Sequence[DecodedFrame], int]:
+        """The pictures that the one at `position` may refer to, and its index among them.
+
+        GOPs are closed, and those before and after the clip may be bitstreams of their own, whose picture order
+        counts begin anew.
+        """
+        if position < 0:
+            return self.history, position + len(self.history)
+        if position < len(self.frames):
+            return self.frames, position
+        return self.lookahead, position - len(self.frames)
 
     def digest(self) -> str:
         """SHA-256 over the GOP's decoded pixels and motion."""
@@ -133,6 +142,8 @@ class ClipFeed:
     def positions(self, needs: Needs) -> list[int]:
         """Which pictures a method with these needs must be pushed so that the scored ones are answered."""
         scored = self.clip.plan.scored
+        if needs.memory == "sequence":  # learns from every frame that passes, scored or not
+            return [p for p in self.clip.positions() if -needs.history <= p < len(self.clip.frames)]
         if not scored:
             return []
         last = scored[-1] + needs.lookahead
@@ -165,6 +176,7 @@ class ClipFeed:
             flow_valid=self._tensor(valid.valid) if valid else None,
             residual=self._tensor(self.clip.residual(position)) if needs.residual and position > 0 else None,
             block_types=self._tensor(_cropped_mode(_motion(decoded))) if needs.block_types else None,
+            time=self.clip.plan.first + position,
         )
 
     def _image(self, position: int) -> Tensor:

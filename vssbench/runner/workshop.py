@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from vssbench.clips import Job
 from vssbench.codec import BitstreamCache, CodecSettings
 from vssbench.config import CodecSpec, Experiment, MethodSpec
 from vssbench.dataset import Dataset, VideoSequence
@@ -70,11 +71,32 @@ def check_capabilities(
         raise CapabilityError(
             f"method {spec.title} needs frame sides that are multiples of {needs.size_multiple}, got {size[0]}x{size[1]}"
         )
-    if (needs.history or needs.lookahead) and protocol == "clip":
+    if needs.memory == "sequence" and protocol == "clip":
         raise CapabilityError(
-            f"method {spec.title} needs {needs.history} frames of history and {needs.lookahead} of lookahead, which the "
-            "protocol 'clip' does not encode; use protocol.kind=stream"
+            f"method {spec.title} keeps a memory over a sequence, but the protocol 'clip' encodes every clip on its own; "
+            "use protocol.kind=stream, or a memory that is made anew for every clip"
         )
+
+
+def check_lookahead(method: Method, title: str, sequence: VideoSequence, job: Job) -> None:
+    """Refuse clips whose last scored frame needs pictures behind the end of what is encoded.
+
+    Keyframes answer themselves. Raises CapabilityError naming method, sequence and frame.
+    """
+    needs = method.needs
+    if not needs.lookahead or needs.bridges_end:
+        return
+    for encode in job.encodes:
+        for clip in encode.clips:
+            waiting = [d for d in clip.scored if d > 0]
+            last = clip.first + (waiting[-1] if waiting else 0) + needs.lookahead
+            if waiting and last >= len(sequence):
+                raise CapabilityError(
+                    f"method {title} answers {needs.lookahead} frames late, but frame {clip.first + waiting[-1]} of "
+                    f"sequence {sequence.name} is scored and the sequence ends at frame {len(sequence) - 1}; leave the "
+                    "last frames unscored (protocol.labelled_stride, shorter splits) or choose the method's option "
+                    "for the end of a sequence, if it has one"
+                )
 
 
 class Workshop:
