@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from vssbench.config import validate
-from vssbench.errors import VssbenchError
+from vssbench.errors import CapabilityError, VssbenchError
 from vssbench.method import BuildContext, Frame, Method, Needs, Prediction, Stage, TrainingBatch
 from vssbench.records import IGNORE_INDEX
 from vssbench.registry import methods
@@ -72,9 +72,12 @@ def _require(condition: bool, message: str) -> None:
 
 
 def make_clip(subject: Subject, needs: Needs, *, seed: int, gops: int = 1, batch: int = 1) -> list[Frame]:
-    """Random frames of `gops` GOPs with everything that `needs` asks for, preceded by its history."""
+    """Random frames of `gops` GOPs with everything that `needs` asks for, preceded by its history.
+
+    A method that cannot bridge the end of a sequence gets the frames it waits for behind them.
+    """
     generator = torch.Generator().manual_seed(seed)
-    last = gops * subject.keyframe_interval
+    last = gops * subject.keyframe_interval + (0 if needs.bridges_end else needs.lookahead)
     return [_make_frame(subject, needs, index, generator, batch) for index in range(-needs.history, last)]
 
 
@@ -89,7 +92,8 @@ def _make_frame(subject: Subject, needs: Needs, index: int, generator: torch.Gen
         return (torch.rand(batch, 2, height, width, generator=generator) - 0.5) * 2 * reach
 
     image = torch.randint(0, 256, (batch, 3, height, width), generator=generator, dtype=torch.uint8)
-    flow_key = flow(3.0 * distance) if needs.flow_key and index >= 0 else None
+    inside = 0 <= index < subject.keyframe_interval or not needs.lookahead
+    flow_key = flow(3.0 * distance) if needs.flow_key and index >= 0 and inside else None
     flow_previous = flow(3.0) if needs.flow_previous and has_previous else None
     residual = torch.randint(-40, 41, (batch, 3, height, width), generator=generator, dtype=torch.int16)
     blocks = torch.randint(
@@ -105,15 +109,19 @@ def _make_frame(subject: Subject, needs: Needs, index: int, generator: torch.Gen
         flow_previous=flow_previous,
         flow_key=flow_key,
         flow_valid=valid if (flow_key is not None or flow_previous is not None) else None,
-        residual=residual if needs.residual and not key else None,
+        residual=residual if needs.residual and index > 0 else None,
         block_types=blocks if needs.block_types else None,
+        time=index,
     )
 
 
-def run_clip(method: Method, frames: Sequence[Frame]) -> list[Prediction]:
-    """Push a clip through a fresh state and return every prediction in the order it came."""
+def run_clip(method: Method, frames: Sequence[Frame], memory: Any = None) -> list[Prediction]:
+    """Push a clip through a fresh state and return every prediction in the order it came.
+
+    memory: what outlives clips; None gives the clip one of its own.
+    """
     batch = next(frame.image.shape[0] for frame in frames if frame.image is not None)
-    state = method.begin(batch)
+    state = method.begin(batch, memory)
     predictions = [prediction for frame in frames for prediction in method.step(state, frame)]
     return predictions + method.flush(state)
 
@@ -135,8 +143,9 @@ def check_one_output_per_frame(subject: Subject) -> None:
     """One prediction per frame, in order, uint8 [N, H, W], classes in range."""
     method = subject.build()
     frames = make_clip(subject, method.needs, seed=1, gops=2)
-    predictions = [p for p in run_clip(method, frames) if p.index >= 0]
-    wanted = [frame.index for frame in frames if frame.index >= 0]
+    end = 2 * subject.keyframe_interval  # what comes behind is lookahead only
+    predictions = [p for p in run_clip(method, frames) if 0 <= p.index < end]
+    wanted = [frame.index for frame in frames if 0 <= frame.index < end]
     got = [prediction.index for prediction in predictions]
     _require(
         got == wanted, f"frames {wanted} were pushed, predictions came for {got}; expected one each, in order"
@@ -153,6 +162,15 @@ def check_one_output_per_frame(subject: Subject) -> None:
         )
         _require(
             0 <= prediction.executed_share <= 1, f"executed_share {prediction.executed_share} is outside 0..1"
+        )
+        _require(
+            prediction.executed_share == 1 or prediction.kind == "partial",
+            f"frame {prediction.index}: executed_share {prediction.executed_share} of a {prediction.kind!r} step; "
+            "only partial steps execute less",
+        )
+        _require(
+            prediction.kind != "partial" or method.needs.adaptive,
+            f"frame {prediction.index}: a partial step, but needs.adaptive is False, so its work would not be counted",
         )
 
 
@@ -173,6 +191,50 @@ def check_declared_latency(subject: Subject) -> None:
         len(owed) <= needs.lookahead,
         f"flush returned {len(owed)} predictions; declared lookahead is {needs.lookahead}",
     )
+
+
+def check_short_history(subject: Subject) -> None:
+    """Frames are answered also where a sequence begins and there is less history than asked for."""
+    method = subject.build()
+    frames = make_clip(subject, method.needs, seed=13)
+    for kept in range(method.needs.history):
+        short = frames[method.needs.history - kept :]
+        first = replace(short[0], flow_previous=None)  # nothing was decoded before it
+        got = [p.index for p in run_clip(method, [first, *short[1:]]) if p.index >= 0]
+        wanted = list(range(subject.keyframe_interval))
+        _require(got[: len(wanted)] == wanted, f"with {kept} frames of history: predictions came for {got}")
+
+
+def check_batch_refused(subject: Subject) -> None:
+    """A method that takes one clip at a time refuses more before it works, naming itself."""
+    method = subject.build()
+    if method.needs.batchable:
+        method.begin(2)
+        return
+    try:
+        method.begin(2)
+    except CapabilityError as error:
+        _require(type(method).__name__ in str(error), f"the refusal does not name the method: {error}")
+        return
+    raise ConformanceError("declared batchable=False, but a batch of 2 was accepted")
+
+
+def check_memory(subject: Subject) -> None:
+    """What outlives clips lives in the memory: a fresh one forgets, the same history gives the same labels."""
+    method = subject.build()
+    first, second = (make_clip(subject, method.needs, seed=seed) for seed in (14, 15))
+    alone = _labels(run_clip(method, second))
+    lived = []
+    for _ in range(2):
+        memory = method.create_memory()
+        if (memory is None) != (method.needs.memory == "none"):
+            raise ConformanceError(
+                f"needs.memory is {method.needs.memory!r}, but create_memory returns {type(memory).__name__}"
+            )
+        run_clip(method, first, memory)
+        lived.append(_labels(run_clip(method, second, memory)))
+    _same(lived[0], lived[1], "the same clips with a fresh memory each time")
+    _same(alone, _labels(run_clip(method, second)), "a clip with a fresh memory, after others")
 
 
 def check_clips_do_not_mix(subject: Subject) -> None:
@@ -346,7 +408,11 @@ def _check_stage(method: Method, stage: Stage, subject: Subject) -> None:
 
 
 def make_batch(subject: Subject, stage: Stage, *, batch: int = 2, window: int = 3) -> TrainingBatch:
-    """A random training batch with everything the stage's recipe supplies; some pixels are unlabelled."""
+    """A random training batch with everything the stage's recipe supplies; some pixels are unlabelled.
+
+    `window` counts the frames before the labelled one where the stage does not say.
+    """
+    window = stage.window or window
     generator = torch.Generator().manual_seed(subject.seed + 12)
     height, width = subject.size
 
@@ -367,12 +433,17 @@ def make_batch(subject: Subject, stage: Stage, *, batch: int = 2, window: int = 
         flow_key=flow() if paired else None,
         window=[images() for _ in range(window)] if windowed else (),
         window_flow=[flow() for _ in range(window)] if windowed else (),
+        after=[images() for _ in range(2)] if stage.recipe == "triplet" else (),
+        after_flow=[flow(), torch.zeros(batch, 2, height, width)] if stage.recipe == "triplet" else (),
     )
 
 
 CHECKS: dict[str, Check] = {
     "one output per frame": check_one_output_per_frame,
     "declared latency": check_declared_latency,
+    "short history": check_short_history,
+    "batch refused": check_batch_refused,
+    "memory": check_memory,
     "clips do not mix": check_clips_do_not_mix,
     "batch equals single": check_batch_equals_single,
     "keyframes alone": check_keyframes_alone,

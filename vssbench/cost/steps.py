@@ -105,7 +105,9 @@ def count_method_macs(
     A twin with the same options is built on the meta device and stepped through the GOP, so nothing is computed and
     `method` is not touched. A method that looks at values cannot run there; its twin then runs on the CPU, and the
     result says so (`measured_on`, `is_data_dependent`). History frames are pushed first and not counted: in a stream
-    they belong to the GOP before. Defaults: the method's own frame size and keyframe interval.
+    they belong to the GOP before. Of a method with lookahead the second GOP is counted, with what the first still
+    owed: the mean is that of a long stream, where every GOP pays for one keyframe.
+    Defaults: the method's own frame size and keyframe interval.
     Raises ConfigError if keyframe_interval is below 1 or the size does not suit the method.
     """
     context = replace(
@@ -145,7 +147,8 @@ def blank_frame(method: Method, index: int, keyframe_distance: int) -> Frame:
         return torch.zeros(shape, dtype=dtype, device=context.device)
 
     is_key = keyframe_distance == 0
-    flow_key, flow_previous = needs.flow_key and index >= 0, needs.flow_previous and index > -needs.history
+    flow_key = needs.flow_key and 0 <= index < context.keyframe_interval  # of the clip's own GOP only
+    flow_previous = needs.flow_previous and index > -needs.history
     flow_valid = torch.ones((1, height, width), dtype=torch.bool, device=context.device)
     blocks = torch.zeros((1, -(-height // 4), -(-width // 4)), dtype=torch.uint8, device=context.device)
     return Frame(
@@ -159,6 +162,7 @@ def blank_frame(method: Method, index: int, keyframe_distance: int) -> Frame:
         flow_valid=flow_valid if flow_key or flow_previous else None,
         residual=zeros(3, torch.int16) if needs.residual and index > 0 else None,
         block_types=blocks if needs.block_types else None,
+        time=index,
     )
 
 
@@ -173,25 +177,27 @@ def build_twin(method: Method, context: BuildContext) -> Method:
 
 def _count_gop(method: Method) -> MethodCost:
     interval, needs = method.context.keyframe_interval, method.needs
+    first = interval if needs.lookahead else 0
     with torch.no_grad():
         state = method.begin(1)
-        for index in range(-needs.history, 0):
+        for index in range(-needs.history, first):
             method.step(state, blank_frame(method, index, index % interval))
         alike = needs.stateless or not needs.every_frame  # then all frames after the keyframe cost the same
         steps = [
-            _blank_step(method, state, distance)
+            _blank_step(method, state, first + distance, distance)
             for distance in range(min(interval, 2) if alike else interval)
         ]
         counter = MacsCounter(method.parts())
-        with counter.counting():
-            method.flush(state)
+        if not needs.lookahead:
+            with counter.counting():
+                method.flush(state)
     owed = counter.ledger()
     steps += [replace(steps[-1], keyframe_distance=distance) for distance in range(len(steps), interval)]
     return MethodCost(method.context.size, interval, tuple(steps), owed if owed.total else None)
 
 
-def _blank_step(method: Method, state: Any, distance: int) -> StepCost:
-    return step_under_ledger(method, state, blank_frame(method, distance, distance))[1]
+def _blank_step(method: Method, state: Any, index: int, distance: int) -> StepCost:
+    return step_under_ledger(method, state, blank_frame(method, index, distance))[1]
 
 
 def _kind_of(frame: Frame, predictions: Iterable[Prediction]) -> tuple[StepKind, float]:
