@@ -12,9 +12,8 @@ the interval is Student's with the bootstrap's standard error. docs/metrics.md h
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -31,9 +30,11 @@ from vssbench.metrics.bjontegaard import (
     bjontegaard,
     bjontegaard_value,
 )
-from vssbench.metrics.confusion import Counts, as_counts, mean_of_present
+from vssbench.metrics.blocks import block_length, block_weights
+from vssbench.metrics.confusion import mean_of_present
+from vssbench.metrics.unit_counts import UnitCounts as UnitCounts
+from vssbench.metrics.unit_counts import Units, Values
 
-Values = NDArray[np.float64]
 Resampled = Literal["sequences", "blocks"]
 IntervalKind = Literal["percentile", "student"]
 
@@ -45,7 +46,6 @@ RESOLVABLE = 2
 """Resamples that must lie beyond a percentile for it to be read off; Student's interval is taken otherwise."""
 FEW_GROUPS = 8
 """With fewer sequences or blocks than this an interval is a rough one, and says so (docs/metrics.md)."""
-CHUNK = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,59 +66,6 @@ class BootstrapOptions:
             raise ConfigError(f"resamples must be at least 100, got {self.resamples}")
         if self.block_length is not None and self.block_length < 1:
             raise ConfigError(f"block_length must be at least 1 labelled frame, got {self.block_length}")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class UnitCounts:
-    """Pixel-pair counts of one method, one entry per labelled frame. Sorted by sequence and frame on construction.
-
-    Raises InputError naming the entry for shapes that do not fit, a frame given twice, or a frame without a
-    single scored pixel at any distance.
-    """
-
-    name: str
-    """The method (and operating point) as tables show it."""
-    counts: Counts
-    """int64 [units, D, C, C]; row = truth, column = prediction; zeros where a unit has no frame at a distance."""
-    sequences: tuple[str, ...]
-    """[units] sequence of each labelled frame."""
-    frames: tuple[int, ...]
-    """[units] index of the labelled frame in its sequence."""
-    cost: Values | None = None
-    """[units] cost of each unit where it varies (bits, milliseconds), for BD curves."""
-
-    def __post_init__(self) -> None:
-        counts = as_counts(self.counts)
-        lengths = {len(counts), len(self.sequences), len(self.frames)}
-        if counts.ndim != 4 or len(lengths) != 1:
-            raise InputError(
-                f"{self.name}: counts must be [units, distances, classes, classes], got {counts.shape} with "
-                f"{len(self.sequences)} sequence names and {len(self.frames)} frame indices"
-            )
-        keys = list(zip(self.sequences, self.frames, strict=True))
-        order = sorted(range(len(keys)), key=keys.__getitem__)
-        keys = [keys[index] for index in order]
-        for earlier, later in itertools.pairwise(keys):
-            if earlier == later:
-                raise InputError(f"{self.name}: frame {later[1]} of sequence {later[0]!r} is given twice")
-        counts = counts[order]
-        empty = np.flatnonzero(counts.sum((1, 2, 3)) == 0)
-        if empty.size:
-            sequence, frame = keys[int(empty[0])]
-            raise InputError(
-                f"{self.name}: frame {frame} of sequence {sequence!r} has no scored pixel "
-                f"({empty.size} such frame(s)); leave such frames out"
-            )
-        object.__setattr__(self, "counts", counts)
-        object.__setattr__(self, "sequences", tuple(key[0] for key in keys))
-        object.__setattr__(self, "frames", tuple(key[1] for key in keys))
-        if self.cost is not None:
-            cost = np.asarray(self.cost, dtype=np.float64)
-            if cost.shape != (len(keys),) or not np.isfinite(cost).all():
-                raise InputError(
-                    f"{self.name}: cost must be one finite number per unit, got shape {cost.shape}"
-                )
-            object.__setattr__(self, "cost", cost[order])
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,9 +156,16 @@ class PairedDifference:
 class MeasuredPoint:
     """One operating point of a curve: per-frame counts and what they cost."""
 
-    units: UnitCounts
+    units: Units
     cost: float | None = None
     """The same for every frame; None = mean of `units.cost`, which is then resampled too."""
+    others: tuple[Units, ...] = ()
+    """The same point trained with other seeds; its quality is the mean over `units` and these."""
+
+    @property
+    def every(self) -> tuple[Units, ...]:
+        """`units` and the others."""
+        return (self.units, *self.others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,18 +177,17 @@ class MeasuredCurve:
     cost_unit: str = ""
 
 
-def bootstrap_miou(units: UnitCounts, options: BootstrapOptions | None = None) -> MiouIntervals:
+def bootstrap_miou(units: Units, options: BootstrapOptions | None = None) -> MiouIntervals:
     """Intervals on mIoU, mIoU_d and the per-class IoU of one method.
 
     Raises InputError for fewer than two units or an empty distance.
     """
     chosen = options or BootstrapOptions()
     plan = _plan([units], [_influence(units)], chosen)
-    samples, full = _iou(units, plan.weights), _iou(units, _ones(units))
+    samples, full = plan.iou(units), _full_iou(units)
     _require_distances(units, full)
-    d_samples, d_full = mean_of_present(samples), mean_of_present(full)[0]
-    class_samples = mean_of_present(np.swapaxes(samples, 1, 2))
-    class_full = mean_of_present(np.swapaxes(full, 1, 2))[0]
+    d_samples, d_full = mean_of_present(samples), mean_of_present(full)
+    class_samples, class_full = mean_of_present(np.swapaxes(samples, 1, 2)), mean_of_present(full.T)
     missing = (np.isnan(samples) & ~np.isnan(full)).any((1, 2)).mean()
     return MiouIntervals(
         name=units.name,
@@ -246,7 +199,7 @@ def bootstrap_miou(units: UnitCounts, options: BootstrapOptions | None = None) -
 
 
 def bootstrap_difference(
-    anchor: UnitCounts, test: UnitCounts, options: BootstrapOptions | None = None
+    anchor: Units, test: Units, options: BootstrapOptions | None = None
 ) -> PairedDifference:
     """Interval on mIoU(test) - mIoU(anchor), both on the same resampled frames.
 
@@ -256,11 +209,11 @@ def bootstrap_difference(
     chosen = options or BootstrapOptions()
     _require_same_frames([anchor, test])
     plan = _plan([anchor, test], [_influence(test) - _influence(anchor)], chosen)
-    full = [_iou(units, _ones(units)) for units in (anchor, test)]
+    full = [_full_iou(units) for units in (anchor, test)]
     for units, values in zip((anchor, test), full, strict=True):
         _require_distances(units, values)
-    samples = [mean_of_present(_iou(units, plan.weights)) for units in (anchor, test)]
-    estimates = [mean_of_present(values)[0] for values in full]
+    samples = [mean_of_present(plan.iou(units)) for units in (anchor, test)]
+    estimates = [mean_of_present(values) for values in full]
     d_samples, d_full = samples[1] - samples[0], estimates[1] - estimates[0]
     p_value = plan.p_value(d_samples.mean(1), float(d_full.mean()))
     return PairedDifference(
@@ -273,8 +226,33 @@ def bootstrap_difference(
     )
 
 
+def bootstrap_mean(
+    methods: Sequence[Units],
+    minus: Sequence[Units] = (),
+    options: BootstrapOptions | None = None,
+) -> Interval:
+    """Interval over frames of the mean mIoU of several trainings of one method, minus the mean of others if given.
+
+    All are scored on the same resampled frames. How the figure varies with the seed is not in it (metrics.seeds).
+    Raises InputError if they were not scored on the same frames, classes and distances, or on fewer than two frames.
+    """
+    chosen, every = options or BootstrapOptions(), [*methods, *minus]
+    influences = [np.mean([_influence(u) for u in group], axis=0) for group in (methods, minus) if group]
+    series = influences[0] - influences[1] if minus else influences[0]
+    plan = _plan(every, [series], chosen)
+    for units in every:
+        _require_distances(units, _full_iou(units))
+
+    def figure(miou_d: Callable[[Units], Values]) -> Values:
+        value = _mean_miou(methods, miou_d)
+        return value - _mean_miou(minus, miou_d) if minus else value
+
+    samples = figure(lambda units: mean_of_present(plan.iou(units)))
+    return plan.interval(samples, float(figure(lambda units: mean_of_present(_full_iou(units)))))
+
+
 def compare_methods(
-    methods: Sequence[UnitCounts], reference: str | None = None, options: BootstrapOptions | None = None
+    methods: Sequence[Units], reference: str | None = None, options: BootstrapOptions | None = None
 ) -> tuple[PairedDifference, ...]:
     """Every pair of methods (or every method against the one named `reference`), p-values adjusted by Holm.
 
@@ -321,7 +299,7 @@ def bootstrap_bd(
     of the full data have no value, InputError where points were not scored on the same frames.
     """
     chosen = options or BootstrapOptions()
-    every = [point.units for curve in (anchor, test) for point in curve.points]
+    every = [units for curve in (anchor, test) for point in curve.points for units in point.every]
     full = [_curve(curve, _full_points(curve)) for curve in (anchor, test)]
     result = bjontegaard(metric, full[0], full[1], kind=kind)
     plan = _plan(every, [_influence(units) for units in every], chosen)
@@ -351,7 +329,7 @@ def _bd_samples(
     metric: BDMetric, anchor: MeasuredCurve, test: MeasuredCurve, kind: Interpolator, plan: _Plan
 ) -> Values:
     """[R] the BD value of every resample, NaN where its curves do not meet."""
-    sampled = [_sampled_points(curve, plan.weights) for curve in (anchor, test)]
+    sampled = [_sampled_points(curve, plan) for curve in (anchor, test)]
     values = np.full(len(plan.weights), np.nan)
     for index in range(len(values)):
         try:
@@ -372,7 +350,20 @@ class _Plan:
     groups: float
     degrees: float
     weights: NDArray[np.uint16] = field(repr=False)
+    """[R, groups] how often each sequence is drawn, or [R, units] how often each frame is."""
     unit_count: int = 0
+    group_of: NDArray[np.intp] | None = field(default=None, repr=False)
+    """[units] the sequence of each frame where sequences are drawn."""
+
+    def iou(self, units: Units) -> Values:
+        """[R, D, C] IoU of every resample, NaN where a class is absent."""
+        margins = units.margins if self.group_of is None else units.margins.grouped(self.group_of)
+        return _iou_of_sums(margins.weighted(self.weights))
+
+    @property
+    def frame_weights(self) -> NDArray[np.uint16]:
+        """[R, units] how often each frame is drawn."""
+        return self.weights if self.group_of is None else self.weights[:, self.group_of]
 
     @property
     def _widening(self) -> float:
@@ -419,7 +410,7 @@ class _Plan:
         return float(2 * stdtr(self.degrees, -statistic))
 
 
-def _plan(units: Sequence[UnitCounts], series: Sequence[Values], options: BootstrapOptions) -> _Plan:
+def _plan(units: Sequence[Units], series: Sequence[Values], options: BootstrapOptions) -> _Plan:
     """Draw the weights, the same for all `units`. series: per-unit influence, for the block length."""
     _require_same_frames(units)
     names = units[0].sequences
@@ -432,83 +423,25 @@ def _plan(units: Sequence[UnitCounts], series: Sequence[Values], options: Bootst
         if len(found) < 2:
             raise InputError(f"resampling sequences needs two or more, got {len(found)} ({found[0]!r})")
         drawn = rng.multinomial(len(found), np.full(len(found), 1 / len(found)), options.resamples)
-        weights = drawn.astype(np.uint16)[:, sequence_of]
-        return _Plan(options, "sequences", None, len(found), len(found) - 1, weights, len(names))
-    length = options.block_length or max(_block_length(values, sequence_of) for values in series)
+        weights = drawn.astype(np.uint16)
+        return _Plan(options, "sequences", None, len(found), len(found) - 1, weights, len(names), sequence_of)
+    length = options.block_length or max(block_length(values, sequence_of) for values in series)
     groups = len(names) / length
-    weights = _block_weights(sequence_of, length, options.resamples, rng)
+    weights = block_weights(sequence_of, length, options.resamples, rng)
     # Neighbouring blocks stay correlated: two thirds of the blocks as degrees of freedom (docs/metrics.md).
     return _Plan(options, "blocks", length, groups, max(2.0, groups * 2 / 3 - 1), weights, len(names))
 
 
-def _block_weights(
-    sequence_of: NDArray[np.intp], length: int, resamples: int, rng: np.random.Generator
-) -> NDArray[np.uint16]:
-    """Blocks from anywhere in any sequence, wrapped around inside it: [resamples, units].
-
-    length 3, one sequence of 5 frames, start 3:  frames 3 4 0
-    """
-    total = len(sequence_of)
-    size = np.bincount(sequence_of)[sequence_of]
-    first = np.searchsorted(sequence_of, sequence_of)
-    weights = np.zeros((resamples, total), dtype=np.uint16)
-    blocks = max(2, round(total / length))
-    rows = np.arange(resamples)
-    for _ in range(blocks):
-        start = rng.integers(0, total, resamples)
-        for step in range(length):
-            inside = step < size[start]  # a sequence shorter than the block is taken once, not twice
-            column = first[start] + (start - first[start] + step) % size[start]
-            weights[rows[inside], column[inside]] += 1
-    return weights
-
-
-def _block_length(values: Values, sequence_of: NDArray[np.intp]) -> int:
-    """Labelled frames per block, from the autocorrelation of the per-frame influence.
-
-    Twice the length of Politis and White (2004, corrected 2009) for circular blocks, at least sqrt(n): shorter
-    blocks cover too little at the sizes of VSS test sets (docs/metrics.md).
-    """
-    total = len(values)
-    sizes = np.bincount(sequence_of)
-    cap = max(1, min(int(sizes.max()) // 2, total // 4))
-    length = max(2 * _politis_white(values, sequence_of, int(sizes.max())), math.sqrt(total))
-    return int(min(math.ceil(length), cap))
-
-
-def _politis_white(values: Values, sequence_of: NDArray[np.intp], longest: int) -> float:
-    total = len(values)
-    run = max(5, math.ceil(math.sqrt(math.log10(total))))
-    largest_lag = min(math.ceil(math.sqrt(total)) + run, longest - 2)
-    if largest_lag <= run:
-        return 1.0
-    centred = values - values.mean()
-    covariance = np.empty(largest_lag + 1)
-    for lag in range(largest_lag + 1):
-        together = sequence_of[lag:] == sequence_of[: total - lag]
-        covariance[lag] = (centred[lag:] * centred[: total - lag])[together].sum() / total
-    if covariance[0] <= 0:
-        return 1.0
-    small = np.abs(covariance / covariance[0]) < 2 * math.sqrt(math.log10(total) / total)
-    starts = (m for m in range(largest_lag - run + 1) if small[m + 1 : m + 1 + run].all())
-    bandwidth = min(max(2 * next(starts, largest_lag - run), 1), largest_lag)
-    lags = np.arange(1, bandwidth + 1)
-    taper = np.minimum(1.0, 2 * (1 - lags / bandwidth))
-    spectrum = covariance[0] + 2 * float((taper * covariance[1 : bandwidth + 1]).sum())
-    slope = 2 * float((taper * lags * covariance[1 : bandwidth + 1]).sum())
-    if spectrum <= 0:
-        return 1.0
-    return float((1.5 * slope**2 / spectrum**2 * total) ** (1 / 3))
-
-
-def _require_same_frames(units: Sequence[UnitCounts]) -> None:
+def _require_same_frames(units: Sequence[Units]) -> None:
     first = units[0]
     for other in units[1:]:
-        if other.counts.shape[1:] != first.counts.shape[1:]:
+        if other.shape != first.shape:
             raise InputError(
-                f"{first.name} has {first.counts.shape[1]} distances and {first.counts.shape[-1]} classes, "
-                f"{other.name} has {other.counts.shape[1]} and {other.counts.shape[-1]}; they cannot be paired"
+                f"{first.name} has {first.shape[0]} distances and {first.shape[1]} classes, "
+                f"{other.name} has {other.shape[0]} and {other.shape[1]}; they cannot be paired"
             )
+        if (other.sequences, other.frames) == (first.sequences, first.frames):
+            continue
         here = set(zip(first.sequences, first.frames, strict=True))
         there = set(zip(other.sequences, other.frames, strict=True))
         if here != there:
@@ -520,8 +453,8 @@ def _require_same_frames(units: Sequence[UnitCounts]) -> None:
             )
 
 
-def _require_distances(units: UnitCounts, full: Values) -> None:
-    empty = np.flatnonzero(np.isnan(full[0]).all(-1))
+def _require_distances(units: Units, full: Values) -> None:
+    empty = np.flatnonzero(np.isnan(full).all(-1))
     if empty.size:
         raise InputError(
             f"{units.name}: no scored pixel at distance index {', '.join(map(str, empty))}; "
@@ -529,62 +462,78 @@ def _require_distances(units: UnitCounts, full: Values) -> None:
         )
 
 
-def _margins(units: UnitCounts) -> Values:
-    """[units, D * 2 * C]: true positives and unions. Sums of them are all that IoU needs; exact below 2**53."""
-    hits = np.diagonal(units.counts, axis1=2, axis2=3)
-    union = units.counts.sum(2) + units.counts.sum(3) - hits
-    return np.stack([hits, union], axis=2).reshape(len(hits), -1).astype(np.float64)
-
-
-def _iou(units: UnitCounts, weights: NDArray[np.integer]) -> Values:
-    """IoU of weighted sums: weights [R, units] -> [R, D, C], NaN where a class is absent."""
-    margins = _margins(units)
-    sums = np.concatenate(
-        [weights[i : i + CHUNK].astype(np.float64) @ margins for i in range(0, len(weights), CHUNK)]
-    ).reshape(len(weights), units.counts.shape[1], 2, -1)
-    out = np.full((len(weights), *sums.shape[1:2], sums.shape[3]), np.nan)
-    np.divide(sums[:, :, 0], sums[:, :, 1], out=out, where=sums[:, :, 1] > 0)
+def _iou_of_sums(sums: Values) -> Values:
+    """[..., 2, C] true positives and unions -> [..., C], NaN where a class is absent."""
+    hits, union = sums[..., 0, :], sums[..., 1, :]
+    out = np.full(hits.shape, np.nan)
+    np.divide(hits, union, out=out, where=union > 0)
     return out
 
 
-def _influence(units: UnitCounts) -> Values:
+def _full_iou(units: Units) -> Values:
+    """[D, C] IoU over all frames."""
+    return _iou_of_sums(units.margins.totals())
+
+
+def _mean_miou(methods: Sequence[Units], miou_d: Callable[[Units], Values]) -> Values:
+    """Mean over the methods of their mean mIoU_d: [R], or a single value."""
+    return np.asarray(np.mean([miou_d(units).mean(-1) for units in methods], axis=0))
+
+
+def _influence(units: Units) -> Values:
     """[units] first-order effect of each unit on the mean mIoU (its infinitesimal jackknife value)."""
-    sums = _margins(units).reshape(len(units.frames), units.counts.shape[1], 2, -1)
-    total = sums.sum(0)
-    present = total[:, 1] > 0
-    safe = np.where(present, total[:, 1], 1.0)
-    effect = (sums[:, :, 0] - total[:, 0] / safe * sums[:, :, 1]) / safe
-    return np.asarray((effect.sum(2) / np.maximum(present.sum(1), 1)).mean(1))
+    effect = np.zeros(len(units.frames))
+    margins = units.margins
+    for rows, values, total in zip(margins.rows, margins.values, margins.totals(), strict=True):
+        hits, union = np.split(values, 2, axis=1)
+        present = total[1] > 0
+        safe = np.where(present, total[1], 1.0)
+        effect[rows] += ((hits - total[0] / safe * union) / safe).sum(1) / max(int(present.sum()), 1)
+    return effect / len(margins.rows)
 
 
-def _ones(units: UnitCounts) -> NDArray[np.uint16]:
-    return np.ones((1, len(units.frames)), dtype=np.uint16)
-
-
-def _point_cost(curve: MeasuredCurve, point: MeasuredPoint, weights: NDArray[np.integer]) -> Values:
+def _full_cost(curve: MeasuredCurve, point: MeasuredPoint) -> float:
     if point.cost is not None:
-        return np.full(len(weights), float(point.cost))
+        return float(point.cost)
     if point.units.cost is None:
         raise CurveError(
             f"curve {curve.name!r}: point {point.units.name!r} has no cost; give MeasuredPoint(cost=...)"
         )
-    drawn = weights.astype(np.float64)
+    return float(point.units.cost.mean())
+
+
+def _point_cost(curve: MeasuredCurve, point: MeasuredPoint, plan: _Plan) -> Values:
+    """[R] the cost of a point in every resample."""
+    if point.cost is not None or point.units.cost is None:
+        return np.full(len(plan.weights), _full_cost(curve, point))
+    drawn = plan.frame_weights.astype(np.float64)
     return np.asarray(drawn @ point.units.cost / drawn.sum(1))
 
 
-def _sampled_points(curve: MeasuredCurve, weights: NDArray[np.integer]) -> Values:
+def _sampled_points(curve: MeasuredCurve, plan: _Plan) -> Values:
     """[R, points, 2]: (cost, quality) of every point in every resample."""
     columns = [
-        np.stack([_point_cost(curve, p, weights), mean_of_present(_iou(p.units, weights)).mean(1)], axis=1)
+        np.stack(
+            [
+                _point_cost(curve, p, plan),
+                _mean_miou(p.every, lambda units: mean_of_present(plan.iou(units))),
+            ],
+            axis=1,
+        )
         for p in curve.points
     ]
-    return np.stack(columns, axis=1) if columns else np.empty((len(weights), 0, 2))
+    return np.stack(columns, axis=1) if columns else np.empty((len(plan.weights), 0, 2))
 
 
 def _full_points(curve: MeasuredCurve) -> Values:
-    if not curve.points:
-        return np.empty((0, 2))
-    return np.asarray(_sampled_points(curve, _ones(curve.points[0].units))[0])
+    points = [
+        (
+            _full_cost(curve, point),
+            float(_mean_miou(point.every, lambda units: mean_of_present(_full_iou(units)))),
+        )
+        for point in curve.points
+    ]
+    return np.array(points).reshape(-1, 2)
 
 
 def _curve(curve: MeasuredCurve, points: Values) -> Curve:
