@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from vssbench.codec import CodecSettings
 from vssbench.dataset import DatasetOptions
 from vssbench.errors import ConfigError, InputError
+from vssbench.expansion import expand_method
 from vssbench.method import MethodOptions
 from vssbench.registry import datasets, methods, nearest
 
@@ -72,6 +73,10 @@ class MethodSpec(_PlugInSpec):
     datasets: tuple[str, ...] = Field(
         (), description="labels or names of the datasets it runs on; default: all"
     )
+    training_seed: int | None = Field(
+        None, description="training seed of its weights, filled in for each of `seeds`"
+    )
+    seeds_of: str = Field("", description="title that the seeds of one method share, filled in with `training_seed`")
 
     def options(self) -> MethodOptions:
         """Validated options of the method class. Raises ConfigError."""
@@ -199,6 +204,9 @@ class PictureSettings(_Frozen):
 
     per_codec: int = Field(1, ge=0, description="scored frames kept per dataset and codec; 0 keeps none")
     distance: int | None = Field(None, ge=0, description="which keyframe distance; default: the largest")
+    frames: int = Field(
+        72, ge=0, description="scored frames kept per dataset and codec for the frame viewer; 0 keeps none"
+    )
 
 
 class Experiment(_Frozen):
@@ -254,7 +262,11 @@ class Experiment(_Frozen):
 
     def canonical(self) -> dict[str, Any]:
         """Plain JSON data from which the same experiment is rebuilt."""
-        return dict(self.model_dump(mode="json"))
+        values = dict(self.model_dump(mode="json"))
+        for method in values["methods"]:
+            if method["training_seed"] is None:  # as run folders hold it that were written before seeds had keys
+                del method["training_seed"], method["seeds_of"]
+        return values
 
 
 def _refuse_doubles(kind: str, titles: Sequence[str]) -> None:
@@ -380,6 +392,8 @@ def load_experiment(
             values[plural] = [values.pop(singular)]
     for override in overrides:
         apply_override(values, override)
+    if isinstance(values.get("methods"), list):
+        values["methods"] = [one for entry in values["methods"] for one in expand_method(entry)]
     built = validate(Experiment, values, where=where)
     for dataset in built.datasets:
         dataset.options()

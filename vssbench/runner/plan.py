@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vssbench.clips import Job, cut
 from vssbench.config import DatasetSpec, Experiment
@@ -25,6 +26,8 @@ class WorkItem:
     """Titles of the methods that run on it."""
     picture: tuple[str, int] | None = None
     """Unit and distance of the case that is kept as pictures, if it lies in this job."""
+    viewer_units: tuple[str, ...] = ()
+    """Units whose scored frames are kept for the report's viewer."""
 
     def unit_keys(self) -> Iterator[UnitKey]:
         """Keys of all units this item fills."""
@@ -88,7 +91,7 @@ def make_plan(experiment: Experiment) -> list[WorkItem]:
                 for sequence in sequences
                 for job in cut(len(sequence), sequence.labelled, protocol)
             ]
-            items += _with_picture(found, experiment)
+            items += _with_viewer(_with_picture(found, experiment), experiment)
     if not items:
         raise InputError(
             "no labelled frame can be scored: the sequences are shorter than the smallest distance, "
@@ -118,10 +121,36 @@ def _with_picture(items: list[WorkItem], experiment: Experiment) -> list[WorkIte
     for k in range(count):
         index, unit, distance = candidates[(2 * k + 1) * len(candidates) // (2 * count)]
         item = items[index]
-        marked[index] = WorkItem(
-            item.dataset, item.codec, item.sequence, item.job, item.methods, (unit, distance)
-        )
+        marked[index] = replace(item, picture=(unit, distance))
     return marked
+
+
+def _with_viewer(items: list[WorkItem], experiment: Experiment) -> list[WorkItem]:
+    """Mark the units whose frames are kept, as many as `pictures.frames` allows, one at least.
+
+    Streams keep neighbouring groups of pictures, so that a sequence can be followed, from that of the picture on;
+    single clips are spread evenly over the dataset.
+    """
+    budget = experiment.pictures.frames
+    cases = Counter(
+        (i, c.unit) for i, it in enumerate(items) for e in it.job.encodes for c in e.clips for _ in c.scored
+    )
+    if not budget or not cases:
+        return items
+    order = list(cases)
+    if experiment.protocol.kind == "stream":
+        shown = next((item.sequence for item in items if item.picture is not None), items[0].sequence)
+        order.sort(key=lambda place: items[place[0]].sequence != shown)  # stable: the rest keeps its order
+    else:
+        count = max(1, min(len(order), budget * len(order) // sum(cases.values())))
+        order = [order[(2 * k + 1) * len(order) // (2 * count)] for k in range(count)]
+    kept: dict[int, list[str]] = {}
+    for index, unit in order:
+        if kept and cases[index, unit] > budget:
+            break
+        budget -= cases[index, unit]
+        kept.setdefault(index, []).append(unit)
+    return [replace(item, viewer_units=tuple(kept.get(i, ()))) for i, item in enumerate(items)]
 
 
 def summarise(items: Sequence[WorkItem]) -> PlanSummary:
