@@ -80,6 +80,16 @@ methods.register(
     "vssbench.baselines.ar_seg:ARSeg",
     "keyframes at full, others at low resolution, fused (CVPR 2023)",
 )
+methods.register(
+    "dff",
+    "vssbench.baselines.dff:DeepFeatureFlow",
+    "keyframe features carried along estimated flow (CVPR 2017)",
+)
+methods.register(
+    "accel",
+    "vssbench.baselines.accel:Accel",
+    "deep keyframe scores carried on, joined with a light network's on every frame (CVPR 2019)",
+)
 
 datasets = Registry("dataset", "vssbench.datasets")
 datasets.register(
@@ -123,4 +133,6 @@ networks.register(
 
 flow_networks = Registry("flow network", "vssbench.flow_networks")
 flow_networks.register("flownet-s", "vssbench.networks.flow:FlowNetS", "FlowNetS on half-size images")
-flow_networks.register("flownet-tiny", "vssbench.networks.flow:TinyFlowNet", "four-level network for slim tests")
+flow_networks.register(
+    "flownet-tiny", "vssbench.networks.flow:TinyFlowNet", "four-level network for slim tests"
+)

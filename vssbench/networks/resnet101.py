@@ -67,8 +67,6 @@ class ResNet101(nn.Module):
         return maps
 
 
-def _stage(
-    before: int, middle: int, after: int, blocks: int, stride: int, dilation: int
-) -> nn.Sequential:
+def _stage(before: int, middle: int, after: int, blocks: int, stride: int, dilation: int) -> nn.Sequential:
     first = Bottleneck(before, middle, after, stride, dilation)
     return nn.Sequential(first, *(Bottleneck(after, middle, after, 1, dilation) for _ in range(blocks - 1)))
