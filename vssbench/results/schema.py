@@ -1,7 +1,7 @@
 """The unit record: what is stored per (dataset, codec, method, sequence, unit), as types.
 
 Version history
-1  first version; `step_macs` is optional and absent where it is None
+1  first version; `step_macs` and `measured` are optional and absent where they are None or empty
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ import base64
 import hashlib
 import json
 import zlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from vssbench.errors import InputError
@@ -32,9 +34,8 @@ class UnitKey:
     unit: str
 
 
-@dataclass(frozen=True, slots=True)
-class CaseRecord:
-    """One labelled frame at one keyframe distance."""
+class CaseRecord(NamedTuple):
+    """One labelled frame at one keyframe distance. A named tuple: a run has a hundred thousand of them."""
 
     frame: int
     """Index in the sequence."""
@@ -72,8 +73,15 @@ class UnitRecord:
     step_macs: tuple[tuple[int, int, int], ...] | None = None
     """(keyframe distance, steps, MACs) of the steps behind the cases, counted while they ran on the real frames; only
     for methods whose work depends on the pictures."""
+    measured: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    """Counts of the experiment's further metrics and oracles by name, each [cases, ...] (results/measured.py)."""
 
     def __post_init__(self) -> None:
+        for name, values in self.measured.items():
+            if values.dtype != np.int64 or len(values) != len(self.cases):
+                raise ValueError(
+                    f"UnitRecord.measured[{name!r}] must be int64 [{len(self.cases)}, ...], got {values.dtype} {values.shape}"
+                )
         if self.counts.dtype != np.int64 or self.counts.ndim != 3 or len(self.counts) != len(self.cases):
             raise ValueError(
                 f"UnitRecord.counts must be int64 [{len(self.cases)}, C, C], got {self.counts.dtype} {self.counts.shape}"
@@ -82,27 +90,26 @@ class UnitRecord:
 
 def to_json(record: UnitRecord) -> str:
     """Text of a unit file. Its digest covers everything but the timings."""
-    body = _body(record)
-    digest = _digest(body, record.counts.astype("<i8").tobytes())
+    body, raw = _body(record), _raw(record)
+    digest = _digest(json.dumps(_slim(body), sort_keys=True, separators=(",", ":")).encode(), raw)
     return json.dumps({**body, "digest": digest, "timings": record.timings}, indent=1) + "\n"
 
 
-def from_json(text: str, where: str) -> UnitRecord:
+def from_json(text: str | bytes, where: str) -> UnitRecord:
     """Parse a unit file. Raises InputError if it is damaged or of another schema version."""
     try:
-        values = json.loads(text)
+        values = _parse(text)
         version = values["schema"]
         if version != SCHEMA_VERSION:
             raise InputError(
                 f"{where}: unit schema {version}, this vssbench reads {SCHEMA_VERSION}; rerun the experiment"
             )
-        packed = values["counts"]
-        raw = zlib.decompress(base64.b64decode(packed["zlib_int64"]))
-        counts = np.frombuffer(raw, dtype="<i8")
+        raw, counts = _unpack(values["counts"])
+        measured = {name: _unpack(packed) for name, packed in values.get("measured", {}).items()}
         record = UnitRecord(
             key=UnitKey(**values["key"]),
-            cases=tuple(CaseRecord(**case) for case in values["cases"]),
-            counts=counts.astype(np.int64).reshape(packed["shape"]),
+            cases=tuple([CaseRecord(**case) for case in values["cases"]]),
+            counts=counts,
             steps=values["steps"],
             executed_share=values["executed_share"],
             achieved_kbps=values["achieved_kbps"],
@@ -111,30 +118,38 @@ def from_json(text: str, where: str) -> UnitRecord:
             step_macs=tuple((int(d), int(n), int(m)) for d, n, m in values["step_macs"])
             if "step_macs" in values
             else None,
+            measured={name: array for name, (_, array) in measured.items()},
         )
         stored_digest = values.pop("digest")
         del values["timings"]
-    except (KeyError, TypeError, ValueError, zlib.error) as error:
+        # of what was read: packing the counts again would cost most of the time
+        holds = _holds(stored_digest, _slim(values), [raw, *(measured[name][0] for name in sorted(measured))])
+    except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
         raise InputError(f"{where}: not a readable unit record ({type(error).__name__}: {error})") from error
-    if (
-        _digest(values, raw) != stored_digest
-    ):  # of what was read: packing the counts again would cost most of the time
+    if not holds:
         raise InputError(f"{where}: the content does not match its digest; the file was damaged or edited")
     return record
 
 
+def _parse(text: str | bytes) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return json.loads(text)  # reads NaN too, and gives the reason where nothing can be read
+
+
 def _body(record: UnitRecord) -> dict[str, Any]:
-    raw = np.ascontiguousarray(record.counts, dtype="<i8").tobytes()
-    measured = {} if record.step_macs is None else {"step_macs": [list(row) for row in record.step_macs]}
+    optional: dict[str, Any] = {}
+    if record.step_macs is not None:
+        optional["step_macs"] = [list(row) for row in record.step_macs]
+    if record.measured:
+        optional["measured"] = {name: _pack(values) for name, values in sorted(record.measured.items())}
     return {
-        **measured,
+        **optional,
         "schema": SCHEMA_VERSION,
         "key": asdict(record.key),
-        "cases": [asdict(case) for case in record.cases],
-        "counts": {
-            "shape": list(record.counts.shape),
-            "zlib_int64": base64.b64encode(zlib.compress(raw, 6)).decode("ascii"),
-        },
+        "cases": [case._asdict() for case in record.cases],
+        "counts": _pack(record.counts),
         "steps": dict(sorted(record.steps.items())),
         "executed_share": record.executed_share,
         "achieved_kbps": record.achieved_kbps,
@@ -142,7 +157,43 @@ def _body(record: UnitRecord) -> dict[str, Any]:
     }
 
 
-def _digest(body: dict[str, Any], raw_counts: bytes) -> str:
-    # The packed counts depend on the zlib build; the digest must not.
-    canonical = json.dumps({**body, "counts": body["counts"]["shape"]}, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode() + raw_counts).hexdigest()
+def _bytes(values: NDArray[np.int64]) -> bytes:
+    return np.ascontiguousarray(values, dtype="<i8").tobytes()
+
+
+def _pack(values: NDArray[np.int64]) -> dict[str, Any]:
+    packed = base64.b64encode(zlib.compress(_bytes(values), 6)).decode("ascii")
+    return {"shape": list(values.shape), "zlib_int64": packed}
+
+
+def _unpack(packed: Mapping[str, Any]) -> tuple[bytes, NDArray[np.int64]]:
+    """The bytes that the digest covers, and the array."""
+    raw = zlib.decompress(base64.b64decode(packed["zlib_int64"]))
+    return raw, np.frombuffer(raw, dtype="<i8").astype(np.int64).reshape(packed["shape"])
+
+
+def _raw(record: UnitRecord) -> list[bytes]:
+    return [_bytes(values) for values in (record.counts, *(v for _, v in sorted(record.measured.items())))]
+
+
+def _slim(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The body with shapes in place of packed counts: these depend on the zlib build, the digest must not."""
+    slim = {**body, "counts": body["counts"]["shape"]}
+    if "measured" in body:
+        slim["measured"] = {name: packed["shape"] for name, packed in body["measured"].items()}
+    return slim
+
+
+def _digest(canonical: bytes, raw: list[bytes]) -> str:
+    return hashlib.sha256(b"".join([canonical, *raw])).hexdigest()
+
+
+def _holds(stored: str, slim: dict[str, Any], raw: list[bytes]) -> bool:
+    """Whether the digest is that of the content.
+
+    orjson writes most records as json does, ten times as fast; where it does not (an exponent, a letter beyond ASCII)
+    the digest differs and json decides.
+    """
+    if _digest(orjson.dumps(slim, option=orjson.OPT_SORT_KEYS), raw) == stored:
+        return True
+    return _digest(json.dumps(slim, sort_keys=True, separators=(",", ":")).encode(), raw) == stored

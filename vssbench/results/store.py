@@ -185,8 +185,8 @@ class RunFolder:
     def read_unit(self, path: Path) -> UnitRecord:
         """Read one unit file. Raises InputError if it is damaged."""
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = path.read_bytes()
+        except OSError as error:
             raise InputError(f"{path}: cannot be read ({error})") from error
         return from_json(text, str(path))
 
