@@ -76,7 +76,9 @@ class MethodSpec(_PlugInSpec):
     training_seed: int | None = Field(
         None, description="training seed of its weights, filled in for each of `seeds`"
     )
-    seeds_of: str = Field("", description="title that the seeds of one method share, filled in with `training_seed`")
+    seeds_of: str = Field(
+        "", description="title that the seeds of one method share, filled in with `training_seed`"
+    )
 
     def options(self) -> MethodOptions:
         """Validated options of the method class. Raises ConfigError."""
@@ -205,7 +207,7 @@ class PictureSettings(_Frozen):
     per_codec: int = Field(1, ge=0, description="scored frames kept per dataset and codec; 0 keeps none")
     distance: int | None = Field(None, ge=0, description="which keyframe distance; default: the largest")
     frames: int = Field(
-        72, ge=0, description="scored frames kept per dataset and codec for the frame viewer; 0 keeps none"
+        36, ge=0, description="scored frames kept per dataset and codec for the frame viewer; 0 keeps none"
     )
 
 
@@ -264,7 +266,9 @@ class Experiment(_Frozen):
         """Plain JSON data from which the same experiment is rebuilt."""
         values = dict(self.model_dump(mode="json"))
         for method in values["methods"]:
-            if method["training_seed"] is None:  # as run folders hold it that were written before seeds had keys
+            if (
+                method["training_seed"] is None
+            ):  # as run folders hold it that were written before seeds had keys
                 del method["training_seed"], method["seeds_of"]
         return values
 
