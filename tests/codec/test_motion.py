@@ -269,6 +269,31 @@ def test_a_reference_further_back_than_the_paper_knows_stands_still() -> None:
     assert (flow_to_keyframe(fields, 4, "exact")[0, :, :12] == 1).all()
 
 
+@pytest.mark.parametrize("rule", ["paper", "exact"])
+def test_a_reference_that_is_no_longer_kept_counts_as_no_vector(rule) -> None:
+    """Long-term pictures may be older than the 16 that are kept; so may what a damaged stream asks for."""
+    still, ones = np.zeros((4, 4, 2)), np.ones((4, 4), int)
+    fields = [field_of(0, still, 0 * ones)] + [field_of(poc, still, ones) for poc in range(1, 30)]
+    fields.append(field_of(30, np.full((4, 4, 2), (4, 0)), 29 * ones))
+    flow = flow_field_to_keyframe(fields, 30, rule)
+    assert not flow.flow.any()
+    assert (flow.valid == (rule == "paper")).all()
+
+
+@pytest.mark.parametrize("rule", ["paper", "exact"])
+def test_a_repeated_picture_order_count_takes_the_place_of_the_one_before(rule) -> None:
+    """Damaged streams read with strict=False have them."""
+    right, ones = np.full((4, 8, 2), (4, 0)), np.ones((4, 8), int)
+    fields = [field_of(0, right, 0 * ones)]
+    for order, poc in enumerate([1, 1, 1, 2, 2, 0, 3, 1, 2, 3, 4] * 3, start=1):
+        fields.append(field_of(poc, right, ones, decode_order=order))
+    for flow in flows_to_keyframe(fields, rule):
+        assert set(np.unique(flow.flow[1])) == {0}
+    first, second = (flow_to_keyframe(fields[:count], count - 1, rule)[0, :, :8] for count in (3, 5))
+    assert (first == 1).all()  # from the keyframe again
+    assert (second == 2).all()
+
+
 def b_group():
     """Display I B P; the B takes its left half from the P behind it and its right half from the I before it."""
     shape = (4, 8)

@@ -143,11 +143,14 @@ class KeyframeFlow:
         if self._grid is None or field.frame_type == "I" or field.coded_sequence != self._sequence:
             self._restart(field)
             return
-        assert self._grid is not None
+        if self.rule == "paper" and field.frame_type == "B":
+            raise CapabilityError(
+                f"picture {field.poc} is a B picture: the rule 'paper' is defined for P pictures only; "
+                "set b_frames=0 or use the rule 'exact'"
+            )
         self._grid.check(field)
-        hop = self._paper_hop(field) if self.rule == "paper" else self._exact_hop(field)
-        slot = self._free_slot()
-        self._grid.compose(hop, self._displacement, self._valid, slot)
+        slot = self._free_slot(field.poc)
+        self._grid.advance(field, self._reach(), self._still(), self._displacement, self._valid, slot)
         self._slot_of[field.poc] = self._last = slot
 
     def current(self) -> FlowField:
@@ -178,38 +181,25 @@ class KeyframeFlow:
         self._slot_of = {field.poc: _KEY_SLOT}
         self._last, self._sequence = _KEY_SLOT, field.coded_sequence
 
-    def _free_slot(self) -> int:
-        if len(self._slot_of) < self._slots:
-            return len(self._slot_of)
-        oldest = next(poc for poc, slot in self._slot_of.items() if slot != _KEY_SLOT)
+    def _free_slot(self, poc: int) -> int:
+        """A slot to write; damaged streams may repeat a POC, whose slot is then given up."""
+        self._slot_of.pop(poc, None)
+        kept = {_KEY_SLOT, self._last}
+        taken = kept.union(self._slot_of.values())
+        free = next((slot for slot in range(self._slots) if slot not in taken), None)
+        if free is not None:
+            return free
+        oldest = next(known for known, slot in self._slot_of.items() if slot not in kept)
         return self._slot_of.pop(oldest)
 
-    def _paper_hop(self, field: MotionField) -> _Hop:
-        if field.frame_type == "B":
-            raise CapabilityError(
-                f"picture {field.poc} is a B picture: the rule 'paper' is defined for P pictures only; "
-                "set b_frames=0 or use the rule 'exact'"
-            )
-        recent = dict(list(self._slot_of.items())[-PAPER_REFERENCES:])
-        slot = _lookup(field.reference_poc[:, :, 0], recent)
-        vector = _rounded_to_samples(field.vectors_qpel[:, :, 0])
-        still = slot == _INTRA
-        vector[still] = 0
-        slot[still] = self._last
-        return _Hop(vector, slot, None)
+    def _reach(self) -> list[tuple[int, int]]:
+        """(POC, slot) of the pictures that vectors are followed to."""
+        known = list(self._slot_of.items())
+        return known[-PAPER_REFERENCES:] if self.rule == "paper" else known
 
-    def _exact_hop(self, field: MotionField) -> _Hop:
-        slot = _lookup(field.reference_poc[:, :, 0], self._slot_of)
-        vector = np.array(field.vectors_qpel[:, :, 0], order="C")
-        if field.frame_type == "B":
-            second = _lookup(field.reference_poc[:, :, 1], self._slot_of)
-            use_second = (slot == _INTRA) & (second != _INTRA)
-            slot[use_second] = second[use_second]
-            vector[use_second] = field.vectors_qpel[:, :, 1][use_second]
-        known = slot != _INTRA
-        vector[~known] = 0
-        slot[~known] = _KEY_SLOT
-        return _Hop(vector, slot, known)
+    def _still(self) -> int:
+        """Slot on which blocks without a vector to one of those stand still."""
+        return self._last if self.rule == "paper" else _KEY_SLOT
 
 
 def flow_to_previous(
@@ -239,9 +229,9 @@ def flow_field_to_previous(fields: Sequence[MotionField], index: int, rule: Flow
         vector = np.rint(vector / steps).astype(np.int32)
     vector[~known] = 0
     grid = _Grid.of(field)
-    # Slot 0 is the end of this one-hop chain, slot 1 takes the result.
-    displacement = np.zeros((2, *grid.canvas, 2), np.int16)
-    valid = np.ones((2, *grid.canvas), np.bool_) if rule == "exact" else None
+    # Slot 0 is the end of this one-hop chain (never read), slot 1 takes the result.
+    displacement = np.empty((2, *grid.canvas, 2), np.int16)
+    valid = np.empty((2, *grid.canvas), np.bool_) if rule == "exact" else None
     slot = np.zeros(known.shape, np.int64)
     # beyond a picture's side every vector means the border, so the clip changes nothing but the type's range
     steps_qpel = np.clip(vector, -32768, 32764).astype(np.int16)
@@ -357,16 +347,6 @@ def _whole(vectors_qpel: NDArray[np.int16]) -> NDArray[np.int32]:
     return whole
 
 
-def _rounded_to_samples(vectors_qpel: NDArray[np.int16]) -> NDArray[np.int16]:
-    """Quarter samples rounded to whole ones, half to even, still counted in quarters: 2 -> 0, 6 -> 8, -2 -> 0."""
-    vectors = np.ascontiguousarray(vectors_qpel)
-    whole = vectors >> 2
-    whole += ((vectors & 3) + (whole & 1)) > 2
-    # 8192 samples would not fit when counted in quarters; both lie beyond any picture's border
-    rounded: NDArray[np.int16] = np.minimum(whole, np.int16(8191), out=whole) << 2
-    return rounded
-
-
 def _lookup(pocs: NDArray[np.int32], values: dict[int, int], absent: int = _INTRA) -> NDArray[np.int64]:
     """values[poc] for every element, `absent` where there is none; a table, because the POCs are few and close."""
     low, high = min(values, default=0), max(values, default=0)
@@ -454,7 +434,8 @@ class _Grid:
         """Write slot `into` of the ring: each sample's vector plus what its target accumulated.
 
         displacement: int16 [slots, Hc, Wc, 2], quarter samples; valid: bool [slots, Hc, Wc]. A target outside the
-        window is moved to its border and is invalid. No block may refer to slot `into`.
+        window is moved to its border and is invalid. No block may refer to slot `into`; slot 0 ends every chain: it
+        counts as zero and valid whatever it holds.
         """
         (left, top), (height, width) = self.left_top, self.size
         _flow_chain.compose(
@@ -468,6 +449,27 @@ class _Grid:
             top,
             height,
             width,
+        )
+
+    def advance(
+        self,
+        field: MotionField,
+        reach: list[tuple[int, int]],
+        still: int,
+        displacement: NDArray[np.int16],
+        valid: NDArray[np.bool_] | None,
+        into: int,
+    ) -> None:
+        """`compose` straight from a field: list 0, else list 1 of a B picture, of the pictures (POC, slot) in reach.
+
+        Without `valid` vectors are rounded to whole samples, half to even: the rule "paper". Other blocks stand
+        still on slot `still` and are invalid.
+        """
+        second_list, whole_samples = field.frame_type == "B", valid is None
+        window = (*self.left_top, *self.size)
+        vectors, pocs = field.vectors_qpel, field.reference_poc
+        _flow_chain.advance(
+            vectors, pocs, reach, second_list, whole_samples, still, displacement, valid, into, *window
         )
 
     def flow_field(self, displacement: NDArray[np.int16], valid: NDArray[np.bool_] | None) -> FlowField:
