@@ -28,6 +28,13 @@ def run(
     workers: Annotated[
         int | None, typer.Option(help="Worker processes; default one per core, one on a GPU.")
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS|local:N|FILE.yaml",
+            help="Work on a Dask cluster: a scheduler's address, N processes here, or a batch system's YAML file.",
+        ),
+    ] = None,
     threads: Annotated[
         int, typer.Option(min=1, help="Torch threads per worker; more than one may change the last bits.")
     ] = 1,
@@ -54,7 +61,7 @@ def run(
 
     console = Console(stderr=True, log_path=False)
     result = _run_with_progress(
-        console, experiment, output, overrides, device, workers, threads, cache, force
+        console, experiment, output, overrides, device, workers, threads, cache, force, cluster
     )
     from vssbench.rendering.terminal import comparison_table
 
@@ -120,7 +127,7 @@ def _run_with_progress(
     from vssbench.runner.session import Listener
     from vssbench.runner.session import run as run_experiment
 
-    device, workers, threads, cache, force = settings
+    device, workers, threads, cache, force, cluster = settings
     started = time.perf_counter()
     columns = (
         TextColumn("{task.description}"),
@@ -152,7 +159,7 @@ def _run_with_progress(
         listener = Listener(on_plan, on_unit, lambda stage: console.log(stage, highlight=False))
         result = run_experiment(
             experiment, output, overrides=overrides, device=device, workers=workers, threads=threads,
-            cache=cache, force=force, listener=listener,
+            cache=cache, force=force, cluster=cluster, listener=listener,
         )  # fmt: skip
     totals = listener.totals
     console.log(_stage_line(totals, time.perf_counter() - started), highlight=False)

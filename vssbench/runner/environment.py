@@ -15,15 +15,23 @@ from vssbench.codec import encoder_build
 from vssbench.config import Experiment
 from vssbench.errors import CheckpointError, ConfigError
 from vssbench.networks.weights import locate_weights
+from vssbench.runner.sources import code_digests, combined
 
 PACKAGES = ("vssbench", "torch", "av", "numpy", "pillow", "scipy")
 
 
 def describe(experiment: Experiment, device: torch.device, threads: int) -> dict[str, Any]:
-    """Environment record. Everything under 'bits' decides pixels and predictions and must not change within a run."""
+    """Environment record. Everything under 'bits' decides pixels and predictions and must not change within a run.
+
+    'code' names the modules behind `bits.code`, so that a change can be told by name.
+    """
+    code = code_digests(experiment)
     return {
+        "code": code,
         "bits": {
             "vssbench": __version__,
+            "code": combined(code),
+            "python": ".".join(platform.python_version_tuple()[:2]),
             "packages": {name: _version(name) for name in PACKAGES},
             "encoders": {
                 codec: encoder_build(codec) for codec in sorted({c.codec for c in experiment.codecs})
@@ -88,9 +96,25 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:24] + "..." + text[-12:]
 
 
-def refuse_drift(before: dict[str, Any], now: dict[str, Any], path: Path) -> None:
+def drift(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What differs in the bits of two environment records, with the modules behind a change of code.
+
+    What an older vssbench did not record yet is no difference.
+    """
+    known = {key: value for key, value in now["bits"].items() if key in before["bits"]}
+    changed = differences(before["bits"], known)
+    if any(line.startswith("code:") for line in changed):
+        modules = [line.split(":")[0] for line in differences(before.get("code", {}), now.get("code", {}))]
+        more = f" and {len(modules) - 5} more" if len(modules) > 5 else ""
+        changed = [
+            f"{line} (in {', '.join(modules[:5])}{more})" if line.startswith("code:") else line
+            for line in changed
+        ]
+    return changed
+
+
+def refuse_drift(changed: list[str], path: Path) -> None:
     """Raise ConfigError if a run was begun under conditions that give other bits than today's."""
-    changed = differences(before["bits"], now["bits"])
     if changed:
         raise ConfigError(
             f"{path}: this run was begun in another environment, and the rest would not be comparable: "

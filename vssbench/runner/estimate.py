@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +14,16 @@ from vssbench.clips import Encode
 from vssbench.codec import decode, encode
 from vssbench.config import Experiment
 from vssbench.cost.steps import count_method_macs
+from vssbench.results.store import RunFolder
+from vssbench.runner.job import OwedItem
 from vssbench.runner.plan import WorkItem
 from vssbench.runner.workshop import Workshop
 
 SAMPLE_FRAMES = 4
 BYTES_PER_UNIT = 3000
 """A unit record on disk: about 2 kB of JSON and the file system's rounding."""
+BYTES_PER_FRAME = 10_000
+"""A coded frame where no bit rate is set."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,45 @@ def estimate(experiment: Experiment, items: Sequence[WorkItem]) -> Estimate:
             len(i.job.units) * len(i.methods) for i in own
         )
     return Estimate(totals[0], totals[1], totals[2], disk_bytes=round(disk))
+
+
+@dataclass(frozen=True)
+class Space:
+    """Bytes that the rest of a run needs, and the bytes that are free where its records go."""
+
+    records: int
+    bitstreams: int
+    free: int
+
+    @property
+    def text(self) -> str:
+        """One sentence for an error message."""
+        return (
+            f"The rest of this run needs about {_mebibytes(self.records + self.bitstreams)}: "
+            f"{_mebibytes(self.records)} of records and {_mebibytes(self.bitstreams)} of bitstreams "
+            f"({_mebibytes(self.free)} are free now)"
+        )
+
+
+def _mebibytes(count: int) -> str:
+    return f"{count / 2**20:.1f} MiB"
+
+
+def space_needed(shop: Workshop, folder: RunFolder, owed: Sequence[OwedItem]) -> Space:
+    """What the owed items will write: records as large as the stored ones, bitstreams at the settings' rate.
+
+    Without a bit rate, or without a stored record, a typical size stands in. Cached bitstreams are counted again.
+    """
+    sizes = [size for size, _ in folder.stored_units().values()]
+    records = sum(len(item.units) for item in owed) * (sum(sizes) / len(sizes) if sizes else BYTES_PER_UNIT)
+    bitstreams = 0.0
+    for owing in owed:
+        item = owing.item
+        rate = shop.codec(item.dataset, item.codec).bitrate_kbps
+        seconds = 1 / shop.sequence(item.dataset, item.sequence).frame_rate_hz
+        frames = sum(encode.length for encode in item.job.encodes)
+        bitstreams += frames * (rate * 125 * seconds if rate else BYTES_PER_FRAME)
+    return Space(round(records), round(bitstreams), shutil.disk_usage(folder.path).free)
 
 
 def _codec_rates(shop: Workshop, item: WorkItem) -> tuple[float, float, float]:

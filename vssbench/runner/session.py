@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
+import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 
 from vssbench import __version__
 from vssbench.config import Experiment, load_experiment
-from vssbench.errors import ConfigError, StorageError
+from vssbench.errors import ConfigError, DiskFullError, StorageError
 from vssbench.results.run import Run, load_run
 from vssbench.results.store import RunFolder, slug, storage_error
 from vssbench.runner.costs import measure_costs
-from vssbench.runner.environment import describe, differences, refuse_drift
+from vssbench.runner.environment import describe, differences, drift, refuse_drift
+from vssbench.runner.estimate import space_needed
 from vssbench.runner.job import JobReport, OwedItem, owed_item
 from vssbench.runner.plan import PlanSummary, WorkItem, make_plan, summarise
 from vssbench.runner.pool import WorkerSettings, choose_workers, execute
@@ -61,42 +64,104 @@ def run(
     threads: int = 1,
     cache: str | Path | None = None,
     force: bool = False,
+    cluster: str | None = None,
     listener: Listener | None = None,
 ) -> Run:
     """Run an experiment, or what is missing of it, and return its results.
 
     experiment: packaged name ('quickstart'), YAML path, plain data or Experiment; overrides: 'key=value' texts.
     output: run folder, default runs/NAME. workers: processes, default one per core (one on a GPU); threads: torch
-    threads in each. cache: folder of bitstreams. force: resume although the environment changed.
+    threads in each. cache: folder of bitstreams. force: resume although the environment changed. cluster: where to
+    work instead of local processes, see `open_cluster`.
     Raises ConfigError, InputError, StorageError; finished units are kept and the same call goes on from there.
     """
     frozen = load_experiment(experiment, overrides)
     folder = RunFolder(Path(output) if output is not None else default_output(experiment))
+    if cluster is not None and workers is not None:
+        raise ConfigError("--workers counts local processes and --cluster has its own; give one of them")
+    settings = WorkerSettings(folder.path, Path(cache) if cache else None, device, threads)
     with _Locked(folder.path), _Log(folder.path / "log.txt") as log:
         listener = log.following(listener or Listener())
         log.write(
             f"session of vssbench {__version__}: {experiment if isinstance(experiment, (str, Path)) else 'experiment'}"
         )
         _freeze_experiment(folder, frozen)
-        _check_environment(folder, describe(frozen, choose_device(device), threads), force)
-        listener.on_stage("planning")
-        items = make_plan(frozen)
-        owed = _owed_items(folder, items, listener)
-        settings = WorkerSettings(folder.path, Path(cache) if cache else None, device, threads)
-        shop = Workshop(frozen, settings.cache, device)
-        _build_everything_once(shop, items)
-        summary = summarise(items)
-        folder.write_json("plan.json", {**asdict(summary), "titles": _titles(frozen)})
+        with _workplace(cluster, workers, listener) as workplace:
+            _check_environment(folder, workplace.describe(frozen, device, threads, force=force), force)
+            _session(frozen, folder, settings, workplace, listener)
+    return load_run(folder.path)
+
+
+class _Workplace(Protocol):
+    """Where work is done: local processes or a cluster."""
+
+    @property
+    def planning_device(self) -> str: ...
+
+    def describe(
+        self, experiment: Experiment, device: str, threads: int, *, force: bool
+    ) -> dict[str, Any]: ...
+
+    def execute(
+        self, experiment: Experiment, items: Sequence[OwedItem], settings: WorkerSettings
+    ) -> Iterator[JobReport]: ...
+
+
+@dataclass(frozen=True)
+class _LocalProcesses:
+    """The machine this session runs on."""
+
+    workers: int | None
+    listener: Listener
+    planning_device: str
+
+    def describe(self, experiment: Experiment, device: str, threads: int, *, force: bool) -> dict[str, Any]:
+        return describe(experiment, choose_device(device), threads)
+
+    def execute(
+        self, experiment: Experiment, items: Sequence[OwedItem], settings: WorkerSettings
+    ) -> Iterator[JobReport]:
+        workers = choose_workers(self.workers, settings.device, max(1, len(items)))
+        return execute(experiment, items, settings, workers, self.listener)
+
+
+@contextmanager
+def _workplace(cluster: str | None, workers: int | None, listener: Listener) -> Iterator[_Workplace]:
+    if cluster is None:
+        yield _LocalProcesses(workers, listener, "")
+        return
+    from vssbench.runner.cluster import open_cluster
+
+    with open_cluster(cluster, listener) as nodes:
+        yield nodes
+
+
+def _session(
+    experiment: Experiment,
+    folder: RunFolder,
+    settings: WorkerSettings,
+    workplace: _Workplace,
+    listener: Listener,
+) -> None:
+    """Plan, do what is owed, count MACs. Raises as `run`; on a full disk with the space that is missing."""
+    listener.on_stage("planning")
+    items = make_plan(experiment)
+    owed = _owed_items(folder, items, listener)
+    shop = Workshop(experiment, settings.cache, workplace.planning_device or settings.device)
+    _build_everything_once(shop, items)
+    summary = summarise(items)
+    try:
+        folder.write_json("plan.json", {**asdict(summary), "titles": _titles(experiment)})
         folder.write_json("datasets.json", _describe_datasets(shop, items))
         listener.on_plan(summary, sum(len(item.units) for item in owed))
-        for report in execute(
-            frozen, owed, settings, choose_workers(workers, device, max(1, len(owed))), listener
-        ):
+        for report in workplace.execute(experiment, owed, settings):
             listener.totals.add(report)
-        if frozen.measure.macs:
+        if experiment.measure.macs:
             listener.on_stage("counting MACs")
             measure_costs(shop, folder, items)
-    return load_run(folder.path)
+    except DiskFullError as error:
+        still_owed = _owed_items(folder, items, listener)
+        raise DiskFullError(f"{error}. {space_needed(shop, folder, still_owed).text}") from error
 
 
 def default_output(experiment: str | Path | Mapping[str, Any] | Experiment) -> Path:
@@ -126,12 +191,14 @@ class _Log:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if error is not None:
             self.write(f"stopped: {type(error).__name__}: {error}")
-        self.file.close()
+        with suppress(OSError):
+            self.file.close()
 
     def write(self, text: str) -> None:
-        """Add one line with the time."""
-        self.file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
-        self.file.flush()
+        """Add one line with the time. A log that cannot grow (full disk) stops nothing; records tell that better."""
+        with suppress(OSError):
+            self.file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+            self.file.flush()
 
     def following(self, listener: Listener) -> Listener:
         """A listener that also writes plan and stages to the log."""
@@ -163,13 +230,17 @@ class _Locked:
             ) from None
         except OSError as error:
             raise storage_error(path, error) from error
-        (path / ".owner").write_text(f"process {os.getpid()}, started {time.strftime('%Y-%m-%d %H:%M:%S')}")
+        with suppress(OSError):  # without the note a second session only learns less about this one
+            (path / ".owner").write_text(
+                f"process {os.getpid()} on {platform.node()}, started {time.strftime('%Y-%m-%d %H:%M:%S')}"
+            )
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, *exception: object) -> None:
-        (self.path / ".owner").unlink(missing_ok=True)
+        with suppress(OSError):
+            (self.path / ".owner").unlink(missing_ok=True)
         self.lock.release()
 
 
@@ -207,11 +278,10 @@ def _check_environment(folder: RunFolder, now: dict[str, Any], force: bool) -> N
         folder.write_json("environment.json", {**now, "forced": []})
         return
     before = folder.read_json("environment.json")
-    if not force:
-        refuse_drift(before, now, folder.path)
-        return
-    changed = differences(before["bits"], now["bits"])
-    if changed:
+    changed = drift(before, now)
+    if changed and not force:
+        refuse_drift(changed, folder.path)
+    if changed and changed not in before["forced"]:
         folder.write_json("environment.json", {**before, "forced": [*before["forced"], changed]})
 
 
