@@ -39,7 +39,42 @@ def seeds_of(entry: Mapping[str, Any], where: str) -> list[int] | None:
     return [int(value) for value in _distinct(entry["seeds"], (int,), f"{where}.seeds")]
 
 
-def _distinct(values: Any, kinds: tuple[type, ...], where: str) -> list[Any]:
+def expand_method(entry: Any) -> list[Any]:
+    """The methods that one entry of a run experiment stands for, seeds of one scale beside each other.
+
+    `lr_scales: [0.3, 0.5]` sets lr_scale and, where the label has no `{lr_scale}`, puts it behind the label.
+    `seeds: [1, 2]` puts 'seed <n>' behind the label where it has no `{seed}`; `training_seed` and `seeds_of` (the label without)
+    are what tables over seeds go by. Raises ConfigError for lists that are none.
+    """
+    if not isinstance(entry, Mapping):
+        return [entry]
+    title = str(entry.get("label") or entry.get("name", ""))
+    scales, seeds = scales_of(entry, f"method {title}"), seeds_of(entry, f"method {title}")
+    plain = {key: value for key, value in entry.items() if key not in ("lr_scales", "seeds")}
+    if scales is not None:
+        if "{lr_scale}" not in title:
+            plain["label"] = title = f"{title} {{lr_scale}}"
+        found = [{**substitute(plain, {"lr_scale": str(scale)}), "lr_scale": scale} for scale in scales]
+    else:
+        found = [plain]
+    return [single for one in found for single in (_seeded(one, seeds) if seeds else [one])]
+
+
+def _seeded(entry: Mapping[str, Any], seeds: list[int]) -> list[dict[str, Any]]:
+    title = str(entry.get("label") or entry.get("name", ""))
+    label = title if "{seed}" in title else f"{title} seed {{seed}}"
+    base = label.replace("{seed}", "").strip().removesuffix("seed").strip() or title
+    return [
+        {
+            **substitute({**entry, "label": label}, {"seed": str(seed)}),
+            "training_seed": seed,
+            "seeds_of": base,
+        }
+        for seed in seeds
+    ]
+
+
+def _distinct(values: Any, kinds: tuple[type[float], ...], where: str) -> list[Any]:
     good = isinstance(values, (list, tuple)) and bool(values)
     if not good or any(isinstance(v, bool) or not isinstance(v, kinds) or v < 0 for v in values):
         raise ConfigError(f"{where}: expected a list of numbers like [1, 2, 3], got {values!r}")

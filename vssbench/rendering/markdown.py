@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import astuple
 
 from vssbench.rendering.columns import COLUMNS, MISSING, Column
 from vssbench.rendering.curves import Panel
 from vssbench.rendering.provenance import Provenance
+from vssbench.rendering.seed_table import HEADS, NOTE, SeedTextRow
 from vssbench.rendering.tables import (
     DifferenceRow,
     FamilyRow,
@@ -88,6 +90,12 @@ def family_markdown(rows: Sequence[FamilyRow]) -> str:
     return table(heads, cells, numbers_from=6)
 
 
+def seed_markdown(rows: Sequence[SeedTextRow]) -> str:
+    """Methods over their training seeds."""
+    cells = [[escape(text) for text in astuple(row)] for row in rows]
+    return table(list(HEADS), cells, numbers_from=4)
+
+
 def class_markdown(panel: Panel, names: Sequence[str]) -> str:
     """IoU per class in percent, mean over the distances."""
     heads = ["class", *(escape(curve.method) for curve in panel.curves)]
@@ -118,6 +126,7 @@ def report_markdown(
     figures: Sequence[tuple[str, str]],
     differences: Sequence[DifferenceRow] = (),
     families: Sequence[FamilyRow] = (),
+    seeds: Sequence[SeedTextRow] = (),
 ) -> str:
     """The whole report. figures: (caption, path relative to the report)."""
     parts = [f"# {escape(title)}"]
@@ -136,6 +145,8 @@ def report_markdown(
             for line in ["**bold**: best, *italics*: second best of its dataset and codec.", *notes]
         )
     )
+    if seeds:
+        parts.append(f"## Over training seeds (%)\n\n{escape(NOTE)}\n\n{seed_markdown(seeds)}")
     if differences:
         parts.append(
             "## Paired differences in mIoU (percentage points)\n\n" + difference_markdown(differences)

@@ -30,6 +30,7 @@ from vssbench.rendering.pictures import (
     motion_image,
 )
 from vssbench.rendering.provenance import Provenance
+from vssbench.rendering.seed_table import NOTE, SeedTextRow
 from vssbench.rendering.tables import DifferenceRow, FamilyRow, SummaryTable, interval_text, kbps_text
 
 WIDEST_PICTURE = 640
@@ -76,6 +77,7 @@ def page(
     summary_csv: str,
     differences: Sequence[DifferenceRow] = (),
     families: Sequence[FamilyRow] = (),
+    seeds: Sequence[SeedTextRow] = (),
 ) -> str:
     """The HTML text of a report."""
     style, script = _template_text("page.css"), _template_text("page.js")
@@ -104,6 +106,8 @@ def page(
             provenance=provenance,
             differences=differences,
             families=families,
+            seeds=seeds,
+            seed_note=NOTE,
             copies={
                 "CSV": summary_csv,
                 "Markdown": summary_markdown(summary),

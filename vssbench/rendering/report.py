@@ -4,6 +4,7 @@ OUT/index.html         one offline page
 OUT/report.md          the same as text
 OUT/summary.csv        one row per dataset, codec and method, not rounded
 OUT/table.csv          tidy: one row per number, with intervals
+OUT/seeds.csv          one row per method with mean and intervals over training seeds, where there are several
 OUT/table.tex          the summary for a paper (booktabs)
 OUT/figures/*.svg|pdf  mIoU_d, accuracy against cost, picture strips
 """
@@ -20,10 +21,12 @@ from vssbench.rendering.class_figure import class_iou_figure
 from vssbench.rendering.curves import Panel, panels
 from vssbench.rendering.pictures import PictureCase, picture_cases
 from vssbench.rendering.provenance import provenance
+from vssbench.rendering.seed_table import seed_text_rows
 from vssbench.rendering.tables import SummaryTable, difference_rows, family_rows, printable, summary_table
 from vssbench.results.differences import paired_differences
 from vssbench.results.families import family_comparisons
 from vssbench.results.run import Run
+from vssbench.results.seeds import seed_table
 from vssbench.results.store import storage_error, write_atomically
 
 Progress = Callable[[str], None]
@@ -89,14 +92,27 @@ def _texts(
     differences = difference_rows(paired_differences(run))
     families = family_rows(family_comparisons(run))
     summary_csv = summary_text(run)
+    over = seed_text_rows(run)
+    seeds = {"seeds.csv": seed_table(run).to_csv(index=False, lineterminator="\n")} if run.over_seeds else {}
     return {
         "index.html": page.page(
-            title, summary, drawn, class_names, palettes, cases, source, summary_csv, differences, families
+            title,
+            summary,
+            drawn,
+            class_names,
+            palettes,
+            cases,
+            source,
+            summary_csv,
+            differences,
+            families,
+            over,
         ),
         "report.md": markdown.report_markdown(
-            title, summary, drawn, class_names, source, drawings, differences, families
+            title, summary, drawn, class_names, source, drawings, differences, families, over
         ),
         "summary.csv": summary_csv,
+        **seeds,
         "table.csv": run.table.to_csv(index=False, lineterminator="\n"),
         "table.tex": latex.summary_latex(summary),
     }

@@ -216,7 +216,7 @@ def family_rows(comparisons: Sequence[FamilyComparison]) -> list[FamilyRow]:
             ", ".join(c.anchor_points),
             _bd_text(c.flops, " %"),
             _bd_text(c.miou, ""),
-            "; ".join(filter(None, (c.note, _overlap_note(c.flops)))),
+            "; ".join(filter(None, (c.note, _overlap_note(c.flops), _seed_note(c)))),
         )
         for c in comparisons
     ]
@@ -233,6 +233,16 @@ def _bd_text(result: BDResult | None, unit: str) -> str:
 
 def _overlap_note(result: BDResult | None) -> str:
     return "" if result is None else f"{100 * result.overlap_share:.0f} % of the mIoU range is shared"
+
+
+def _seed_note(comparison: FamilyComparison) -> str:
+    flops, miou = comparison.flops_seeds, comparison.miou_seeds
+    if flops is None or miou is None:
+        return ""
+    return (
+        f"over {flops.seeds} seeds: BD-FLOPs {100 * flops.mean:+.2f} % [{100 * flops.low:+.2f}, {100 * flops.high:+.2f}], "
+        f"BD-mIoU {100 * miou.mean:+.2f} [{100 * miou.low:+.2f}, {100 * miou.high:+.2f}]"
+    )
 
 
 def kbps_text(kbps: float) -> str:

@@ -7,17 +7,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from vssbench.errors import InputError
-from vssbench.metrics.bootstrap import Interval, MiouIntervals, UnitCounts, bootstrap_miou
+from vssbench.metrics.bootstrap import Interval, MiouIntervals, bootstrap_miou
 from vssbench.metrics.confusion import iou, mean_of_present
+from vssbench.metrics.unit_counts import UnitMargins, margins_of_cases
 from vssbench.results.schema import UnitRecord
 from vssbench.results.store import RunFolder
+
+if TYPE_CHECKING:
+    from vssbench.results.seeds import SeedRow
 
 GROUP = ("dataset", "codec", "method")
 FEW_GROUPS = 10
@@ -59,20 +63,30 @@ class Group:
     @cached_property
     def total(self) -> NDArray[np.int64]:
         """[D, C, C] counts over all cases."""
-        total = np.zeros((len(self.distances), *self.case_counts.shape[1:]), dtype=np.int64)
-        np.add.at(total, self.case_places[:, 1], self.case_counts)
-        return total
+        columns = self.case_places[:, 1]
+        return np.stack([self.case_counts[columns == d].sum(0) for d in range(len(self.distances))])
 
-    def unit_counts(self) -> UnitCounts:
-        """The counts by labelled frame, as the bootstrap draws them; frames without a scored pixel are left out.
-
-        Built anew at each call: dense over distances, it may be much larger than the cases.
-        """
-        counts = np.zeros((len(self.labelled), *self.total.shape), dtype=np.int64)
-        np.add.at(counts, (self.case_places[:, 0], self.case_places[:, 1]), self.case_counts)
-        kept = np.flatnonzero(counts.any(axis=(1, 2, 3)))
+    @cached_property
+    def _units(self) -> UnitMargins:
+        rows, columns = self.case_places.T
+        counted = np.zeros(len(self.labelled), dtype=np.bool_)
+        counted[rows[self.case_counts.any(axis=(1, 2))]] = True
+        kept = np.flatnonzero(counted)
+        place = np.cumsum(counted) - 1
         chosen = [self.labelled[i] for i in kept]
-        return UnitCounts(self.method, counts[kept], tuple(s for s, _ in chosen), tuple(f for _, f in chosen))
+        margins = margins_of_cases(self.case_counts, place[rows], columns, len(self.distances))
+        shape = (len(self.distances), self.case_counts.shape[-1])
+        return UnitMargins(self.method, margins, shape, tuple(s for s, _ in chosen), tuple(f for _, f in chosen))
+
+    def unit_counts(self) -> UnitMargins:
+        """The counts by labelled frame, as the bootstrap draws them; frames without a scored pixel are left out."""
+        return self._units
+
+    @property
+    def unscored_frames(self) -> list[tuple[str, int]]:
+        """Labelled frames in which every pixel is ignored: they count nothing and are in no resample."""
+        used = set(zip(self._units.sequences, self._units.frames, strict=True))
+        return [place for place in self.labelled if place not in used]
 
     @cached_property
     def intervals(self) -> MiouIntervals | None:
@@ -231,13 +245,30 @@ class Run:
         """Long tidy table: run, dataset, codec, method, d, class, metric, value, low, high.
 
         `d` is -1 for means over the distances, `class` is '' for values over all classes; low and high are the
-        ends of the interval (see `resampling`), NaN where none was computed.
+        ends of the interval (see `resampling`), NaN where none was computed. Where methods have several training
+        seeds, metric 'miou_over_seeds' has their mean and interval over seeds under the title without the seed.
         """
         rows: list[tuple[Any, ...]] = []
         for group in self.groups:
             rows += self._rows_of(group)
+        for row in self.over_seeds:
+            head = (self.path.name, row.dataset, row.codec, row.method)
+            for d, found in zip(
+                (-1, *self._distances(row.dataset, row.codec)), (row.miou, *row.miou_d), strict=True
+            ):
+                rows.append((*head, d, "", "miou_over_seeds", found.mean, found.low, found.high))
         columns = ["run", "dataset", "codec", "method", "d", "class", "metric", "value", "low", "high"]
         return pd.DataFrame(rows, columns=columns)
+
+    @cached_property
+    def over_seeds(self) -> list[SeedRow]:
+        """Methods with the mean over their training seeds; empty where no method has two."""
+        from vssbench.results.seeds import seed_rows
+
+        return seed_rows(self)
+
+    def _distances(self, dataset: str, codec: str) -> tuple[int, ...]:
+        return next(g.distances for g in self.groups if (g.dataset, g.codec) == (dataset, codec))
 
     def _rows_of(self, group: Group) -> Iterator[tuple[Any, ...]]:
         head = (self.path.name, group.dataset, group.codec, group.method)

@@ -1,0 +1,152 @@
+"""Several training seeds of a method in one run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vssbench.config import load_experiment
+from vssbench.errors import ConfigError
+from vssbench.expansion import expand_method
+from vssbench.metrics.bootstrap import UnitCounts, bootstrap_difference, bootstrap_mean, bootstrap_miou
+from vssbench.metrics.seeds import over_seeds
+from vssbench.rendering.report import write_report
+from vssbench.results.families import family_comparisons
+from vssbench.results.run import load_run
+from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord
+from vssbench.results.seeds import seed_table, seeded_methods
+from vssbench.results.store import RunFolder
+
+CODEC = {"codec": "hevc", "bitrate_kbps": 300.0, "label": "hevc"}
+METHODS = [
+    {"name": "constant", "label": "c", "lr_scales": [0.3, 0.5, 1.0], "seeds": [1, 2]},
+    {"name": "ar-seg", "label": "AR", "lr_scales": [0.3, 0.5], "seeds": [1, 2]},
+]
+GMACS = {"c 0.3": 1.0, "c 0.5": 3.0, "c 1.0": 9.0, "AR 0.3": 2.0, "AR 0.5": 4.0}
+RIGHT = {"c 0.3": 40, "c 0.5": 50, "c 1.0": 70, "AR 0.3": 45, "AR 0.5": 64}
+
+
+def experiment():
+    dataset = {"name": "synthetic", "frames": 24}
+    protocol = {"kind": "stream", "keyframe_interval": 2}
+    return load_experiment(
+        {"datasets": [dataset], "codecs": [CODEC], "protocol": protocol, "methods": METHODS}
+    )
+
+
+def unit(method: str, number: int, right: int) -> UnitRecord:
+    right += number % 3
+    counts = np.array([[[right, 100 - right], [100 - right, right]]] * 2, dtype=np.int64)
+    cases = tuple(
+        CaseRecord(2 * number + d, d, "IP"[d], 2 * number, 2, 100, ("key", "non_key")[d]) for d in range(2)
+    )
+    key = UnitKey("synthetic", "hevc", method, "street", f"phase-00-gop-{number:06d}")
+    return UnitRecord(
+        key, cases, counts, {"key": 1, "non_key": 1}, 1.0, 300.0, f"d{number}", {"step_key": 0.01}
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = RunFolder(tmp_path_factory.mktemp("run"))
+    frozen = experiment()
+    folder.write_json("experiment.json", frozen.canonical())
+    folder.write_json("environment.json", {"bits": {}, "machine": {}, "forced": []})
+    described = {"class_names": ["a", "b"], "palette": [[0, 0, 0], [9, 9, 9]], "sequences": {}}
+    folder.write_json("datasets.json", {"synthetic": described})
+    titles = [method.title for method in frozen.methods]
+    for method in frozen.methods:
+        for number in range(12):
+            folder.write_unit(
+                unit(method.title, number, RIGHT[method.seeds_of] + 2 * (method.training_seed or 0))
+            )
+        cost = {"dataset": "synthetic", "method": method.title, "gop_mean_gmacs": GMACS[method.seeds_of]}
+        folder.write_json(f"costs/synthetic/{method.title.replace(' ', '-')}.json", cost)
+    plan = {"datasets": ["synthetic"], "codecs": ["hevc"], "methods": titles}
+    folder.write_json("plan.json", {"units": 12 * len(titles), "titles": plan})
+    return load_run(folder.path)
+
+
+def test_one_entry_stands_for_scales_and_seeds():
+    entry = {
+        "name": "ar-seg",
+        "label": "AR",
+        "lr_scales": [0.5],
+        "seeds": [1, 2],
+        "weights": {"lr": "x/ar-{lr_scale}-seed{seed}"},
+    }
+    assert expand_method(entry) == [
+        {
+            "name": "ar-seg", "label": f"AR 0.5 seed {seed}", "lr_scale": 0.5,
+            "weights": {"lr": f"x/ar-0.5-seed{seed}"}, "training_seed": seed, "seeds_of": "AR 0.5",
+        }
+        for seed in (1, 2)
+    ]  # fmt: skip
+    plain = {"name": "constant", "lr_scale": 0.5}
+    assert expand_method(plain) == [plain]
+    with pytest.raises(ConfigError, match=r"method AR\.seeds"):
+        expand_method({"label": "AR", "seeds": [1, 1]})
+
+
+def test_an_expanded_experiment_is_frozen_and_read_again():
+    frozen = experiment()
+    assert len(frozen.methods) == 10
+    assert load_experiment(frozen.canonical()) == frozen
+    bare = load_experiment({"dataset": {"name": "synthetic"}, "codec": CODEC, "method": {"name": "constant"}})
+    assert not {"training_seed", "seeds_of"} & set(bare.canonical()["methods"][0])
+
+
+def test_seeds_of_a_method_are_one_row_with_mean_and_interval(run):
+    table = seed_table(run)
+    assert list(table["method"]) == ["c 0.3", "c 0.5", "c 1.0", "AR 0.3", "AR 0.5"]
+    scores = [group.miou for group in run.groups if group.method.startswith("AR 0.5")]
+    row = table[table["method"] == "AR 0.5"].iloc[0]
+    wanted = over_seeds(scores)
+    assert (row["seeds"], row["reference"]) == (2, "c 1.0")
+    assert row["miou"] == pytest.approx(np.mean(scores))
+    assert (row["low"], row["high"]) == pytest.approx((wanted.low, wanted.high))
+    dear = [group.miou for group in run.groups if group.method.startswith("c 1.0")]
+    pairs = over_seeds([a - b for a, b in zip(scores, dear, strict=True)])
+    assert row["difference"] == pytest.approx(pairs.mean)
+    assert row["difference_low"] == pytest.approx(pairs.low)
+    long = run.table[run.table["metric"] == "miou_over_seeds"]
+    assert set(long["d"]) == {-1, 0, 1}
+    assert long[(long["method"] == "AR 0.5") & (long["d"] == -1)]["value"].item() == pytest.approx(
+        row["miou"]
+    )
+
+
+def test_families_draw_their_curves_through_the_means_over_seeds(run):
+    (family,) = family_comparisons(run)
+    assert family.points == ("AR 0.3", "AR 0.5")
+    assert family.anchor_points == ("c 0.3", "c 0.5", "c 1.0")
+    assert family.flops is not None
+    assert family.flops_seeds is not None
+    assert family.flops_seeds.seeds == 2
+    assert family.miou_seeds.low <= family.miou_seeds.mean <= family.miou_seeds.high
+    assert abs(family.flops_seeds.mean - family.flops.value) < 0.05
+
+
+def test_the_mean_over_equal_trainings_has_the_interval_of_one():
+    rng = np.random.default_rng(0)
+    counts = rng.integers(1, 50, (30, 2, 3, 3))
+    one = UnitCounts("m", counts, ("s",) * 30, tuple(range(30)))
+    other = UnitCounts("n", rng.integers(1, 50, (30, 2, 3, 3)), ("s",) * 30, tuple(range(30)))
+    assert bootstrap_mean([one, one]) == bootstrap_miou(one).miou
+    single, several = bootstrap_difference(other, one).miou, bootstrap_mean([one, one], [other])
+    assert (several.estimate, several.low, several.high) == pytest.approx(
+        (single.estimate, single.low, single.high)
+    )
+
+
+def test_the_report_tells_seeds_and_frames_apart(run, tmp_path):
+    write_report(run, tmp_path, pictures=False, figure_files=False)
+    text = (tmp_path / "report.md").read_text()
+    assert "## Over training seeds" in text
+    assert "over 2 seeds: BD" in text
+    assert 'id="seeds"' in (tmp_path / "index.html").read_text()
+    assert (tmp_path / "seeds.csv").read_text().count("\n") == 6
+
+
+def test_methods_without_seeds_stand_alone(run):
+    assert [len(method.groups) for method in seeded_methods(run)] == [2] * 5
