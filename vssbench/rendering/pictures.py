@@ -64,6 +64,18 @@ class PictureCase:
         return float(mean_iou(counts))
 
 
+def motion_dense(
+    motion: tuple[NDArray[np.float32], NDArray[np.bool_]] | None, step: int, size: tuple[int, ...]
+) -> tuple[NDArray[np.float32] | None, NDArray[np.bool_] | None]:
+    """Flow [2, H, W] and validity [H, W] from vectors kept at every `step`-th sample."""
+    if motion is None or step == 1:
+        return motion or (None, None)
+    flow, valid = (layer.repeat(step, axis=-2).repeat(step, axis=-1) for layer in motion)
+    room = [(0, max(0, size[i] - valid.shape[i])) for i in range(2)]  # sides that are no multiple of the step
+    flow, valid = np.pad(flow, [(0, 0), *room], mode="edge"), np.pad(valid, room, mode="edge")
+    return flow[:, : size[0], : size[1]], valid[: size[0], : size[1]]
+
+
 def picture_cases(run: Run) -> list[PictureCase]:
     """All complete pictures of a run, in the order of its datasets and codecs. Raises InputError if one is damaged."""
     titles = run.plan["titles"]
