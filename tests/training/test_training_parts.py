@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from vssbench.errors import CapabilityError, InputError
+from vssbench.errors import InputError
 from vssbench.registry import datasets
 from vssbench.training.data import class_weights
 from vssbench.training.ema import MovingAverage
@@ -87,18 +87,6 @@ def test_a_rising_tail_is_still_improving() -> None:
     flat = [(step, min(miou, 0.46)) for step, miou in rising]
     assert still_improving(flat) is None
     assert still_improving(rising[:2]) is None
-
-
-def test_methods_that_need_every_frame_are_not_served_silently(tmp_path: Path) -> None:
-    from types import SimpleNamespace
-
-    from vssbench.method import Needs
-    from vssbench.training.validation import ReadyClip, predict
-
-    method = SimpleNamespace(needs=Needs(every_frame=True))
-    clip = ReadyClip("x", {}, {}, {}, {}, {})
-    with pytest.raises(CapabilityError, match="last keyframe"):
-        list(predict(method, clip, torch.device("cpu")))  # type: ignore[arg-type]
 
 
 def test_tensorboard_writes_events_or_says_what_to_install(tmp_path: Path) -> None:

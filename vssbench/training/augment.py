@@ -50,6 +50,10 @@ class Sample:
     """[H, W, 3] keyframe."""
     flow: NDArray[np.float32] | None = None
     """[2, H, W] pixels, from image towards reference."""
+    others: tuple[NDArray[np.uint8], ...] = ()
+    """[H, W, 3] frames around the image, in order."""
+    other_flows: tuple[NDArray[np.float32], ...] = ()
+    """[2, H, W] pixels, from each frame but the first (the image included) towards the frame before it."""
 
 
 def augment(sample: Sample, settings: Augmentation, rng: np.random.Generator) -> Sample:
@@ -93,11 +97,10 @@ def jitter(
 
 def flip(sample: Sample) -> Sample:
     """Mirror left and right; horizontal motion changes its sign."""
-    flow = sample.flow
-    if flow is not None:
-        flow = flow[:, :, ::-1] * np.array([-1, 1], np.float32)[:, None, None]
-    mirrored = _map_images(sample, lambda image: image[:, ::-1])
-    return replace(mirrored, label=sample.label[:, ::-1], flow=flow)
+    sign = np.array([-1, 1], np.float32)[:, None, None]
+    mirrored = _map_flows(sample, lambda flow: flow[:, :, ::-1] * sign)
+    mirrored = _map_images(mirrored, lambda image: image[:, ::-1])
+    return replace(mirrored, label=sample.label[:, ::-1])
 
 
 def rescale(sample: Sample, scale: float, *, flow_scale: float | None = None) -> Sample:
@@ -118,11 +121,9 @@ def _resize(sample: Sample, size: tuple[int, int], flow_scale: float) -> Sample:
     # source index floor(i * in / out): OpenCV's nearest, which the reference uses for flow
     rows = np.arange(size[0]) * height // size[0]
     columns = np.arange(size[1]) * width // size[1]
-    flow = sample.flow
-    if flow is not None:
-        flow = flow[:, rows[:, None], columns] * np.float32(flow_scale)
+    sample = _map_flows(sample, lambda flow: flow[:, rows[:, None], columns] * np.float32(flow_scale))
     label = np.asarray(Image.fromarray(sample.label).resize(size[::-1], Image.Resampling.NEAREST))
-    return replace(_map_images(sample, resize_image), label=label, flow=flow)
+    return replace(_map_images(sample, resize_image), label=label)
 
 
 def crop(
@@ -142,9 +143,9 @@ def crop(
         height, width = sample.label.shape
     top, left = int(corner[0] * (height - size[0])), int(corner[1] * (width - size[1]))
     rows, columns = slice(top, top + size[0]), slice(left, left + size[1])
-    flow = sample.flow[:, rows, columns] if sample.flow is not None else None
-    cut = _map_images(sample, lambda image: image[rows, columns])
-    return replace(cut, label=sample.label[rows, columns], flow=flow)
+    cut = _map_flows(sample, lambda flow: flow[:, rows, columns])
+    cut = _map_images(cut, lambda image: image[rows, columns])
+    return replace(cut, label=sample.label[rows, columns])
 
 
 def _pad(sample: Sample, size: tuple[int, int], corner: tuple[float, float]) -> Sample:
@@ -156,12 +157,18 @@ def _pad(sample: Sample, size: tuple[int, int], corner: tuple[float, float]) -> 
     def pad_image(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return np.pad(image, (*border, (0, 0)), constant_values=128)
 
-    flow = np.pad(sample.flow, ((0, 0), *border)) if sample.flow is not None else None
+    padded = _map_flows(sample, lambda flow: np.pad(flow, ((0, 0), *border)))
     label = np.pad(sample.label, border, constant_values=IGNORE_INDEX)
-    return replace(_map_images(sample, pad_image), label=label, flow=flow)
+    return replace(_map_images(padded, pad_image), label=label)
 
 
 def _map_images(sample: Sample, change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]) -> Sample:
 
     reference = change(sample.reference) if sample.reference is not None else None
-    return replace(sample, image=change(sample.image), reference=reference)
+    others = tuple(change(image) for image in sample.others)
+    return replace(sample, image=change(sample.image), reference=reference, others=others)
+
+
+def _map_flows(sample: Sample, change: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> Sample:
+    flow = change(sample.flow) if sample.flow is not None else None
+    return replace(sample, flow=flow, other_flows=tuple(change(flow) for flow in sample.other_flows))

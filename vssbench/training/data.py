@@ -6,6 +6,7 @@ epoch 0 epoch 1 ...                          (position p is entry permutation(ep
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -13,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vssbench.errors import CapabilityError
 from vssbench.method import Recipe, TrainingBatch
 from vssbench.records import IGNORE_INDEX
 from vssbench.training.augment import Augmentation, Sample, augment
 from vssbench.training.pairs import PairEntry, PairStore
+from vssbench.training.windows import WindowEntry, WindowStore
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,14 +34,17 @@ class NamedBatch:
         return not bool((self.batch.label != IGNORE_INDEX).any())
 
 
+Entry = PairEntry | WindowEntry
+
+
 class BatchSource:
     """Micro-batches of one stage. `micro_batch(step, part)` depends on its arguments and the constructor's only."""
 
     def __init__(
         self,
-        store: PairStore,
+        store: PairStore | WindowStore,
         recipe: Recipe,
-        entries: list[PairEntry],
+        entries: Sequence[Entry],
         augmentation: Augmentation,
         *,
         batch: int,
@@ -56,11 +60,7 @@ class BatchSource:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        if recipe not in ("image", "pair"):
-            raise CapabilityError(
-                f"recipe {recipe!r} is not fed by coded pairs yet; this trainer serves 'image' and 'pair' stages"
-            )
-        self.store, self.recipe, self.entries, self.augmentation = store, recipe, entries, augmentation
+        self.store, self.recipe, self.entries, self.augmentation = store, recipe, list(entries), augmentation
         self.batch, self.accumulate, self.seed, self.stage_key = batch, accumulate, seed, stage_key
         self.original_share = original_share if recipe == "image" else 0.0
         self.device, self.ignore_index = device, ignore_index
@@ -71,7 +71,7 @@ class BatchSource:
         self._mean, self._inverse_deviation = mean.to(device), (1 / deviation).to(device)
         self._order: tuple[int, np.ndarray] | None = None
 
-    def entry(self, position: int) -> PairEntry:
+    def entry(self, position: int) -> Entry:
         """The entry at `position` of the endless shuffled order; every epoch shows each entry once."""
         epoch, index = divmod(position, len(self.entries))
         order = self._order
@@ -82,30 +82,84 @@ class BatchSource:
 
     def sample(self, position: int) -> tuple[Sample, str]:
         """The augmented sample at `position` and its origin."""
-        entry = self.entry(position)
+        return self._load(self.entry(position), position)
+
+    def _load(self, entry: Entry, position: int) -> tuple[Sample, str]:
         rng = np.random.default_rng([self.seed, self.stage_key, 2, position])
         original = rng.random() < self.original_share
-        raw = self.store.pair(entry) if self.recipe == "pair" else self.store.image(entry, original=original)
+        if isinstance(entry, WindowEntry):
+            assert isinstance(self.store, WindowStore)
+            raw = self.store.sample(entry)
+        else:
+            assert isinstance(self.store, PairStore)
+            raw = (
+                self.store.pair(entry)
+                if self.recipe == "pair"
+                else self.store.image(entry, original=original)
+            )
         return augment(raw, self.augmentation, rng), entry.origin
+
+    def _alike(self, positions: range) -> list[Entry]:
+        """Entries whose frames can be stacked: triplets of one batch lie equally far from their keyframes.
+
+        The first entry is that of the endless order; the others are drawn among those with its position in the GOP.
+        """
+        found = [self.entry(position) for position in positions]
+        first = found[0]
+        if self.recipe != "triplet" or not isinstance(first, WindowEntry):
+            return found
+        like = [e for e in self.entries if isinstance(e, WindowEntry) and e.position == first.position]
+        rng = np.random.default_rng([self.seed, self.stage_key, 3, positions[0]])
+        return [first, *(like[int(k)] for k in rng.integers(0, len(like), len(positions) - 1))]
 
     def micro_batch(self, step: int, part: int = 0) -> NamedBatch:
         """Samples [part] of the `accumulate` parts of optimiser step `step`, this rank's share, on the device."""
         size = self.batch // self.accumulate
         first = step * self.batch + part * size
         positions = range(first + self.rank, first + size, self.world_size)
-        samples, origins = zip(*(self.sample(position) for position in positions), strict=True)
+        entries = self._alike(positions)
+        samples, origins = zip(
+            *(self._load(entry, position) for entry, position in zip(entries, positions, strict=True)),
+            strict=True,
+        )
         label = torch.from_numpy(np.stack([s.label for s in samples])).to(self.device, torch.int64)
         if self.ignore_index != IGNORE_INDEX:
             label = torch.where(label == self.ignore_index, IGNORE_INDEX, label)
         image = self._normalise([s.image for s in samples])
         if self.recipe == "image":
-            return NamedBatch(TrainingBatch(image, label, class_weights=self.class_weights), tuple(origins))
+            batch = TrainingBatch(image, label, class_weights=self.class_weights, step=step)
+            return NamedBatch(batch, tuple(origins))
+        if self.recipe != "pair":
+            return NamedBatch(self._windows(samples, entries[0], image, label, step), tuple(origins))
         reference = self._normalise([s.reference for s in samples])
         flow = torch.from_numpy(np.stack([s.flow for s in samples])).to(self.device)
         batch = TrainingBatch(
-            image, label, reference=reference, flow_key=flow, class_weights=self.class_weights
+            image, label, reference=reference, flow_key=flow, class_weights=self.class_weights, step=step
         )
         return NamedBatch(batch, tuple(origins))
+
+    def _windows(
+        self, samples: Sequence[Sample], entry: Entry, image: Tensor, label: Tensor, step: int
+    ) -> TrainingBatch:
+        """The frames before and after with their one-step flows; all samples have as many of them as the first."""
+        assert isinstance(entry, WindowEntry)
+        frames = [self._normalise([s.others[i] for s in samples]) for i in range(len(samples[0].others))]
+        flows = [
+            torch.from_numpy(np.stack([s.other_flows[i] for s in samples])).to(self.device)
+            for i in range(len(samples[0].other_flows))
+        ]
+        before = entry.before
+        return TrainingBatch(
+            image,
+            label,
+            reference=frames[0] if self.recipe == "triplet" else None,
+            window=frames[:before],
+            window_flow=flows[:before],
+            after=frames[before:],
+            after_flow=flows[before:],
+            class_weights=self.class_weights,
+            step=step,
+        )
 
     def _normalise(self, images: list[np.ndarray | None]) -> Tensor:
         stacked = torch.from_numpy(np.stack([image for image in images if image is not None]))

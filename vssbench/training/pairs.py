@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from vssbench.codec import CodecSettings
 from vssbench.dataset import Dataset, VideoSequence
 from vssbench.errors import ConfigError, InputError
-from vssbench.records import ClassTable
+from vssbench.records import ClassTable, FlowField
 from vssbench.training.augment import Sample
-from vssbench.training.coded_clip import CodedClip, code_clip
+from vssbench.training.coded_clip import code_clip
 from vssbench.training.config import PairSection
 from vssbench.training.pseudo_video import pseudo_clip
 from vssbench.training.storage import write_atomically
@@ -267,8 +267,8 @@ def _code(
     """The arrays of one clip file."""
     labels = {d: np.array(sequence.label(plan.first + d)) for d in plan.kept}
     for d, label in labels.items():
-        _check_label(label, classes, sequence, plan.first + d)
-    originals = _frames(sequence, plan, section, classes, labels, seed)
+        check_label(label, classes, sequence, plan.first + d)
+    originals = frames_of(sequence, plan, section, classes, labels, seed)
     clip = code_clip(
         originals, settings, sequence.frame_rate_hz, rule=section.flow_rule, motion=plan.length > 1
     )
@@ -278,11 +278,11 @@ def _code(
         arrays[f"label_{d:02d}"] = labels[d]
         arrays[f"original_{d:02d}"] = originals[d]
         if d:
-            arrays[f"flow_{d:02d}"] = _stored_flow(clip, d, section.flow_stride)
+            arrays[f"flow_{d:02d}"] = strided_flow(clip.flows[d], section.flow_stride)
     return arrays
 
 
-def _frames(
+def frames_of(
     sequence: VideoSequence,
     plan: ClipPlan,
     section: PairSection,
@@ -290,6 +290,7 @@ def _frames(
     labels: dict[int, NDArray[np.uint8]],
     seed: int,
 ) -> list[NDArray[np.uint8]]:
+    """Frames before coding: the video's own, or those invented before a still."""
     if section.source == "video":
         return [np.array(sequence.image(plan.first + d)) for d in range(plan.length)]
     (d,) = plan.kept
@@ -304,9 +305,11 @@ def _frames(
     )
 
 
-def _stored_flow(clip: CodedClip, distance: int, stride: int) -> NDArray[np.int16]:
-    """Flow at the centre pixel of every stride x stride cell, zero where the codec gave none (as methods assume it)."""
-    field = clip.flows[distance]
+def strided_flow(field: FlowField, stride: int) -> NDArray[np.int16]:
+    """Flow at the centre pixel of every stride x stride cell, zero where the codec gave none (as methods assume it).
+
+    int16 in units of 1 / FLOW_UNITS_PER_PIXEL pixel.
+    """
     still = np.where(field.valid, field.flow, np.float32(0))
     flow = still[:, stride // 2 :: stride, stride // 2 :: stride]
     limit = np.iinfo(np.int16).max
@@ -314,7 +317,8 @@ def _stored_flow(clip: CodedClip, distance: int, stride: int) -> NDArray[np.int1
     return stored
 
 
-def _check_label(label: NDArray[np.uint8], classes: ClassTable, sequence: VideoSequence, index: int) -> None:
+def check_label(label: NDArray[np.uint8], classes: ClassTable, sequence: VideoSequence, index: int) -> None:
+    """Raise InputError naming the pixel if a label is no class and not the ignored value."""
     bad = (label >= len(classes)) & (label != classes.ignore_index)
     if bad.any():
         y, x = (int(value[0]) for value in np.nonzero(bad))

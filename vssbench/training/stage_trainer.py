@@ -125,7 +125,7 @@ class StageTrainer:
         learned = 0
         for part in range(self.section.accumulate):
             named = reader.take(self.step, part, following=self._following(part))
-            if named.all_ignored:
+            if named.all_ignored and self.stage.recipe != "online":
                 self.skipped_batches += 1
                 continue
             learned += 1

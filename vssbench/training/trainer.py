@@ -39,11 +39,12 @@ from vssbench.training.config import (
 from vssbench.training.data import BatchSource, class_weights
 from vssbench.training.log import Reporter, Silent, read_log
 from vssbench.training.outputs import write_weights
-from vssbench.training.pairs import PairStore, build_pairs
+from vssbench.training.pairs import PairEntry, PairStore, build_pairs
 from vssbench.training.plateau import still_improving
 from vssbench.training.stage_trainer import Setup, StageTrainer, hash_seed
 from vssbench.training.storage import write_atomically
 from vssbench.training.validation import ValidationSet
+from vssbench.training.windows import WindowEntry, WindowStore, build_windows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,8 +83,9 @@ class Trainer:
         self.processes = processes or Processes()
         self.dataset: Dataset = datasets.load(experiment.dataset.name)(experiment.dataset.options())
         self.precision = choose_precision(experiment.precision, self.device)
-        self._validation: dict[tuple[tuple[int, ...], int], ValidationSet] = {}
+        self._validation: dict[tuple[tuple[int, ...], int, int, int], ValidationSet] = {}
         self._store: PairStore | None = None
+        self._windows: WindowStore | None = None
         if self.processes.rank == 0:
             self._write_experiment()
 
@@ -217,11 +219,35 @@ class Trainer:
         self.processes.wait()  # the main process has written the checkpoints by now
         trainer.finish(section.checkpoint)
 
+    @property
+    def windows(self) -> WindowStore:
+        """The coded windows, made when a stage first asks for them."""
+        if self._windows is None:
+            experiment = self.experiment
+            self._windows = build_windows(
+                self.dataset,
+                experiment.pairs,
+                experiment.codecs,
+                experiment.seed,
+                self.folder,
+                lambda done, total: self.reporter.advance("coding windows", done, total),
+            )
+        return self._windows
+
+    def _entries(
+        self, stage: Stage, distances: Sequence[int] | None
+    ) -> tuple[PairStore | WindowStore, Sequence[PairEntry | WindowEntry]]:
+        """The store that a stage's recipe is fed from and the samples it may take."""
+        if stage.recipe in ("image", "pair"):
+            return self.store, self.store.select(pairs=stage.recipe == "pair", distances=distances)
+        return self.windows, self.windows.select(stage.recipe, stage.window, distances)
+
     def _source(self, stage: Stage, section: StageSection, title: str) -> BatchSource:
+        store, entries = self._entries(stage, section.distances)
         return BatchSource(
-            self.store,
+            store,
             stage.recipe,
-            self.store.select(pairs=stage.recipe == "pair", distances=section.distances),
+            entries,
             section.augmentation or self.experiment.augmentation,
             batch=section.batch,
             accumulate=section.accumulate,
@@ -272,10 +298,10 @@ class Trainer:
         return parts[part]
 
     def _scores(self, method: Method, distances: tuple[int, ...], clips: int) -> dict[str, float]:
-        key = (distances, clips)
+        key = (distances, clips, method.needs.history, method.needs.lookahead)
         if key not in self._validation:
             self._validation[key] = ValidationSet(
-                self.dataset, self.experiment, distances=distances, clips=clips
+                self.dataset, self.experiment, method.needs, distances=distances, clips=clips
             )
         result = self._validation[key].score(method, self.device)
         by_distance = {f"miou_d{d}": float(v) for d, v in zip(result.distances, result.miou_d, strict=True)}

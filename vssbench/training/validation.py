@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from vssbench.codec import CodecSettings
+from vssbench.clips import Clip
+from vssbench.codec import CodecSettings, decode, encode
 from vssbench.dataset import Dataset, VideoSequence
-from vssbench.errors import CapabilityError, InputError
-from vssbench.method import Frame, Method
+from vssbench.errors import InputError
+from vssbench.method import Method, Needs
 from vssbench.metrics.keyframe_iou import DistanceIoU, KeyframeDistanceIoU
-from vssbench.training.coded_clip import CodedClip, code_clip
+from vssbench.records import DecodedFrame
+from vssbench.runner.evaluate import run_method
+from vssbench.runner.feed import ClipFeed, DecodedClip
 from vssbench.training.config import TrainingExperiment
 
 Item = TypeVar("Item")
@@ -34,14 +37,10 @@ class ValidationClip:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReadyClip:
-    """A coded clip with only the frames and labels that are used."""
+    """A coded clip with the labels of its scored frames."""
 
-    origin: str
-    images: dict[int, NDArray[np.uint8]]
-    flows: dict[int, NDArray[np.float32]]
-    valid: dict[int, NDArray[np.bool_]]
+    clip: DecodedClip
     labels: dict[int, NDArray[np.uint8]]
-    frame_types: dict[int, str]
 
 
 def choose_clips(
@@ -79,10 +78,16 @@ def _spread(items: list[Item], count: int) -> list[Item]:
 
 
 class ValidationSet:
-    """Coded validation clips, made once and kept decoded (scored frames and keyframes only)."""
+    """Coded validation clips, made once and kept decoded, with the history and lookahead that `needs` asks for."""
 
     def __init__(
-        self, dataset: Dataset, experiment: TrainingExperiment, *, distances: Sequence[int], clips: int
+        self,
+        dataset: Dataset,
+        experiment: TrainingExperiment,
+        needs: Needs,
+        *,
+        distances: Sequence[int],
+        clips: int,
     ) -> None:
         interval = experiment.pairs.keyframe_interval
         codec = experiment.validation_codec or experiment.codecs[0]
@@ -91,7 +96,7 @@ class ValidationSet:
         self.normalisation = dataset.normalisation
         self.distances = tuple(distances)
         chosen = choose_clips(dataset.sequences(experiment.validation.split), distances, interval, clips)
-        self.clips = [_prepare(clip, self.settings, experiment) for clip in chosen]
+        self.clips = [_prepare(clip, self.settings, needs) for clip in chosen]
 
     def score(self, method: Method, device: torch.device) -> DistanceIoU:
         """MIoU by distance of `method` (networks in eval mode during the call)."""
@@ -103,73 +108,37 @@ class ValidationSet:
         for module in modules:
             module.training = False
         try:
-            with torch.inference_mode():
-                for clip in self.clips:
-                    for d, labels in predict(method, clip, device):
-                        if d in clip.labels:
-                            counter.update(clip.labels[d], labels, d)
+            for clip in self.clips:
+                result = run_method(method, clip.clip, ClipFeed(clip.clip, device))
+                for d, label in clip.labels.items():
+                    counter.update(label, result.predictions[d].labels[0].cpu().numpy(), d)
         finally:
             for module, mode in zip(modules, training, strict=True):
                 module.training = mode
         return counter.compute()
 
 
-def _prepare(clip: ValidationClip, settings: CodecSettings, experiment: TrainingExperiment) -> ReadyClip:
-    frames = [np.array(clip.sequence.image(clip.first + d)) for d in range(clip.length)]
-    rate, rule = clip.sequence.frame_rate_hz, experiment.pairs.flow_rule
-    coded: CodedClip = code_clip(frames, settings, rate, rule=rule, motion=clip.length > 1)
-    used = sorted({0, *clip.scored})
-    return ReadyClip(
-        origin=f"{clip.sequence.name}:{clip.first}",
-        images={d: coded.images[d] for d in used},
-        flows={d: coded.flows[d].flow for d in used} if coded.flows else {},
-        valid={d: coded.flows[d].valid for d in used} if coded.flows else {},
-        labels={d: np.array(clip.sequence.label(clip.first + d)) for d in clip.scored},
-        frame_types={d: coded.frame_types[d] for d in used},
-    )
+def _prepare(clip: ValidationClip, settings: CodecSettings, needs: Needs) -> ReadyClip:
+    sequence, interval = clip.sequence, settings.keyframe_interval
+    frames = _coded(sequence, clip.first, clip.first + clip.length, settings)
+    plan = Clip(f"{sequence.name}:{clip.first}", clip.first, clip.length, clip.scored)
+    decoded = DecodedClip(plan, frames, interval)
+    if needs.history:
+        before = max(0, clip.first - interval * math.ceil(needs.history / interval))
+        decoded.history = _coded(sequence, before, clip.first, settings)[-needs.history :]
+    if needs.lookahead:
+        after = clip.first + clip.length
+        decoded.lookahead = _coded(sequence, after, min(len(sequence), after + needs.lookahead), settings)
+    labels = {d: np.array(sequence.label(clip.first + d)) for d in clip.scored}
+    return ReadyClip(decoded, labels)
 
 
-def predict(method: Method, clip: ReadyClip, device: torch.device) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """(distance, labels [H, W]) of the used frames, in order. Raises CapabilityError for needs it cannot serve."""
-    needs = method.needs
-    if (
-        (needs.every_frame and not needs.stateless)
-        or needs.history
-        or needs.flow_previous
-        or needs.residual
-        or needs.block_types
-    ):
-        raise CapabilityError(
-            f"{type(method).__name__}: validation during training serves methods that depend on the last keyframe "
-            "only (needs.every_frame = False, pixels and flow_key)"
-        )
-    state = method.begin(1)
-    for d, image in sorted(clip.images.items()):
-        if needs.stateless and d not in clip.labels:
-            continue
-        for prediction in method.step(state, _frame(method, clip, d, image, device)):
-            yield prediction.index, prediction.labels[0].cpu().numpy()
-    for prediction in method.flush(state):
-        yield prediction.index, prediction.labels[0].cpu().numpy()
-
-
-def _frame(method: Method, clip: ReadyClip, d: int, image: NDArray[np.uint8], device: torch.device) -> Frame:
-    flow: Tensor | None = None
-    valid: Tensor | None = None
-    if method.needs.flow_key:
-        if clip.flows:
-            flow = torch.from_numpy(np.array(clip.flows[d]))[None].to(device)
-            valid = torch.from_numpy(np.array(clip.valid[d]))[None].to(device)
-        else:
-            flow = torch.zeros(1, 2, *image.shape[:2], device=device)
-            valid = torch.ones(1, *image.shape[:2], dtype=torch.bool, device=device)
-    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].to(device)
-    return Frame(
-        index=d,
-        keyframe_distance=d,
-        image=pixels if method.needs.pixels or d == 0 else None,
-        frame_type=clip.frame_types[d],
-        size=image.shape[:2],
-        flow_key=flow,
-        flow_valid=valid,
-    )
+def _coded(sequence: VideoSequence, first: int, stop: int, settings: CodecSettings) -> list[DecodedFrame]:
+    """Frames first .. stop-1 as one bitstream of their own, decoded; none where stop <= first."""
+    if stop <= first:
+        return []
+    originals = (np.array(sequence.image(index)) for index in range(first, stop))
+    decoded = list(decode(encode(originals, settings, sequence.frame_rate_hz), motion=True))
+    if len(decoded) != stop - first:
+        raise InputError(f"{sequence.name}: {stop - first} frames were coded but {len(decoded)} decoded")
+    return decoded
