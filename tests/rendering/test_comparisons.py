@@ -24,8 +24,12 @@ CURVES = {
 def test_cases_of_one_labelled_frame_are_one_entry_of_the_bootstrap(run: Run) -> None:
     group = run.groups[0]
     units = group.unit_counts()
-    assert units.counts.shape[:2] == (12, 12)  # 3 sequences x 4 frames, 12 distances
-    np.testing.assert_array_equal(units.counts.sum(0), group.total)
+    assert (len(units.frames), units.shape[0]) == (12, 12)  # 3 sequences x 4 frames, 12 distances
+    true = np.diagonal(group.total, axis1=1, axis2=2)
+    np.testing.assert_array_equal(units.margins.totals()[:, 0], true)
+    np.testing.assert_array_equal(
+        units.margins.totals()[:, 1], group.total.sum(1) + group.total.sum(2) - true
+    )
 
 
 def test_every_miou_lies_in_its_interval(run: Run) -> None:

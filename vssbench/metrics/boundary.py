@@ -76,18 +76,10 @@ class BoundaryIoU:
     def update(self, truth: ArrayLike, predicted: ArrayLike) -> None:
         """Add one frame: label maps [H, W]. Raises InputError as `count_pairs` does."""
         true_map, predicted_map = _maps(truth, predicted, self.classes, self.ignore_index)
-        ignored = true_map == self.ignore_index
-        distance = max(1, round(self.distance_share * math.hypot(*true_map.shape)))
-        near = [
-            _near_contour(labels, ignored, distance, self.image_edge) & ~ignored
-            for labels in (true_map, predicted_map)
-        ]
-        both = near[0] & near[1] & (true_map == predicted_map)
-        in_truth, in_prediction, common = (
-            np.bincount(labels[mask], minlength=self.classes)[: self.classes]
-            for labels, mask in ((true_map, near[0]), (predicted_map, near[1]), (true_map, both))
+        distance = band_width(true_map.shape, self.distance_share)
+        self.sums += _band_counts(
+            true_map, predicted_map, self.classes, distance, self.ignore_index, self.image_edge
         )
-        self.sums += np.stack([common, in_truth + in_prediction - common])
         self.distances.add(distance)
 
     def merge(self, other: BoundaryIoU) -> BoundaryIoU:
@@ -103,6 +95,30 @@ class BoundaryIoU:
         ratio = np.full(self.classes, np.nan)
         np.divide(common, union, out=ratio, where=union > 0)
         return BoundaryIoUResult(ratio, common, union, self.distance_share, tuple(sorted(self.distances)))
+
+
+def band_width(shape: tuple[int, ...], distance_share: float = DEFAULT_DISTANCE_SHARE) -> int:
+    """Width of the band in pixels for frames [H, W], at least 1."""
+    return max(1, round(distance_share * math.hypot(*shape)))
+
+
+def _band_counts(
+    truth: NDArray[np.integer],
+    predicted: NDArray[np.integer],
+    classes: int,
+    distance: int,
+    ignore_index: int,
+    image_edge: ImageEdge,
+) -> Counts:
+    """[2, C] pixels of each class in both bands, and in one of them."""
+    ignored = truth == ignore_index
+    near = [_near_contour(labels, ignored, distance, image_edge) & ~ignored for labels in (truth, predicted)]
+    both = near[0] & near[1] & (truth == predicted)
+    in_truth, in_prediction, common = (
+        np.bincount(labels[mask], minlength=classes)[:classes]
+        for labels, mask in ((truth, near[0]), (predicted, near[1]), (truth, both))
+    )
+    return np.stack([common, in_truth + in_prediction - common]).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

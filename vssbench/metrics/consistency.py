@@ -6,7 +6,7 @@ with another name: they are never mixed in a column.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -77,13 +77,15 @@ class VideoConsistency:
                 raise InputError(
                     f"{self.name}: sequence {sequence!r} was ended; its frames must come in one run"
                 )
-            self._open = _OpenSequence(sequence, true_map.shape)
+            self._open = _OpenSequence(
+                sequence, true_map.shape, WindowTracker(self.variant, self.ignore_index)
+            )
         if not true_map.shape == predicted_map.shape == self._open.shape:
             raise InputError(
                 f"{self.name}: sequence {sequence!r} has frames {self._open.shape}, got truth {true_map.shape} and "
                 f"prediction {predicted_map.shape}"
             )
-        self._open.add(true_map, predicted_map, self)
+        self._open.add(true_map, predicted_map, self.n)
 
     def end_sequence(self) -> None:
         """Say that the current sequence has no more frames (`compute` and `merge` do it too)."""
@@ -112,45 +114,72 @@ class VideoConsistency:
         """Average what was counted."""
         self.end_sequence()
         ordered = [self.windows[name] for name in sorted(self.windows)]
-        per_sequence = [[kept / still for kept, still in found if still] for found in ordered]
-        scored = [ratio for ratios in per_sequence for ratio in ratios]
-        means = scored if self.variant == "released" else [float(np.mean(r)) for r in per_sequence if r]
+        value, scored = average_windows(ordered, self.variant)
         return VideoConsistencyResult(
             name=self.name,
-            value=float(np.mean(means)) if means else float("nan"),
-            windows=len(scored),
+            value=value,
+            windows=scored,
             empty_windows=sum(still == 0 for found in ordered for _, still in found),
             short_sequences=tuple(name for name in sorted(self.windows) if not self.windows[name]),
         )
 
 
-class _OpenSequence:
-    """Per pixel: for how many frames truth and prediction have been what they are."""
+def average_windows(sequences: Sequence[Sequence[Window]], variant: VcVariant) -> tuple[float, int]:
+    """VC_n of the windows of each sequence, 0..1 or NaN, and how many windows have a value.
 
-    def __init__(self, name: str, shape: tuple[int, ...]) -> None:
-        self.name, self.shape = name, shape
+    Released: mean over all windows (whose last one per sequence must have been dropped). Corrected: mean over a
+    sequence's windows, then over sequences.
+    """
+    per_sequence = [[kept / still for kept, still in found if still] for found in sequences]
+    scored = [ratio for ratios in per_sequence for ratio in ratios]
+    means = scored if variant == "released" else [float(np.mean(r)) for r in per_sequence if r]
+    return (float(np.mean(means)) if means else float("nan")), len(scored)
+
+
+class WindowTracker:
+    """Per pixel: for how many frames truth and prediction have been what they are. Frames of one sequence in order."""
+
+    def __init__(self, variant: VcVariant, ignore_index: int = IGNORE_INDEX) -> None:
+        self.variant, self.ignore_index = variant, ignore_index
         self.seen = 0
-        self.still: NDArray[np.int32] = np.zeros(shape, dtype=np.int32)
-        self.kept: NDArray[np.int32] = np.zeros(shape, dtype=np.int32)
-        self.last: tuple[NDArray[np.generic], NDArray[np.generic]] | None = None
+        self._still: NDArray[np.int32] = np.zeros((), dtype=np.int32)
+        self._kept: NDArray[np.int32] = np.zeros((), dtype=np.int32)
+        self._last: tuple[NDArray[np.generic], NDArray[np.generic]] | None = None
+
+    def push(self, truth: NDArray[np.generic], predicted: NDArray[np.generic]) -> None:
+        """Take the next frame: label maps [H, W]."""
+        same_truth, same_prediction = (
+            (True, True) if self._last is None else (truth == self._last[0], predicted == self._last[1])
+        )
+        still = np.where(same_truth, self._still, 0) + 1
+        kept = np.where(same_prediction, self._kept, 0) + 1
+        if self.variant == "corrected":
+            still = np.where(truth == self.ignore_index, 0, still)
+            kept = np.where(truth == predicted, kept, 0)
+        self._still, self._kept = (np.broadcast_to(a, truth.shape) for a in (still, kept))
+        self._last = truth.copy(), predicted.copy()
+        self.seen += 1
+
+    def window(self, n: int) -> Window | None:
+        """The window of n frames that ends with the last one; None while there are fewer."""
+        if self.seen < n:
+            return None
+        still = self._still >= n
+        return int((still & (self._kept >= n)).sum()), int(still.sum())
+
+
+class _OpenSequence:
+    """The sequence whose frames are coming in."""
+
+    def __init__(self, name: str, shape: tuple[int, ...], tracker: WindowTracker) -> None:
+        self.name, self.shape, self.tracker = name, shape, tracker
         self.found: list[Window] = []
 
-    def add(
-        self, truth: NDArray[np.generic], predicted: NDArray[np.generic], metric: VideoConsistency
-    ) -> None:
-        same_truth, same_prediction = (
-            (True, True) if self.last is None else (truth == self.last[0], predicted == self.last[1])
-        )
-        self.still = np.where(same_truth, self.still, 0) + 1
-        self.kept = np.where(same_prediction, self.kept, 0) + 1
-        if metric.variant == "corrected":
-            self.still = np.where(truth == metric.ignore_index, 0, self.still)
-            self.kept = np.where(truth == predicted, self.kept, 0)
-        self.last = truth.copy(), predicted.copy()
-        self.seen += 1
-        if self.seen >= metric.n:
-            still = self.still >= metric.n
-            self.found.append((int((still & (self.kept >= metric.n)).sum()), int(still.sum())))
+    def add(self, truth: NDArray[np.generic], predicted: NDArray[np.generic], n: int) -> None:
+        self.tracker.push(truth, predicted)
+        window = self.tracker.window(n)
+        if window is not None:
+            self.found.append(window)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +222,7 @@ class TemporalConsistency:
     @property
     def name(self) -> str:
         """Column heading."""
-        return f"TC (flow: {self.flow_source}, nearest, occlusions masked)"
+        return tc_name(self.flow_source)
 
     def update(self, sequence: str, predicted: ArrayLike, flow: FlowField | None) -> None:
         """Add the next frame of a sequence: label map [H, W] and its flow to the previous frame.
@@ -217,11 +246,10 @@ class TemporalConsistency:
                     f"{self.name}: sequence {sequence!r} has labels {self._last[1].shape}, then {current.shape}, and "
                     f"flow {flow.valid.shape}"
                 )
-            moved, valid = warp_labels(self._last[1], flow)
-            source = np.where(valid, moved.astype(np.uint16), self.classes)
-            self.counts[sequence] += count_pairs(source, current, self.classes, ignore_index=self.classes)
-            self.compared += int(valid.sum())
-            self.pixels += valid.size
+            found = warped_counts(self._last[1], current, flow, self.classes)
+            self.counts[sequence] += found
+            self.compared += int(found.sum())
+            self.pixels += current.size
         self._last = (sequence, current.copy())
 
     def merge(self, other: TemporalConsistency) -> TemporalConsistency:
@@ -250,6 +278,20 @@ class TemporalConsistency:
             compared_share=self.compared / self.pixels if self.pixels else nan,
             circular=self.flow_source == "motion vectors",
         )
+
+
+def tc_name(flow_source: str) -> str:
+    """Column heading of TC along the flow of a source."""
+    return f"TC (flow: {flow_source}, nearest, occlusions masked)"
+
+
+def warped_counts(
+    previous: NDArray[np.integer], current: NDArray[np.integer], flow: FlowField, classes: int
+) -> Counts:
+    """Label pairs [C, C] of the previous map, moved along the flow, and the current one, where the flow is known."""
+    moved, valid = warp_labels(previous, flow)
+    source = np.where(valid, moved.astype(np.uint16), classes)
+    return count_pairs(source, current, classes, ignore_index=classes)
 
 
 def warp_labels(
