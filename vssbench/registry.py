@@ -90,6 +90,11 @@ methods.register(
     "vssbench.baselines.accel:Accel",
     "deep keyframe scores carried on, joined with a light network's on every frame (CVPR 2019)",
 )
+methods.register(
+    "taplab",
+    "vssbench.baselines.taplab:TapLab",
+    "scores carried along motion vectors, corrected where residuals gather (TPAMI 2022)",
+)
 
 datasets = Registry("dataset", "vssbench.datasets")
 datasets.register(
