@@ -12,13 +12,22 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from vssbench.codec import CodecSettings
 from vssbench.dataset import DatasetOptions
 from vssbench.errors import ConfigError, InputError
 from vssbench.expansion import expand_method
 from vssbench.method import MethodOptions
+from vssbench.metrics.further import METRIC_GROUPS
 from vssbench.registry import datasets, methods, nearest
 
 EXPERIMENT_FILE_LIMIT_BYTES = 1_000_000
@@ -133,6 +142,20 @@ def _parse_distances(value: Any) -> Any:
 Distances = Annotated[Literal["all"] | tuple[int, ...], BeforeValidator(_parse_distances)]
 
 
+def _known_metrics(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if name not in METRIC_GROUPS:
+            raise ValueError(f"unknown metric {name!r}; {nearest(name, list(METRIC_GROUPS))}")
+    return tuple(dict.fromkeys(names))
+
+
+MetricNames = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+    AfterValidator(_known_metrics),
+]
+
+
 class Protocol(_Frozen):
     """Which clips are cut from a sequence and which of their frames are scored."""
 
@@ -199,6 +222,11 @@ class CheckLimits(_Frozen):
     latency_rise: float = Field(0.10, ge=0, description="relative rise of the median step time")
     latency_floor_ms: float = Field(0.5, ge=0, description="absolute rise that is never a regression")
     confidence: float = Field(0.99, gt=0.5, lt=1)
+    metrics: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict,
+        description="limit of single metrics by their name in `Run.table`, in place of the general one: absolute for "
+        "shares (0..1), relative for costs and step times",
+    )
 
 
 class PictureSettings(_Frozen):
@@ -224,7 +252,35 @@ class Experiment(_Frozen):
     measure: Measurements = Measurements()
     pictures: PictureSettings = PictureSettings()
     limits: CheckLimits = CheckLimits()
+    metrics: MetricNames = Field(
+        (), description=f"further metrics that are counted: {', '.join(METRIC_GROUPS)}"
+    )
+    oracles: bool = Field(
+        False, description="decompose the loss with oracle runs; for datasets with exact flow (synthetic)"
+    )
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _frames_follow_one_another(self) -> Experiment:
+        """Consistency over time needs the predictions of neighbouring frames, made in one stream."""
+        if "consistency" not in self.metrics:
+            return self
+        protocol = self.protocol
+        whole = tuple(range(protocol.keyframe_interval))
+        for key, wanted, found in (
+            ("kind", "stream", protocol.kind),
+            (
+                "distances",
+                "all",
+                "all" if protocol.scored_distances == whole else list(protocol.scored_distances),
+            ),
+            ("labelled_stride", 1, protocol.labelled_stride),
+        ):
+            if found != wanted:
+                raise ValueError(
+                    f"metrics: consistency needs every frame of a stream, so protocol.{key} must be {wanted}, not {found}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _titles_are_unique(self) -> Experiment:
@@ -265,6 +321,9 @@ class Experiment(_Frozen):
     def canonical(self) -> dict[str, Any]:
         """Plain JSON data from which the same experiment is rebuilt."""
         values = dict(self.model_dump(mode="json"))
+        for key in ("metrics", "oracles"):  # absent where unused, as in folders older than these keys
+            if not values[key]:
+                del values[key]
         for method in values["methods"]:
             if (
                 method["training_seed"] is None
