@@ -95,6 +95,19 @@ methods.register(
     "vssbench.baselines.taplab:TapLab",
     "scores carried along motion vectors, corrected where residuals gather (TPAMI 2022)",
 )
+methods.register(
+    "inter-bmv",
+    "vssbench.baselines.inter_bmv:InterBMV",
+    "features of both enclosing keyframes carried along block motion (Jain et al., ECCV-W 2018)",
+)
+methods.register(
+    "copy-last", "vssbench.baselines.copy_last:CopyLast", "keyframe labels repeated: the floor of propagation"
+)
+methods.register(
+    "clockwork",
+    "vssbench.baselines.clockwork:Clockwork",
+    "deep stage runs when its clock ticks, unwarped between (ECCV-W 2016)",
+)
 
 datasets = Registry("dataset", "vssbench.datasets")
 datasets.register(
@@ -134,6 +147,12 @@ networks.register(
 )
 networks.register(
     "light-fpn18", "vssbench.networks.light_fpn:LightFPN18", "TapLab's BL2: light FPN, feature at stride 4"
+)
+networks.register(
+    "swiftnet18", "vssbench.networks.swiftnet:SwiftNet18", "SwiftNet-RN18, BlockCopy's base, feature at stride 4"
+)
+networks.register(
+    "fcn18", "vssbench.networks.fcn:FCN18", "FCN with skip scores, a shallow and a deep stage, for Clockwork"
 )
 
 flow_networks = Registry("flow network", "vssbench.flow_networks")

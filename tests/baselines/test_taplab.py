@@ -114,7 +114,7 @@ def test_a_factor_is_found_for_a_wanted_rate():
         assert refresh_rate(energies, scale) <= rate
         assert refresh_rate(energies, 0.97 * scale) > rate - 0.02
     assert refresh_rate(energies, 0.0) == 1.0
-    with pytest.raises(ConfigError, match="rate 1.5"):
+    with pytest.raises(ConfigError, match=r"rate 1\.5"):
         scale_for_rate(energies, 1.5)
     with pytest.raises(ConfigError, match="no frames"):
         refresh_rate([[]], 1.0)

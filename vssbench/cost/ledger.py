@@ -9,7 +9,15 @@ from typing import Any, Literal
 Rule = Literal["exact", "thop-0.0.31"]
 
 Category = Literal[
-    "resize", "warp", "pooling", "normalisation", "activation", "elementwise", "reduction", "unknown"
+    "resize",
+    "warp",
+    "search",
+    "pooling",
+    "normalisation",
+    "activation",
+    "elementwise",
+    "reduction",
+    "unknown",
 ]
 """Why an operator is not in the total. 'unknown' may hide products and should be looked at."""
 

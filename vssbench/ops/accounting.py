@@ -17,8 +17,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-OperationKind = Literal["attention", "warp", "resize"]
-"""'attention' products are counted by the rule 'exact'; warps and resizes are listed but not counted."""
+OperationKind = Literal["attention", "warp", "resize", "search"]
+"""'attention' products are counted by the rule 'exact'; warps, resizes and block searches are listed but not counted."""
 
 
 @dataclass(frozen=True, slots=True)
