@@ -2,11 +2,15 @@
 (function () {
   const all = (selector, root) => Array.from((root || document).querySelectorAll(selector));
   const byId = (id) => document.getElementById(id);
-  const state = new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
+  const read = () => new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
+  let state = read();
+  window.addEventListener("hashchange", () => { if (location.hash.includes("=")) state = read(); });
   const remember = (key, value) => {
     if (value === "" || value === null) state.delete(key); else state.set(key, value);
     history.replaceState(null, "", state.size ? "#" + state : location.pathname + location.search);
   };
+
+  window.vssbench = { state: () => state, remember, series: JSON.parse(byId("series").textContent) };
 
   // hover values
   const tip = byId("tip");
@@ -23,13 +27,23 @@
 
   // filters
   const boxes = all("input[data-filter]");
+  const rates = [byId("kbps-from"), byId("kbps-to")];
+  rates.forEach((box, i) => {
+    if (!box) return;
+    const wanted = (state.get("kbps") || "").split("-")[i];
+    if (/^\d+(\.\d+)?$/.test(wanted || "")) box.value = wanted;
+    box.addEventListener("input", filter);
+  });
   function filter() {
     const off = { method: new Set(), codec: new Set(), dataset: new Set() };
     boxes.filter((box) => !box.checked).forEach((box) => off[box.dataset.filter].add(box.value));
+    const [low, high] = rates.map((box) => (box && box.value !== "" ? Number(box.value) : NaN));
     all("[data-method], [data-codec], [data-dataset]").forEach((node) => {
-      const hide = Object.keys(off).some((key) => off[key].has(node.dataset[key]));
+      const rate = parseFloat(node.dataset.kbps);
+      const hide = Object.keys(off).some((key) => off[key].has(node.dataset[key])) || rate < low || rate > high;
       node.classList.toggle("off", hide);
     });
+    remember("kbps", rates.some((box) => box && box.value !== "") ? rates.map((box) => box.value).join("-") : "");
     Object.keys(off).forEach((key) => remember("no-" + key, [...off[key]].map(encodeURIComponent).join(",")));
   }
   boxes.forEach((box) => {
@@ -73,6 +87,18 @@
     remember("sort", "");
   });
 
+  // columns: groups can be hidden
+  const groups = all("input[data-columns]");
+  function columns() {
+    groups.forEach((box) => all('[data-group="' + box.dataset.columns + '"]').forEach((cell) => cell.classList.toggle("off", !box.checked)));
+    remember("hide", groups.filter((box) => !box.checked).map((box) => box.dataset.columns).join(","));
+  }
+  groups.forEach((box) => {
+    if ((state.get("hide") || "").split(",").includes(box.dataset.columns)) box.checked = false;
+    box.addEventListener("change", columns);
+  });
+  if (groups.some((box) => !box.checked)) columns();
+
   // copies
   all("button[data-copy]").forEach((button) => button.addEventListener("click", () => {
     const area = byId(button.dataset.copy);
@@ -81,62 +107,7 @@
     if (navigator.clipboard) navigator.clipboard.writeText(area.value).then(() => done(true), byHand); else byHand();
   }));
 
-  // frame viewer
-  const viewer = byId("viewer");
-  if (viewer) {
-    const cases = all(".case");
-    const pick = { case: byId("case"), left: byId("left"), right: byId("right") };
-    const at = byId("at"), under = byId("under"), over = byId("over"), divider = byId("divider");
-    const figures = () => all("figure", cases[pick.case.value || 0]);
-    const figure = (key) => figures().find((f) => f.dataset.layer === key);
-    function fill() {
-      for (const side of ["left", "right"]) {
-        const before = pick[side].value;
-        pick[side].replaceChildren(...figures().map((f) => new Option(f.querySelector("img").alt, f.dataset.layer)));
-        if (figure(before)) pick[side].value = before;
-      }
-    }
-    function show() {
-      const left = figure(pick.left.value), right = figure(pick.right.value);
-      const source = (f) => f.querySelector("img");
-      over.src = source(left).src; over.alt = source(left).alt;
-      under.src = source(right).src; under.alt = source(right).alt;
-      for (const [image, side] of [[over, left], [under, right]]) image.className = /^(truth|[pe]\d+)$/.test(side.dataset.layer) ? "flat" : "";
-      over.style.clipPath = "inset(0 " + (100 - at.value) + "% 0 0)";
-      divider.style.left = at.value + "%";
-      const notes = [left, right].map((f) => f.querySelector("figcaption").innerText.replace("\n", ": "));
-      byId("facts").textContent = cases[pick.case.value].dataset.facts + " | left: " + notes[0] + " | right: " + notes[1];
-    }
-    function changed() {
-      show();
-      for (const key of ["case", "left", "right"]) remember(key, pick[key].value);
-      remember("at", at.value);
-    }
-    pick.case.value = state.get("case") || "0";
-    if (pick.case.selectedIndex < 0) pick.case.value = "0";
-    fill();
-    const last = figures().filter((f) => f.dataset.layer.startsWith("p")).pop();
-    pick.left.value = figure(state.get("left")) ? state.get("left") : "truth";
-    pick.right.value = figure(state.get("right")) ? state.get("right") : (last || figures()[0]).dataset.layer;
-    if (state.has("at")) at.value = state.get("at");
-    pick.case.addEventListener("change", () => { fill(); changed(); });
-    pick.left.addEventListener("change", changed);
-    pick.right.addEventListener("change", changed);
-    at.addEventListener("input", changed);
-    const stage = document.querySelector(".stage");
-    const drag = (event) => {
-      if (event.type === "pointermove" && event.buttons !== 1) return;
-      const box = stage.getBoundingClientRect();
-      at.value = Math.round(100 * (event.clientX - box.left) / box.width);
-      changed();
-    };
-    stage.addEventListener("pointerdown", drag);
-    stage.addEventListener("pointermove", drag);
-    viewer.hidden = false;
-    show();
-  }
-
   const sorted = /^(\d+)([ad])$/.exec(state.get("sort") || "");
   if (sorted) sort(Number(sorted[1]), sorted[2] === "a" ? "ascending" : "descending");
-  if (boxes.some((box) => !box.checked)) filter();
+  if (boxes.some((box) => !box.checked) || rates.some((box) => box && box.value !== "")) filter();
 })();

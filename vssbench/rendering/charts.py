@@ -6,7 +6,7 @@ No style attributes are used, because the page's Content-Security-Policy forbids
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from markupsafe import Markup, escape
 
@@ -99,6 +99,59 @@ def _rate_line(curves: Sequence[Curve], horizontal: Axis, vertical: Axis) -> Mar
     )
 
 
+def class_charts(panels: Sequence[Panel], class_names: Mapping[str, Sequence[str]]) -> list[Markup]:
+    """IoU of every class as a group of bars, one bar per method; classes that never occur have none."""
+    charts = []
+    for panel in panels:
+        names, curves = class_names[panel.dataset], panel.curves
+        left, top, row = 100.0, 34.0, max(16.0, 5.5 * len(curves) + 6)
+        bottom = top + row * len(names)
+        axis = Axis(0, 100, left, RIGHT, (0, 20, 40, 60, 80, 100))
+        parts = []
+        for tick in axis.ticks:
+            x = axis.at(tick)
+            parts.append(
+                Markup('<line class="grid" x1="{0}" y1="{1}" x2="{0}" y2="{2}"/>').format(x, top, bottom)
+            )
+            parts.append(
+                Markup('<text class="tick" x="{}" y="{}" text-anchor="middle">{:g}</text>').format(
+                    x, bottom + 16, tick
+                )
+            )
+        parts.append(
+            Markup(
+                '<text class="title" x="{}" y="{}" text-anchor="middle">IoU (%), mean over d</text>'
+            ).format((left + RIGHT) / 2, bottom + 34)
+        )
+        for i, name in enumerate(names):
+            middle = top + row * i + row / 2
+            parts.append(
+                Markup('<text class="tick" x="{}" y="{}" text-anchor="end">{}</text>').format(
+                    left - 6, round(middle + 4, 1), _shorten(name, 15)
+                )
+            )
+            thick = (row - 5) / len(curves)
+            parts += [
+                _class_bar(c, i, name, axis, middle - (row - 5) / 2 + k * thick, thick)
+                for k, c in enumerate(curves)
+            ]
+        charts.append(_svg(panel, "IoU by class", parts, round(bottom + 42)))
+    return charts
+
+
+def _class_bar(curve: Curve, i: int, name: str, axis: Axis, top: float, thick: float) -> Markup:
+    value = curve.class_iou[i]
+    if not math.isfinite(value):
+        return Markup("")
+    text = f"{curve.method}\n{name}: IoU {100 * value:.2f} %"
+    return Markup(
+        '<g class="point" data-method="{}" data-tip="{}"><title>{}</title>'
+        '<rect class="block s{}" x="{}" y="{:.2f}" width="{:.2f}" height="{:.2f}"/></g>'
+    ).format(
+        curve.method, text, text, curve.series % 8, axis.start, top, axis.at(100 * value) - axis.start, thick
+    )
+
+
 def legend_mark(series: int) -> Markup:
     """A short piece of line with the marker of a series, for legends in HTML."""
     line = Markup('<line x1="1" y1="7" x2="33" y2="7"{}/>').format(_dashes(series))
@@ -133,7 +186,7 @@ def _percent_axis(values: Iterable[float]) -> Axis:
     return linear_axis((100 * v for v in values), BOTTOM, TOP)
 
 
-def _svg(panel: Panel, what: str, body: Sequence[Markup]) -> Markup:
+def _svg(panel: Panel, what: str, body: Sequence[Markup], height: int = HEIGHT) -> Markup:
     rate = kbps_text(panel.kbps)
     heading = f"{panel.dataset} · {panel.codec}" + (f" · {rate}" if rate else "")
     return Markup(
@@ -141,7 +194,7 @@ def _svg(panel: Panel, what: str, body: Sequence[Markup]) -> Markup:
         '<text class="heading" x="{}" y="18">{}</text>{}</svg>'
     ).format(
         WIDTH,
-        HEIGHT,
+        height,
         f"{what}: {heading}",
         panel.dataset,
         panel.codec,

@@ -30,6 +30,14 @@ class Column:
     """One sentence for readers of the report."""
     scale: float = 1.0
     """Shown value = stored value x scale."""
+    group: str = ""
+    """Heading under which the page lets readers hide it; '' is never hidden."""
+    signed: bool = False
+    """Printed with its sign."""
+    words: tuple[str, str] | None = None
+    """Printed for 0 and 1 instead of numbers."""
+    in_latex: bool = True
+    """Whether the LaTeX table has room for it."""
 
     def shown(self, value: float) -> float:
         """The value as printed: scaled and rounded; NaN stays NaN."""
@@ -43,7 +51,9 @@ class Column:
         """
         if not math.isfinite(value):
             return MISSING
-        return f"{value * self.scale:.{self.digits}f}"
+        if self.words is not None:
+            return self.words[int(value)]
+        return f"{value * self.scale:{'+' if self.signed else ''}.{self.digits}f}"
 
     @property
     def title(self) -> str:
@@ -61,58 +71,81 @@ MIOU = Column(
     "Mean over the keyframe distances of mIoU_d, each from summed pixel counts.",
     100,
 )
+ACCURACY, COST, TIME, PUBLISHED, BD = "accuracy", "cost", "time", "published", "Bjontegaard"
 COLUMNS: tuple[Column, ...] = (
     MIOU,
-    Column("miou_key", "mIoU d=0", "%", "higher", 2, 4, "mIoU of the keyframes.", 100),
+    Column("miou_key", "mIoU d=0", "%", "higher", 2, 4, "mIoU of the keyframes.", 100, ACCURACY, in_latex=False),
     Column(
-        "miou_last", "mIoU d=last", "%", "higher", 2, 2, "mIoU at the largest scored keyframe distance.", 100
-    ),
-    Column("key_gmacs", "GMACs key", "", "lower", 2, 6, "Multiply-accumulates of a keyframe, in 1e9."),
-    Column(
-        "non_key_gmacs",
-        "GMACs non-key",
-        "",
-        "lower",
-        2,
-        7,
-        "Multiply-accumulates of a frame after the keyframe, in 1e9.",
+        "miou_last", "mIoU d=last", "%", "higher", 2, 2, "mIoU at the largest scored keyframe distance.", 100, ACCURACY
     ),
     Column(
-        "gop_mean_gmacs",
-        "GMACs/frame",
-        "",
-        "lower",
-        2,
-        1,
-        "Multiply-accumulates per frame, mean over one group of pictures, in 1e9.",
+        "rel_miou", "mIoU change", "%", "higher", 1, 10,
+        "Relative change of mIoU against the same network at full resolution (constant), as in the paper's Table 2.",
+        100, ACCURACY, signed=True,
     ),
     Column(
-        "cost_share",
-        "cost",
-        "%",
-        "lower",
-        1,
-        3,
-        "GMACs per frame as a share of the most expensive constant-resolution method.",
-        100,
+        "pub_miou", "mIoU published", "%", "neither", 2, 5, "The paper's mIoU of this row, not measured here.", 1,
+        PUBLISHED,
     ),
     Column(
-        "key_ms",
-        "key step",
-        "ms",
-        "lower",
-        1,
-        8,
-        "Mean wall time of one keyframe step, decoding and motion excluded.",
+        "pub_miou_difference", "ours - published", "points", "neither", 2, 6,
+        "Our mIoU minus the published one, in percentage points.", 1, PUBLISHED, signed=True,
     ),
     Column(
-        "non_key_ms",
-        "non-key step",
-        "ms",
-        "lower",
-        1,
-        5,
-        "Mean wall time of one step after the keyframe, decoding and motion excluded.",
+        "pub_inside", "published inside our interval", "", "neither", 0, 7,
+        "Whether the published mIoU lies in our interval: yes or no.", 1, PUBLISHED, words=("no", "yes"),
     ),
-    Column("frames", "frames", "", "neither", 0, 9, "Scored frames, counted once per keyframe distance."),
-)
+    Column(
+        "key_gmacs", "GMACs key", "", "lower", 2, 6, "Multiply-accumulates of a keyframe, in 1e9.", 1, COST,
+        in_latex=False,
+    ),
+    Column(
+        "non_key_gmacs", "GMACs non-key", "", "lower", 2, 7,
+        "Multiply-accumulates of a frame after the keyframe, in 1e9.", 1, COST, in_latex=False,
+    ),
+    Column(
+        "gop_mean_gmacs", "GMACs/frame", "", "lower", 2, 1,
+        "Multiply-accumulates per frame, mean over one group of pictures, in 1e9.", 1, COST,
+    ),
+    Column(
+        "gop_mean_thop_gmacs", "GMACs/frame thop", "", "lower", 2, 12,
+        "The same by the rule of thop 0.0.31, the counter behind the paper's GFLOPs.", 1, COST,
+    ),
+    Column(
+        "cost_share", "cost", "%", "lower", 1, 3,
+        "GMACs per frame as a share of the most expensive constant-resolution method.", 100, COST, in_latex=False,
+    ),
+    Column(
+        "rel_gmacs", "GMACs change", "%", "lower", 1, 11,
+        "Relative change of GMACs per frame against the same network at full resolution, as in the paper's Table 2.",
+        100, COST, signed=True,
+    ),
+    Column(
+        "pub_gflops", "GFLOPs published", "", "neither", 2, 13,
+        "The paper's GFLOPs of this row: counts of thop 0.0.31, close to multiply-accumulates.", 1, PUBLISHED,
+    ),
+    Column(
+        "key_ms", "key step", "ms", "lower", 1, 8, "Mean wall time of one keyframe step, decoding and motion excluded.",
+        1, TIME, in_latex=False,
+    ),
+    Column(
+        "non_key_ms", "non-key step", "ms", "lower", 1, 5,
+        "Mean wall time of one step after the keyframe, decoding and motion excluded.", 1, TIME, in_latex=False,
+    ),
+    Column(
+        "gop_ms", "ms/frame", "ms", "lower", 1, 14,
+        "Mean wall time per frame over one group of pictures, decoding and motion excluded.", 1, TIME,
+    ),
+    Column("fps", "fps", "", "higher", 1, 15, "Frames per second at that time per frame.", 1, TIME, in_latex=False),
+    Column(
+        "bd_flops", "BD-FLOPs", "%", "lower", 1, 16,
+        "Mean relative change of MACs at equal mIoU against constant resolution, of the curve this method lies on.",
+        100, BD, signed=True,
+    ),
+    Column(
+        "bd_miou", "BD-mIoU", "points", "higher", 2, 17,
+        "Mean change of mIoU at equal MACs against constant resolution, of the curve this method lies on.", 100, BD,
+        signed=True,
+    ),
+    Column("frames", "frames", "", "neither", 0, 9, "Scored frames, counted once per keyframe distance.", in_latex=False),
+)  # fmt: skip

@@ -158,13 +158,17 @@ def _single(root: Path, methods: Sequence[str]) -> Iterable[FrameCase]:
 
 
 def _folder_reader(base: Path) -> Reader:
-    return lambda name: (base / Path(name).name).read_bytes()  # .name: a record cannot point outside its folder
+    return lambda name: (
+        base / Path(name).name
+    ).read_bytes()  # .name: a record cannot point outside its folder
 
 
 def _case(described: dict[str, Any], methods: Sequence[str], read: Reader) -> FrameCase:
     answers = sorted(described["predictions"].items(), key=lambda item: _rank(methods, item[0]))
     return FrameCase(
-        **{key: described[key] for key in ("dataset", "codec", "sequence", "frame", "distance", "frame_type")},
+        **{
+            key: described[key] for key in ("dataset", "codec", "sequence", "frame", "distance", "frame_type")
+        },
         coded_bytes=described["coded_bytes"],
         qp=described.get("qp"),
         class_names=tuple(described["class_names"]),

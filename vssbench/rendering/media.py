@@ -62,7 +62,9 @@ class MediaStore:
 
 def track_media(track: Track, number: int, store: MediaStore) -> list[FrameMedia]:
     """Pictures of all frames of a track; `number` keeps tracks apart."""
-    return [_frame_media(case, f"{number}/{case.frame:06d}-d{case.distance:02d}", store) for case in track.cases]
+    return [
+        _frame_media(case, f"{number}/{case.frame:06d}-d{case.distance:02d}", store) for case in track.cases
+    ]
 
 
 def _frame_media(case: FrameCase, stem: str, store: MediaStore) -> FrameMedia:
@@ -146,7 +148,10 @@ def motion_svg(case: FrameCase, size: tuple[int, int]) -> bytes | None:
     )
     dots = "".join(f"M{a} {b}h0" for a, b in zip(x[picked], y[picked], strict=True))
     side = every * step
-    holes = "".join(f"M{a - side // 2} {b - side // 2}h{side}v{side}h-{side}z" for a, b in zip(x[~picked], y[~picked], strict=True))
+    holes = "".join(
+        f"M{a - side // 2} {b - side // 2}h{side}v{side}h-{side}z"
+        for a, b in zip(x[~picked], y[~picked], strict=True)
+    )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">'
         f'<path d="{holes}" fill="#cc79a7" fill-opacity=".55"/>'

@@ -19,39 +19,34 @@ from markupsafe import Markup
 from vssbench.rendering import charts
 from vssbench.rendering.columns import COLUMNS
 from vssbench.rendering.curves import Panel
-from vssbench.rendering.latex import summary_latex
-from vssbench.rendering.markdown import summary_markdown
-from vssbench.rendering.pictures import (
-    PictureCase,
-    encode_flat,
-    encode_photo,
-    error_image,
-    label_image,
-    motion_image,
-)
+from vssbench.rendering.frames import FrameCase
+from vssbench.rendering.media import FrameMedia
 from vssbench.rendering.provenance import Provenance
+from vssbench.rendering.published import scope_note
 from vssbench.rendering.seed_table import NOTE, SeedTextRow
 from vssbench.rendering.tables import DifferenceRow, FamilyRow, SummaryTable, interval_text, kbps_text
-
-WIDEST_PICTURE = 640
-"""Columns of the pictures on the page."""
+from vssbench.rendering.viewer import Scores, Viewer, frame_miou
+from vssbench.rendering.waterfall import Waterfall, stage_names, waterfall_charts
+from vssbench.results.run import Run
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One picture of a case, as the viewer offers it."""
+    """One picture of a case: a base and what lies over it."""
 
     key: str
-    """Short name for the URL fragment."""
     title: str
     source: str
-    """data: URL."""
+    """Address relative to the page, or a data: URL."""
+    overlay: str | None = None
+    look: str = ""
+    """How base and overlay are drawn: 'dim', 'pale', 'flat' (no smoothing)."""
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class CaseView:
-    """A picture case ready for the template."""
+    """A kept case as a strip of pictures, for readers without scripts and for paper."""
 
     name: str
     facts: str
@@ -66,55 +61,99 @@ class CaseView:
     legend: tuple[tuple[Markup, str], ...]
 
 
-def page(
-    title: str,
-    summary: SummaryTable,
-    panels: Sequence[Panel],
-    class_names: dict[str, list[str]],
-    palettes: dict[str, list[list[int]]],
-    cases: Sequence[PictureCase],
-    provenance: Provenance,
-    summary_csv: str,
-    differences: Sequence[DifferenceRow] = (),
-    families: Sequence[FamilyRow] = (),
-    seeds: Sequence[SeedTextRow] = (),
-) -> str:
+@dataclass(frozen=True, slots=True)
+class PageContent:
+    """Everything that stands on the page."""
+
+    run: Run
+    title: str
+    summary: SummaryTable
+    panels: Sequence[Panel]
+    class_names: dict[str, list[str]]
+    palettes: dict[str, list[list[int]]]
+    provenance: Provenance
+    copies: dict[str, str]
+    """Format -> the summary in it, for the copy buttons."""
+    differences: Sequence[DifferenceRow] = ()
+    families: Sequence[FamilyRow] = ()
+    seeds: Sequence[SeedTextRow] = ()
+    waterfalls: Sequence[Waterfall] = ()
+    viewer: Viewer | None = None
+    stills: Sequence[FrameCase] = ()
+    """Cases shown as strips besides the viewer; their pictures are among the viewer's."""
+    embedded: bool = False
+    """Pictures are data: URLs, not files beside the page."""
+
+
+def page(content: PageContent) -> str:
     """The HTML text of a report."""
-    style, script = _template_text("page.css"), _template_text("page.js")
-    datasets = list(dict.fromkeys(panel.dataset for panel in panels))
+    style = _template_text("page.css")
+    script = _template_text("page.js") + _template_text("viewer.js")
+    panels = content.panels
     methods = {curve.method: curve.series for panel in panels for curve in panel.curves}
+    used = {column.key for column in content.summary.columns}
+    viewer = content.viewer
     return (
         _environment()
         .get_template("page.html.j2")
         .render(
-            title=title,
-            policy=_policy(style, script),
+            title=content.title,
+            policy=_policy(style, script, content.embedded),
             style=Markup(style),  # our own file, never data
             script=Markup(script),
-            summary=summary,
-            columns=[c for c in COLUMNS if c.key in {used.key for used in summary.columns}],
+            summary=content.summary,
+            columns=[c for c in COLUMNS if c.key in used],
+            column_groups=_column_groups(content.summary),
+            scope=scope_note(content.run) if "pub_miou" in used else None,
             panels=panels,
-            datasets=datasets,
+            datasets=list(dict.fromkeys(panel.dataset for panel in panels)),
             codecs=list(dict.fromkeys(panel.codec for panel in panels)),
+            rates=sorted({round(panel.kbps) for panel in panels if panel.kbps == panel.kbps}),
             methods=sorted(methods, key=methods.__getitem__),
             series=methods,
             miou_d_charts=charts.miou_d_charts(panels),
             cost_charts=charts.cost_charts(panels),
             bitrate_charts=charts.bitrate_charts(panels),
-            class_tables=[_class_table(panel, class_names, palettes) for panel in panels],
-            cases=[case_view(case) for case in cases],
-            provenance=provenance,
-            differences=differences,
-            families=families,
-            seeds=seeds,
+            waterfall_charts=waterfall_charts(content.waterfalls),
+            stages=stage_names(content.waterfalls),
+            decomposition_charts=_decomposition(content.run, methods),
+            class_charts=charts.class_charts(panels, content.class_names),
+            class_tables=[_class_table(panel, content.class_names, content.palettes) for panel in panels],
+            viewer=viewer.data if viewer and viewer.data["tracks"] else None,
+            kept=_kept_note(content),
+            cases=[case_view(c, viewer.media[c.place], viewer.scores) for c in content.stills]
+            if viewer
+            else [],
+            provenance=content.provenance,
+            differences=content.differences,
+            families=content.families,
+            seeds=content.seeds,
             seed_note=NOTE,
-            copies={
-                "CSV": summary_csv,
-                "Markdown": summary_markdown(summary),
-                "LaTeX": summary_latex(summary),
-            },
+            copies=content.copies,
         )
     )
+
+
+def _decomposition(run: Run, series: dict[str, int]) -> list[Markup]:
+    """Charts of the error decomposition, where this installation has them and the run holds what they need."""
+    try:
+        from vssbench.rendering import decomposition
+    except ImportError:
+        return []
+    return list(decomposition.decomposition_charts(run, series))
+
+
+def _kept_note(content: PageContent) -> str:
+    kept = len(content.viewer.cases) if content.viewer else 0
+    scored = sum(
+        {(g.dataset, g.codec): int(g.frames.sum()) for g in content.run.groups}.values()
+    )  # methods of one section are scored on the same frames
+    return f"The run kept pictures of {kept} of {scored} scored frames."
+
+
+def _column_groups(summary: SummaryTable) -> list[tuple[str, str]]:
+    """(key, heading) of the groups of columns that can be hidden, in their order."""
+    return list(dict.fromkeys((c.group, c.group) for c in summary.columns if c.group))
 
 
 def _environment() -> jinja2.Environment:
@@ -138,15 +177,15 @@ def _template_text(name: str) -> str:
     return (files("vssbench.reports") / "templates" / name).read_text(encoding="utf-8")
 
 
-def _policy(style: str, script: str) -> str:
-    """A policy under which only this style and this script work, and only embedded pictures load."""
+def _policy(style: str, script: str, embedded: bool) -> str:
+    """A policy under which only this style and this script work, and only the report's own pictures load."""
 
     def digest(text: str) -> str:
         return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
 
     rules = (
         "default-src 'none'",
-        "img-src data:",
+        "img-src data:" if embedded else "img-src 'self' data:",
         f"style-src {digest(style)}",
         f"script-src {digest(script)}",
     )
@@ -173,41 +212,29 @@ def _class_table(
     return {"panel": panel, "rows": rows}
 
 
-def case_view(case: PictureCase) -> CaseView:
-    """All layers of a picture case as embedded pictures."""
-    layers = [Layer("decoded", "decoded frame", _photo(case.decoded))]
-    motion = motion_image(case)
-    if motion is not None:
-        note = f"arrows point to where the content was in the keyframe, longest {case.largest_motion:.1f} px; hatched: no motion"
-        layers.append(Layer("motion", "motion to the keyframe", _photo(motion), note))
-    layers.append(Layer("truth", "truth", _flat(label_image(case.truth, case))))
+def case_view(case: FrameCase, media: FrameMedia, scores: Scores) -> CaseView:
+    """All layers of a kept case."""
+    layers = [Layer("decoded", "decoded frame", media.decoded)]
+    if media.motion is not None:
+        note = "arrows point to where the content was in the keyframe; tinted: no motion"
+        layers.append(Layer("motion", "motion to the keyframe", media.decoded, media.motion, "dim", note))
+    layers.append(Layer("truth", "truth", media.truth, look="flat"))
     answers = []
-    for number, (method, labels) in enumerate(case.predictions.items()):
-        note = f"this frame: mIoU {100 * case.frame_miou(method):.1f} %"
-        prediction = Layer(f"p{number}", method, _flat(label_image(labels, case)), note)
+    for number, method in enumerate(case.prediction_names):
+        per_class = scores[case.place].get(method)
+        miou = None if per_class is None else frame_miou(per_class)
+        note = "" if miou is None else f"this frame: mIoU {100 * miou:.1f} %"
+        prediction = Layer(f"p{number}", method, media.predictions[method], look="flat", note=note)
+        wrong = media.errors[method]
         errors = Layer(
-            f"e{number}", f"errors of {method}", _flat(error_image(case, method)), "vermilion: wrong"
+            f"e{number}", f"errors of {method}", media.decoded, wrong, "pale flat", "vermilion: wrong"
         )
         answers.append((prediction, errors))
-    size = "" if case.coded_bytes is None else f", {case.coded_bytes} bytes"
-    height, width = case.truth.shape
-    legend = tuple(
-        (charts.swatch(colour), name)
-        for colour, name in zip(case.palette.tolist(), case.class_names, strict=False)
-    )
-    facts = f"decoded as {case.frame_type}{size}"
+    facts = [f"decoded as {case.frame_type}"]
+    facts += [] if case.coded_bytes is None else [f"{case.coded_bytes} bytes"]
+    facts += [] if case.qp is None else [f"QP {case.qp:.1f}"]
+    legend = tuple((charts.swatch(c), name) for c, name in zip(case.palette, case.class_names, strict=False))
     return CaseView(
-        case.name, facts, case.dataset, case.codec, tuple(layers), tuple(answers), width, height, legend
-    )
-
-
-def _photo(image: Any) -> str:
-    return _data_url(encode_photo(image, WIDEST_PICTURE))
-
-
-def _flat(image: Any) -> str:
-    return _data_url(encode_flat(image, WIDEST_PICTURE))
-
-
-def _data_url(webp: bytes) -> str:
-    return "data:image/webp;base64," + base64.b64encode(webp).decode("ascii")
+        case.describe(), ", ".join(facts), case.dataset, case.codec, tuple(layers), tuple(answers), media.width,
+        media.height, legend,
+    )  # fmt: skip

@@ -1,6 +1,7 @@
 """A run folder in, a report folder out.
 
 OUT/index.html         one offline page
+OUT/media/...          frames for its viewer, unless they are embedded
 OUT/report.md          the same as text
 OUT/summary.csv        one row per dataset, codec and method, not rounded
 OUT/table.csv          tidy: one row per number, with intervals
@@ -11,18 +12,23 @@ OUT/figures/*.svg|pdf  mIoU_d, accuracy against cost, picture strips
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from vssbench.errors import InputError
-from vssbench.rendering import figures, latex, markdown, page
+from vssbench.rendering import figures, latex, markdown
 from vssbench.rendering.class_figure import class_iou_figure
 from vssbench.rendering.curves import Panel, panels
-from vssbench.rendering.pictures import PictureCase, picture_cases
+from vssbench.rendering.frames import FrameCase, tracks
+from vssbench.rendering.media import FOLDER, MediaStore
+from vssbench.rendering.page import PageContent, page
 from vssbench.rendering.provenance import provenance
 from vssbench.rendering.seed_table import seed_text_rows
 from vssbench.rendering.tables import SummaryTable, difference_rows, family_rows, printable, summary_table
+from vssbench.rendering.viewer import Viewer, make_viewer
+from vssbench.rendering.waterfall import waterfalls
 from vssbench.results.differences import paired_differences
 from vssbench.results.families import family_comparisons
 from vssbench.results.run import Run
@@ -50,12 +56,14 @@ def write_report(
     *,
     pictures: bool = True,
     figure_files: bool = True,
+    embed: bool = False,
     on_stage: Progress = lambda text: None,
 ) -> Report:
     """Render a run into a folder; existing files of an earlier report are replaced.
 
-    pictures: embed and draw the stored frames (leave out where frames must not be passed on).
+    pictures: show the kept frames (leave out where frames must not be passed on).
     figure_files: write SVG and PDF files besides the page.
+    embed: put the frames into the page instead of a folder beside it.
     Raises InputError if nothing is stored yet or a record is damaged, StorageError if the folder cannot be written.
     """
     on_stage("reading records")
@@ -63,69 +71,111 @@ def write_report(
         raise InputError(
             f"{run.path}: no unit is stored yet, so there is nothing to report; run the experiment first"
         )
-    summary, drawn = summary_table(run), panels(run)
-    cases = picture_cases(run) if pictures else []
+    families = family_comparisons(run)
+    summary, drawn = summary_table(run, families), panels(run)
+    store = MediaStore(embed)
+    viewer = make_viewer(run, tracks(run), store) if pictures else None
+    stills = _stills(viewer)
     found: list[Path] = []
     on_stage("figures")
     class_names = {name: list(dataset["class_names"]) for name, dataset in run.datasets.items()}
-    drawings = _draw(drawn, cases, class_names, output / "figures", found) if figure_files else []
+    drawings = _draw(drawn, stills, class_names, output / "figures", found) if figure_files else []
     on_stage("page and tables")
-    texts = _texts(run, summary, drawn, cases, drawings)
-    for name, text in texts.items():
+    content = PageContent(
+        run=run,
+        title=printable(str(run.experiment.get("title") or run.path.name)),
+        summary=summary,
+        panels=drawn,
+        class_names=class_names,
+        palettes={name: dataset["palette"] for name, dataset in run.datasets.items()},
+        provenance=provenance(run),
+        copies={
+            "CSV": summary_text(run, summary),
+            "Markdown": markdown.summary_markdown(summary),
+            "LaTeX": latex.summary_latex(summary),
+        },
+        differences=difference_rows(paired_differences(run)),
+        families=family_rows(families),
+        seeds=seed_text_rows(run),
+        waterfalls=waterfalls(run),
+        viewer=viewer,
+        stills=stills,
+        embedded=embed,
+    )
+    for name, text in _texts(content, drawings).items():
         write_atomically(output / name, text.encode("utf-8"))
         found.append(output / name)
+    found += _write_media(output, store)
     return Report(output, output / "index.html", tuple(found))
 
 
-def _texts(
-    run: Run,
-    summary: SummaryTable,
-    drawn: list[Panel],
-    cases: list[PictureCase],
-    drawings: list[tuple[str, str]],
-) -> dict[str, str]:
+def _stills(viewer: Viewer | None) -> list[FrameCase]:
+    """One case per dataset and codec for strips: the last frame at the largest distance of its first sequence."""
+    chosen: dict[tuple[str, str], FrameCase] = {}
+    for case in viewer.cases.values() if viewer else ():
+        best = chosen.setdefault((case.dataset, case.codec), case)
+        if case.sequence == best.sequence and case.distance >= best.distance:
+            chosen[case.dataset, case.codec] = case
+    return list(chosen.values())
+
+
+def _write_media(output: Path, store: MediaStore) -> list[Path]:
+    """Write the pictures beside the page and remove those of an earlier report. Raises StorageError."""
+    written = []
+    folder = output / FOLDER
+    try:
+        for stale in sorted(folder.glob("[0-9]*/[0-9]*-d[0-9]*-*.*")):
+            if stale.relative_to(output).as_posix() not in store.files:
+                stale.unlink()
+        for name, data in store.files.items():
+            path = output / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # hundreds of small files that can be made again at any time: no temporary name, no flush for each
+            path.write_bytes(data)
+            written.append(path)
+    except OSError as error:
+        raise storage_error(folder, error) from error
+    return written
+
+
+def _texts(content: PageContent, drawings: list[tuple[str, str]]) -> dict[str, str]:
     """File name -> content of everything that is text."""
-    title = printable(str(run.experiment.get("title") or run.path.name))
-    class_names = {name: list(dataset["class_names"]) for name, dataset in run.datasets.items()}
-    palettes = {name: dataset["palette"] for name, dataset in run.datasets.items()}
-    source = provenance(run)
-    differences = difference_rows(paired_differences(run))
-    families = family_rows(family_comparisons(run))
-    summary_csv = summary_text(run)
-    over = seed_text_rows(run)
+    run = content.run
     seeds = {"seeds.csv": seed_table(run).to_csv(index=False, lineterminator="\n")} if run.over_seeds else {}
     return {
-        "index.html": page.page(
-            title,
-            summary,
-            drawn,
-            class_names,
-            palettes,
-            cases,
-            source,
-            summary_csv,
-            differences,
-            families,
-            over,
-        ),
+        "index.html": page(content),
         "report.md": markdown.report_markdown(
-            title, summary, drawn, class_names, source, drawings, differences, families, over
+            content.title,
+            content.summary,
+            content.panels,
+            content.class_names,
+            content.provenance,
+            drawings,
+            content.differences,
+            content.families,
+            content.seeds,
         ),
-        "summary.csv": summary_csv,
+        "summary.csv": content.copies["CSV"],
         **seeds,
         "table.csv": run.table.to_csv(index=False, lineterminator="\n"),
-        "table.tex": latex.summary_latex(summary),
+        "table.tex": content.copies["LaTeX"],
     }
 
 
-def summary_text(run: Run) -> str:
-    """The summary as CSV: stored values, not rounded; mIoU in 0..1."""
-    return str(run.summary.to_csv(index=False, lineterminator="\n"))
+def summary_text(run: Run, summary: SummaryTable) -> str:
+    """The summary as CSV: stored values, not rounded; mIoU in 0..1. Published numbers are in columns of their own."""
+    frame = run.summary.copy()
+    derived = [c.key for c in summary.columns if c.key not in frame.columns]
+    rows = {(row.dataset, row.codec, row.method): row for row in summary.rows}
+    for key in derived:
+        places = zip(frame["dataset"], frame["codec"], frame["method"], strict=True)
+        frame[key] = [rows[place].values[key] if place in rows else math.nan for place in places]
+    return str(frame.to_csv(index=False, lineterminator="\n"))
 
 
 def _draw(
     drawn: list[Panel],
-    cases: list[PictureCase],
+    cases: list[FrameCase],
     class_names: dict[str, list[str]],
     folder: Path,
     found: list[Path],
@@ -141,7 +191,9 @@ def _draw(
         drawings.append(("Accuracy against cost", "cost", cost))
     drawings.append(("IoU by class", "class_iou", class_iou_figure(drawn, class_names)))
     for number, case in enumerate(cases):
-        drawings.append((f"Pictures: {case.name}", f"pictures-{number}", figures.strip_figure(case)))
+        drawings.append(
+            (f"Frame: {case.describe()}", f"frame-{number}", figures.strip_figure(case.picture()))
+        )
     for _, stem, figure in drawings:
         found += figures.save(figure, folder / stem)
     return [(caption, f"figures/{stem}.svg") for caption, stem, _ in drawings]

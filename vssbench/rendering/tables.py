@@ -12,6 +12,7 @@ import pandas as pd
 
 from vssbench.metrics.bjontegaard import BDResult
 from vssbench.rendering.columns import COLUMNS, MISSING, Column
+from vssbench.rendering.derived import derived_rows
 from vssbench.results.differences import SectionDifferences, constant_methods
 from vssbench.results.families import FamilyComparison
 from vssbench.results.run import Run
@@ -65,8 +66,8 @@ class SummaryTable:
         return any(math.isfinite(row.low) for row in self.rows)
 
 
-def summary_table(run: Run) -> SummaryTable:
-    """The summary of a run, rows in the order of the experiment."""
+def summary_table(run: Run, families: Sequence[FamilyComparison] = ()) -> SummaryTable:
+    """The summary of a run, rows in the order of the experiment; families give their Bjontegaard columns."""
     frame = run.summary
     if frame.empty:
         return SummaryTable(COLUMNS[:1], ())
@@ -74,6 +75,7 @@ def summary_table(run: Run) -> SummaryTable:
     sections = []
     for (dataset, codec), part in frame.groupby(["dataset", "codec"], sort=False):
         rows = [_row(record, shares) for record in part.to_dict("records")]
+        rows = derived_rows(run, rows, families)
         rows = mark_best(rows, COLUMNS)
         sections.append(Section(str(dataset), str(codec), _mean_kbps(rows), tuple(rows)))
     used = tuple(

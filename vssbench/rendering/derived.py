@@ -1,0 +1,105 @@
+"""Columns of the summary that follow from others: relative changes, times per frame, published numbers, BD values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from vssbench.rendering.published import published_counterpart
+from vssbench.results.families import FamilyComparison
+from vssbench.results.run import Run
+
+if TYPE_CHECKING:
+    from vssbench.rendering.tables import Row
+
+
+def derived_rows(run: Run, rows: Sequence[Row], families: Sequence[FamilyComparison]) -> list[Row]:
+    """The rows of one dataset and codec with all derived values filled in."""
+    networks = _networks(run)
+    interval = int(run.experiment.get("protocol", {}).get("keyframe_interval", 1))
+    found = []
+    for row in rows:
+        values = {
+            **row.values,
+            **_times(row, interval),
+            **_relative(row, rows, networks),
+            **_published(run, row),
+            **_bjontegaard(row, families),
+        }
+        cost = run.costs.get((row.dataset, row.method), {})
+        values["gop_mean_thop_gmacs"] = float(cost.get("gop_mean_thop_gmacs", math.nan))
+        found.append(replace(row, values=values))
+    return found
+
+
+def _networks(run: Run) -> dict[str, tuple[str, Any, bool]]:
+    """Method -> (network, width, whether it is of constant resolution)."""
+    return {
+        str(m.get("label") or m.get("name", "")): (
+            str(m.get("network", "")),
+            m.get("width"),
+            m.get("name") == "constant",
+        )
+        for m in run.experiment.get("methods", [])
+    }
+
+
+def _relative(row: Row, rows: Sequence[Row], networks: dict[str, tuple[str, Any, bool]]) -> dict[str, float]:
+    """Changes against the dearest constant method of the same network; NaN for that method itself."""
+    nothing = {"rel_miou": math.nan, "rel_gmacs": math.nan}
+    own = networks.get(row.method)
+    same = [
+        r for r in rows
+        if own and networks.get(r.method, ("", None, False)) == (*own[:2], True)
+        and math.isfinite(r.values["gop_mean_gmacs"])
+    ]  # fmt: skip
+    if not same:
+        return nothing
+    anchor = max(same, key=lambda r: r.values["gop_mean_gmacs"])
+    if anchor.method == row.method:
+        return nothing
+    return {
+        "rel_miou": _change(row.values["miou"], anchor.values["miou"]),
+        "rel_gmacs": _change(row.values["gop_mean_gmacs"], anchor.values["gop_mean_gmacs"]),
+    }
+
+
+def _change(value: float, base: float) -> float:
+    return value / base - 1 if base > 0 else math.nan
+
+
+def _times(row: Row, interval: int) -> dict[str, float]:
+    key, other = row.values["key_ms"], row.values["non_key_ms"]
+    known = [value for value in (key, other) if math.isfinite(value)]
+    if not known:
+        return {"gop_ms": math.nan, "fps": math.nan}
+    mean = (key + (interval - 1) * other) / interval if len(known) == 2 else known[0]
+    return {"gop_ms": mean, "fps": 1000 / mean if mean > 0 else math.nan}
+
+
+def _published(run: Run, row: Row) -> dict[str, float]:
+    found = published_counterpart(run, row.dataset, row.codec, row.method)
+    if found is None:
+        return dict.fromkeys(("pub_miou", "pub_miou_difference", "pub_inside", "pub_gflops"), math.nan)
+    ours = 100 * row.values["miou"]
+    inside = math.nan
+    if math.isfinite(row.low):
+        inside = float(100 * row.low <= found.miou_percent <= 100 * row.high)
+    return {
+        "pub_miou": found.miou_percent,
+        "pub_miou_difference": ours - found.miou_percent,
+        "pub_inside": inside,
+        "pub_gflops": found.gflops,
+    }
+
+
+def _bjontegaard(row: Row, families: Sequence[FamilyComparison]) -> dict[str, float]:
+    for one in families:
+        if (one.dataset, one.codec) == (row.dataset, row.codec) and row.method in one.points:
+            return {
+                "bd_flops": math.nan if one.flops is None else one.flops.value,
+                "bd_miou": math.nan if one.miou is None else one.miou.value,
+            }
+    return {"bd_flops": math.nan, "bd_miou": math.nan}
