@@ -5,12 +5,12 @@ The released networks use deformable convolutions in stage 4; here they are plai
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vssbench.networks.adoption import StartsFromBiSeNet
 from vssbench.networks.network import Cut, Partial, SegmentationNetwork, scale_channels
 from vssbench.networks.resnet import PLAIN, BlockPlan, ResNet18, StagePlan
 from vssbench.networks.resnet101 import ResNet101
@@ -85,12 +85,8 @@ class _DeepLab(SegmentationNetwork):
         return enlarged[..., : size[0], : size[1]]
 
 
-class DeepLab18(_DeepLab):
-    """ResNet-18 to stride 32, 4x4 stride-2 deconvolution to 2048 channels, head. Accel's update branch.
-
-    `load_state_dict` also takes the state of a BiSeNet18 of the same width: its context backbone has the same shapes,
-    which is how a short training starts; the rest keeps its values.
-    """
+class DeepLab18(StartsFromBiSeNet, _DeepLab):
+    """ResNet-18 to stride 32, 4x4 stride-2 deconvolution to 2048 channels, head. Accel's update branch."""
 
     name = "deeplab18"
 
@@ -105,18 +101,6 @@ class DeepLab18(_DeepLab):
         _, middle, deep = self.backbone(image)
         doubled: Tensor = self.enlarge(deep)
         return doubled[..., : middle.shape[-2], : middle.shape[-1]]
-
-    def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> Any:
-        """As in any module; of a BiSeNet18's state only the context backbone is taken."""
-        prefix = "context.backbone."
-        taken = {
-            f"backbone.{k.removeprefix(prefix)}": v for k, v in state_dict.items() if k.startswith(prefix)
-        }
-        if taken:
-            state_dict = {**self.state_dict(), **taken}
-        return super().load_state_dict(state_dict, strict=strict, assign=assign)
 
 
 class DeepLab101(_DeepLab):
