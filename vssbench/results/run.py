@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from vssbench.errors import InputError
-from vssbench.metrics.bootstrap import Interval, MiouIntervals, bootstrap_miou
-from vssbench.metrics.confusion import iou, mean_of_present
-from vssbench.metrics.unit_counts import UnitMargins, margins_of_cases
+from vssbench.metrics.bootstrap import Interval
+from vssbench.metrics.confusion import mean_of_present
+from vssbench.results.decomposition import Decomposition, decompose
+from vssbench.results.group import Group as Group
+from vssbench.results.group import build_group
 from vssbench.results.schema import UnitRecord
 from vssbench.results.store import RunFolder
 
@@ -26,94 +26,6 @@ if TYPE_CHECKING:
 GROUP = ("dataset", "codec", "method")
 FEW_GROUPS = 10
 """Intervals from fewer blocks or sequences than this carry a warning."""
-
-
-@dataclass(eq=False)
-class Group:
-    """All stored cases of one (dataset, codec, method)."""
-
-    dataset: str
-    codec: str
-    method: str
-    distances: tuple[int, ...]
-    units: int
-    """Stored units."""
-    labelled: tuple[tuple[str, int], ...]
-    """(sequence, frame) of each labelled frame that was scored, ascending."""
-    case_counts: NDArray[np.int64]
-    """[cases, C, C] pixels, indexed [case, truth, predicted]."""
-    case_places: NDArray[np.intp]
-    """[cases, 2] position in `labelled`, position in `distances`."""
-    frames: NDArray[np.int64]
-    """[D] scored frames."""
-    kbps: float
-    step_ms: dict[str, float]
-    """Mean wall time of a step by kind, milliseconds."""
-    steps: dict[str, int]
-    executed_share: float
-    frame_types: dict[str, int]
-    """How many scored frames were decoded as I, P, B."""
-    clip_frames: tuple[int, int]
-    """Shortest and longest clip behind the cases."""
-    decoded_digests: list[str]
-    """Digest of decoded pixels and motion of each unit."""
-    unit_step_ms: dict[str, list[float]]
-    """Mean wall time of a step in each unit, by kind, milliseconds."""
-
-    @cached_property
-    def total(self) -> NDArray[np.int64]:
-        """[D, C, C] counts over all cases."""
-        columns = self.case_places[:, 1]
-        return np.stack([self.case_counts[columns == d].sum(0) for d in range(len(self.distances))])
-
-    @cached_property
-    def _units(self) -> UnitMargins:
-        rows, columns = self.case_places.T
-        counted = np.zeros(len(self.labelled), dtype=np.bool_)
-        counted[rows[self.case_counts.any(axis=(1, 2))]] = True
-        kept = np.flatnonzero(counted)
-        place = np.cumsum(counted) - 1
-        chosen = [self.labelled[i] for i in kept]
-        margins = margins_of_cases(self.case_counts, place[rows], columns, len(self.distances))
-        shape = (len(self.distances), self.case_counts.shape[-1])
-        return UnitMargins(self.method, margins, shape, tuple(s for s, _ in chosen), tuple(f for _, f in chosen))
-
-    def unit_counts(self) -> UnitMargins:
-        """The counts by labelled frame, as the bootstrap draws them; frames without a scored pixel are left out."""
-        return self._units
-
-    @property
-    def unscored_frames(self) -> list[tuple[str, int]]:
-        """Labelled frames in which every pixel is ignored: they count nothing and are in no resample."""
-        used = set(zip(self._units.sequences, self._units.frames, strict=True))
-        return [place for place in self.labelled if place not in used]
-
-    @cached_property
-    def intervals(self) -> MiouIntervals | None:
-        """Bootstrap intervals of mIoU, mIoU_d and classes.
-
-        None with fewer than two frames, with an empty distance, or so few frames that resamples lose a distance.
-        """
-        units = self.unit_counts()
-        if len(units.frames) < 2 or not self.total.any(axis=(1, 2)).all():
-            return None
-        found = bootstrap_miou(units)
-        return found if np.isfinite(found.miou.low) else None
-
-    @property
-    def iou_d(self) -> NDArray[np.float64]:
-        """[D, C] IoU, NaN where a class is absent at that distance."""
-        return np.stack([iou(counts) for counts in self.total])
-
-    @property
-    def miou_d(self) -> NDArray[np.float64]:
-        """[D] mean over the classes present."""
-        return np.array([mean_of_present(row) for row in self.iou_d])
-
-    @property
-    def miou(self) -> float:
-        """Plain mean of mIoU_d over the scored distances."""
-        return float(self.miou_d.mean())
 
 
 @dataclass(eq=False)
@@ -149,7 +61,7 @@ class Run:
             for c in self._titles("codecs")
             for m in self._titles("methods")
         ]
-        return [_group(key, collected[key]) for key in order if key in collected]
+        return [build_group(key, collected[key]) for key in order if key in collected]
 
     def _titles(self, kind: str) -> list[str]:
         return list(self.plan["titles"][kind])
@@ -251,6 +163,9 @@ class Run:
         rows: list[tuple[Any, ...]] = []
         for group in self.groups:
             rows += self._rows_of(group)
+        for loss in self.decompositions:
+            place = (self.path.name, loss.dataset, loss.codec, loss.method)
+            rows += [(*place, d, "", metric, value, np.nan, np.nan) for d, metric, value in loss.rows()]
         for row in self.over_seeds:
             head = (self.path.name, row.dataset, row.codec, row.method)
             for d, found in zip(
@@ -266,6 +181,11 @@ class Run:
         from vssbench.results.seeds import seed_rows
 
         return seed_rows(self)
+
+    @cached_property
+    def decompositions(self) -> list[Decomposition]:
+        """Where the loss of each method comes from; empty if the run was made without oracles."""
+        return decompose(self.groups, self.experiment.get("methods", []))
 
     def _distances(self, dataset: str, codec: str) -> tuple[int, ...]:
         return next(g.distances for g in self.groups if (g.dataset, g.codec) == (dataset, codec))
@@ -290,56 +210,13 @@ class Run:
         for kind, value in sorted(group.step_ms.items()):
             yield (*head, -1, "", f"{kind}_ms", value, *nothing)
         yield (*head, -1, "", "achieved_kbps", group.kbps, *nothing)
+        for row in group.further:
+            title = names[row.class_index] if row.class_index >= 0 else ""
+            yield (*head, row.distance, title, row.metric, row.value, *nothing)
 
 
 def _ends(interval: Interval | None) -> tuple[float, float]:
     return (interval.low, interval.high) if interval else (np.nan, np.nan)
-
-
-def _group(key: tuple[str, str, str], units: list[UnitRecord]) -> Group:
-    cases = [(unit.key.sequence, case) for unit in units for case in unit.cases]
-    distances = sorted({case.distance for _, case in cases})
-    labelled = sorted({(sequence, case.frame) for sequence, case in cases})
-    column = {d: i for i, d in enumerate(distances)}
-    row = {place: i for i, place in enumerate(labelled)}
-    places = [(row[sequence, case.frame], column[case.distance]) for sequence, case in cases]
-    steps, step_ms = _step_times(units)
-    lengths = [case.clip_frames for _, case in cases]
-    return Group(
-        *key,
-        distances=tuple(distances),
-        units=len(units),
-        labelled=tuple(labelled),
-        case_counts=np.concatenate([unit.counts for unit in units]),
-        case_places=np.array(places, dtype=np.intp),
-        frames=np.bincount([place[1] for place in places], minlength=len(distances)).astype(np.int64),
-        kbps=float(np.mean([unit.achieved_kbps for unit in units])),
-        step_ms=step_ms,
-        steps=steps,
-        executed_share=float(np.mean([unit.executed_share for unit in units])),
-        frame_types=dict(sorted(Counter(case.frame_type for _, case in cases).items())),
-        clip_frames=(min(lengths), max(lengths)),
-        decoded_digests=[unit.decoded_digest for unit in units],
-        unit_step_ms={
-            kind: [
-                1000 * unit.timings[f"step_{kind}"] / unit.steps[kind]
-                for unit in units
-                if kind in unit.steps and f"step_{kind}" in unit.timings
-            ]
-            for kind in steps
-        },
-    )
-
-
-def _step_times(units: list[UnitRecord]) -> tuple[dict[str, int], dict[str, float]]:
-    """Number of steps and their mean wall time in milliseconds, by kind."""
-    steps: Counter[str] = Counter()
-    seconds: dict[str, float] = {}
-    for unit in units:
-        for kind, number in unit.steps.items():
-            steps[kind] += number
-            seconds[kind] = seconds.get(kind, 0.0) + unit.timings.get(f"step_{kind}", 0.0)
-    return dict(steps), {kind: 1000 * seconds[kind] / steps[kind] for kind in steps if seconds[kind] > 0}
 
 
 def load_run(path: str | Path) -> Run:

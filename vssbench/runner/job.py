@@ -23,6 +23,7 @@ from vssbench.results.store import RunFolder, unit_name
 from vssbench.runner.evaluate import ClipResult, joint_needs, run_method, score
 from vssbench.runner.feed import ClipFeed, DecodedClip, split_into_clips
 from vssbench.runner.frames import FrameKeeper, missing_units
+from vssbench.runner.measure import Measurer
 from vssbench.runner.pictures import has_picture, save_picture
 from vssbench.runner.plan import WorkItem
 from vssbench.runner.workshop import Workshop
@@ -40,6 +41,7 @@ class _UnitBuilder:
     digests: list[str] = field(default_factory=list)
     timings: dict[str, float] = field(default_factory=dict)
     step_macs: dict[int, tuple[int, int]] = field(default_factory=dict)
+    measured: dict[str, list[NDArray[np.int64]]] = field(default_factory=dict)
 
     def add(
         self, clip: DecodedClip, result: ClipResult, counts: NDArray[np.int64], bitstream: Bitstream
@@ -80,6 +82,7 @@ class _UnitBuilder:
             decoded_digest=digest,
             timings=self.timings,
             step_macs=tuple((d, *self.step_macs[d]) for d in sorted(self.step_macs)) or None,
+            measured={name: np.concatenate(parts) for name, parts in self.measured.items()},
         )
 
 
@@ -172,7 +175,20 @@ class _JobRun:
         self.settings = shop.experiment.codec_settings(shop.codec(item.dataset, item.codec))
         needs = joint_needs(list(methods.values()))
         self.needs = needs
-        self.motion = needs.flow_key or needs.flow_previous or needs.residual or needs.block_types
+        self.measurer = Measurer(
+            shop.experiment,
+            shop.specs(item.dataset, item.codec),
+            sequence,
+            self.dataset.classes,
+            shop.device,
+        )
+        self.motion = (
+            needs.flow_key
+            or needs.flow_previous
+            or needs.residual
+            or needs.block_types
+            or self.measurer.needs_motion
+        )
         self.builders: dict[UnitKey, _UnitBuilder] = {}
         # a memory over the sequence is the product of every clip before, so those are gone through again
         self.replayed = {
@@ -181,6 +197,7 @@ class _JobRun:
             if method.needs.memory == "sequence"
             and (picture_missing or self.viewer_missing or any(k.method == title for k in owed))
         }
+        self.followed = {key.method for key in owed} if self.measurer.follows else set()
         self.remaining = Counter(clip.unit for encode in item.job.encodes for clip in encode.clips)
         self.stopwatch = _Stopwatch()
         self.encode_seconds = 0.0
@@ -239,9 +256,10 @@ class _JobRun:
             return list(self.methods)
         if self.picture_missing and self.item.picture is not None and self.item.picture[0] == unit:
             return list(self.methods)
-        return [
-            title for title in self.methods if title in self.replayed or self._key(title, unit) in self.owed
-        ]
+        again = self.replayed | self.followed
+        return self.measurer.with_references(
+            [title for title in self.methods if title in again or self._key(title, unit) in self.owed]
+        )
 
     def _key(self, method: str, unit: str) -> UnitKey:
         return UnitKey(self.item.dataset, self.item.codec, method, self.item.sequence, unit)
@@ -284,6 +302,7 @@ class _JobRun:
                 title: run_method(self.methods[title], clip, feed, self.memories.get(title)) for title in todo
             }
             for title, result in results.items():
+                over_time = self.measurer.follow(title, clip, labels, result)
                 if self._key(title, unit) in self.owed:
                     counts = score(
                         result, clip, labels, len(self.dataset.classes), self.dataset.classes.ignore_index
@@ -291,6 +310,9 @@ class _JobRun:
                     builder = self.builders.setdefault(self._key(title, unit), _UnitBuilder())
                     builder.add(clip, result, counts, bitstream)
                     builder.digests.append(digest)
+                    counted = self.measurer.count(title, self.methods[title], clip, labels, results)
+                    for name, values in {**over_time, **counted}.items():
+                        builder.measured.setdefault(name, []).append(values)
             if self.picture_missing and self.item.picture is not None:
                 wanted_unit, distance = self.item.picture
                 if unit == wanted_unit and distance in clip.plan.scored:

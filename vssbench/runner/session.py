@@ -22,6 +22,7 @@ from vssbench.runner.costs import measure_costs
 from vssbench.runner.environment import describe, differences, drift, refuse_drift
 from vssbench.runner.estimate import space_needed
 from vssbench.runner.job import JobReport, OwedItem, owed_item
+from vssbench.runner.measure import refuse_what_cannot_be_measured
 from vssbench.runner.plan import PlanSummary, WorkItem, make_plan, summarise
 from vssbench.runner.pool import WorkerSettings, choose_workers, execute
 from vssbench.runner.workshop import Workshop, check_lookahead, choose_device
@@ -335,3 +336,7 @@ def _build_everything_once(shop: Workshop, items: Sequence[WorkItem]) -> None:
         sequence = shop.sequence(item.dataset, item.sequence)
         for title, method in shop.methods(item.dataset, item.codec, sequence.size).items():
             check_lookahead(method, title, sequence, item.job)
+    for dataset, codec, name in dict.fromkeys((i.dataset, i.codec, i.sequence) for i in items):
+        refuse_what_cannot_be_measured(
+            shop.experiment, dataset, shop.specs(dataset, codec), shop.sequence(dataset, name)
+        )

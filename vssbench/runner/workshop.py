@@ -122,6 +122,11 @@ class Workshop:
         source = next(spec for spec in self.experiment.datasets if spec.title == dataset)
         return next(codec for codec in self.experiment.codecs_of(source) if codec.title == title)
 
+    def specs(self, dataset: str, codec: str) -> list[MethodSpec]:
+        """The method entries that run on one codec setting of a dataset."""
+        source = next(spec for spec in self.experiment.datasets if spec.title == dataset)
+        return list(self.experiment.methods_on(source, self.codec(dataset, codec)))
+
     def methods(self, dataset: str, codec: str, size: tuple[int, int]) -> dict[str, Method]:
         """All methods that run on one codec setting, by title, built for one frame size."""
         entry = self.codec(dataset, codec)

@@ -1,0 +1,210 @@
+"""All cases of one dataset, codec and method, summed and ready for the bootstrap."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vssbench.errors import InputError
+from vssbench.metrics.bootstrap import MiouIntervals, bootstrap_miou
+from vssbench.metrics.confusion import iou, mean_of_present
+from vssbench.metrics.further import ORACLE, Measured, rows_of
+from vssbench.metrics.unit_counts import UnitMargins, margins_of_cases
+from vssbench.results.schema import UnitRecord
+
+
+@dataclass(eq=False)
+class Group:
+    """All stored cases of one (dataset, codec, method)."""
+
+    dataset: str
+    codec: str
+    method: str
+    distances: tuple[int, ...]
+    units: int
+    """Stored units."""
+    labelled: tuple[tuple[str, int], ...]
+    """(sequence, frame) of each labelled frame that was scored, ascending."""
+    case_counts: NDArray[np.int64]
+    """[cases, C, C] pixels, indexed [case, truth, predicted]."""
+    case_places: NDArray[np.intp]
+    """[cases, 2] position in `labelled`, position in `distances`."""
+    frames: NDArray[np.int64]
+    """[D] scored frames."""
+    kbps: float
+    step_ms: dict[str, float]
+    """Mean wall time of a step by kind, milliseconds."""
+    steps: dict[str, int]
+    executed_share: float
+    frame_types: dict[str, int]
+    """How many scored frames were decoded as I, P, B."""
+    clip_frames: tuple[int, int]
+    """Shortest and longest clip behind the cases."""
+    decoded_digests: list[str]
+    """Digest of decoded pixels and motion of each unit."""
+    unit_step_ms: dict[str, list[float]]
+    """Mean wall time of a step in each unit, by kind, milliseconds."""
+    unit_names: list[str]
+    """'SEQUENCE/UNIT' of each unit, in the order of the lists above."""
+    measured: dict[str, NDArray[np.int64]]
+    """Counts of further metrics and oracle runs by name, each [cases, ...] (metrics/further.py)."""
+    case_streams: list[str]
+    """[cases] the coded stream that a case is from: 'SEQUENCE/PHASE'; empty if nothing further was measured."""
+
+    @cached_property
+    def total(self) -> NDArray[np.int64]:
+        """[D, C, C] counts over all cases."""
+        columns = self.case_places[:, 1]
+        return np.stack([self.case_counts[columns == d].sum(0) for d in range(len(self.distances))])
+
+    @cached_property
+    def _units(self) -> UnitMargins:
+        rows, columns = self.case_places.T
+        counted = np.zeros(len(self.labelled), dtype=np.bool_)
+        counted[rows[self.case_counts.any(axis=(1, 2))]] = True
+        kept = np.flatnonzero(counted)
+        place = np.cumsum(counted) - 1
+        chosen = [self.labelled[i] for i in kept]
+        margins = margins_of_cases(self.case_counts, place[rows], columns, len(self.distances))
+        shape = (len(self.distances), self.case_counts.shape[-1])
+        return UnitMargins(
+            self.method, margins, shape, tuple(s for s, _ in chosen), tuple(f for _, f in chosen)
+        )
+
+    def unit_counts(self) -> UnitMargins:
+        """The counts by labelled frame, as the bootstrap draws them; frames without a scored pixel are left out."""
+        return self._units
+
+    @property
+    def unscored_frames(self) -> list[tuple[str, int]]:
+        """Labelled frames in which every pixel is ignored: they count nothing and are in no resample."""
+        used = set(zip(self._units.sequences, self._units.frames, strict=True))
+        return [place for place in self.labelled if place not in used]
+
+    @cached_property
+    def intervals(self) -> MiouIntervals | None:
+        """Bootstrap intervals of mIoU, mIoU_d and classes.
+
+        None with fewer than two frames, with an empty distance, or so few frames that resamples lose a distance.
+        """
+        units = self.unit_counts()
+        if len(units.frames) < 2 or not self.total.any(axis=(1, 2)).all():
+            return None
+        found = bootstrap_miou(units)
+        return found if np.isfinite(found.miou.low) else None
+
+    def measured_at(self, name: str) -> NDArray[np.int64]:
+        """Counts of one name summed by distance: [D, ...]."""
+        columns = self.case_places[:, 1]
+        return np.stack([self.measured[name][columns == d].sum(0) for d in range(len(self.distances))])
+
+    @cached_property
+    def further(self) -> list[Measured]:
+        """Every number of the further metrics; none if the experiment asked for none."""
+        frames = [self.labelled[row][1] for row in self.case_places[:, 0]] if self.measured else []
+        return [
+            row
+            for name, values in self.measured.items()
+            if not name.startswith(ORACLE)
+            for row in rows_of(
+                name, values, self.case_places[:, 1], self.distances, self.case_streams, frames
+            )
+        ]
+
+    @property
+    def iou_d(self) -> NDArray[np.float64]:
+        """[D, C] IoU, NaN where a class is absent at that distance."""
+        return np.stack([iou(counts) for counts in self.total])
+
+    @property
+    def miou_d(self) -> NDArray[np.float64]:
+        """[D] mean over the classes present."""
+        return np.array([mean_of_present(row) for row in self.iou_d])
+
+    @property
+    def miou(self) -> float:
+        """Plain mean of mIoU_d over the scored distances."""
+        return float(self.miou_d.mean())
+
+
+def build_group(key: tuple[str, str, str], units: Sequence[UnitRecord]) -> Group:
+    """Gather the units of one (dataset, codec, method). Raises InputError if they do not hold the same counts."""
+    cases = [case for unit in units for case in unit.cases]
+    sequences = [unit.key.sequence for unit in units for _ in unit.cases]
+    frames, of_case, types, _, lengths, _, _ = zip(*cases, strict=True)
+    labelled = sorted(set(zip(sequences, frames, strict=True)))
+    row = {place: i for i, place in enumerate(labelled)}
+    distances, columns = np.unique(np.array(of_case), return_inverse=True)
+    rows = [row[place] for place in zip(sequences, frames, strict=True)]
+    steps, step_ms = _step_times(units)
+    return Group(
+        *key,
+        distances=tuple(distances.tolist()),
+        units=len(units),
+        labelled=tuple(labelled),
+        case_counts=_concatenated([unit.counts for unit in units], key, "classes"),
+        case_places=np.stack([np.array(rows, dtype=np.intp), columns.astype(np.intp)], axis=1),
+        frames=np.bincount(columns, minlength=len(distances)).astype(np.int64),
+        kbps=float(np.mean([unit.achieved_kbps for unit in units])),
+        step_ms=step_ms,
+        steps=steps,
+        executed_share=float(np.mean([unit.executed_share for unit in units])),
+        frame_types=dict(sorted(Counter(types).items())),
+        clip_frames=(min(lengths), max(lengths)),
+        decoded_digests=[unit.decoded_digest for unit in units],
+        unit_step_ms={
+            kind: [
+                1000 * unit.timings[f"step_{kind}"] / unit.steps[kind]
+                for unit in units
+                if kind in unit.steps and f"step_{kind}" in unit.timings
+            ]
+            for kind in steps
+        },
+        unit_names=[f"{unit.key.sequence}/{unit.key.unit}" for unit in units],
+        measured=_measured(key, units),
+        case_streams=[_stream(unit) for unit in units for _ in unit.cases] if units[0].measured else [],
+    )
+
+
+def _stream(unit: UnitRecord) -> str:
+    """A phase of a sequence is one coded stream; units are named phase-00-gop-000003."""
+    return f"{unit.key.sequence}/{unit.key.unit.split('-gop-')[0]}"
+
+
+def _measured(key: tuple[str, str, str], units: Sequence[UnitRecord]) -> dict[str, NDArray[np.int64]]:
+    names = list(units[0].measured)
+    for unit in units:
+        if set(unit.measured) != set(names):
+            raise InputError(
+                f"{' / '.join(key)}: unit {unit.key.sequence}/{unit.key.unit} holds the counts {sorted(unit.measured)}, "
+                f"others {sorted(names)}; delete its file and run the experiment again"
+            )
+    return {name: _concatenated([u.measured[name] for u in units], key, name) for name in names}
+
+
+def _concatenated(
+    parts: Sequence[NDArray[np.int64]], key: tuple[str, str, str], what: str
+) -> NDArray[np.int64]:
+    shapes = {part.shape[1:] for part in parts}
+    if len(shapes) != 1:
+        raise InputError(
+            f"{' / '.join(key)}: units were counted with different tables ({what}: {sorted(shapes)}); "
+            "they are of different experiments, run it again in a folder of its own"
+        )
+    return np.concatenate(parts)
+
+
+def _step_times(units: Sequence[UnitRecord]) -> tuple[dict[str, int], dict[str, float]]:
+    """Number of steps and their mean wall time in milliseconds, by kind."""
+    steps: Counter[str] = Counter()
+    seconds: dict[str, float] = {}
+    for unit in units:
+        for kind, number in unit.steps.items():
+            steps[kind] += number
+            seconds[kind] = seconds.get(kind, 0.0) + unit.timings.get(f"step_{kind}", 0.0)
+    return dict(steps), {kind: 1000 * seconds[kind] / steps[kind] for kind in steps if seconds[kind] > 0}
