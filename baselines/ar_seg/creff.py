@@ -14,7 +14,10 @@ from vssbench.errors import ConfigError, nearest
 from vssbench.ops.local_attention import check_window, local_attention
 from vssbench.ops.resize import resize
 
-Initialisation = Literal["kaiming", "identity-like"]
+Initialisation = Literal["kaiming", "identity-like", "balanced"]
+
+LOW_SHARE = 0.25
+"""Initialisation 'balanced': the LR feature's share of the fused one; the warped reference gives the rest."""
 
 GLOBAL_DOWNSCALE = 32
 """Variant 'global-attention': keys and values lie on a grid this many times coarser than the feature."""
@@ -72,11 +75,14 @@ class CReFF(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, a=1)
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
-        if initialisation == "identity-like" and self.variant.fusion in ("local", "local-full", "global"):
-            self._initialise_near_identity()
+        if initialisation != "kaiming" and self.variant.fusion in ("local", "local-full", "global"):
+            passes_all = initialisation == "balanced" and self.variant.direct
+            self._initialise_near_identity((1 - LOW_SHARE, 0.0) if passes_all else (1.0, -1.0 / 9.0))
 
-    def _initialise_near_identity(self) -> None:
-        """Value passes the reference's detail (identity minus box filter), query and key compare features as they are.
+    def _initialise_near_identity(self, value: tuple[float, float]) -> None:
+        """Query and key compare features as they are; the value convolution is (centre, box) of `value`.
+
+        'identity-like': identity minus box filter, the reference's detail. 'balanced': a share of the reference itself.
 
         With Kaiming initialisation short trainings leave the reference unused for hundreds of steps
         (training notes, point 2).
@@ -85,7 +91,7 @@ class CReFF(nn.Module):
             for conv, centre, box in (
                 (self.query_conv, 0.3, 0.0),
                 (self.key_conv, 0.3, 0.0),
-                (self.value_conv, 1.0, -1.0 / 9.0),
+                (self.value_conv, *value),
             ):
                 nn.init.normal_(conv.weight, std=0.01 / math.sqrt(conv.weight.shape[1]))
                 own = torch.arange(self.channels)

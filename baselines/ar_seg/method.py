@@ -44,10 +44,10 @@ class ARSegOptions(MethodOptions):
         "network", description="segmentation loss; default: the network's"
     )
     initialisation: Initialisation = Field(
-        "kaiming", description="of CReFF; identity-like suits short trainings"
+        "kaiming", description="of CReFF; identity-like and balanced suit short trainings"
     )
     fusion_lr_multiplier: float | None = Field(
-        None, gt=0, description="learning rate factor of CReFF; default 8 for kaiming, 1 for identity-like"
+        None, gt=0, description="learning rate factor of CReFF; default 8 for kaiming, 1 for the others"
     )
 
     @field_validator("window")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from vssbench.baselines.ar_seg.creff import LOW_SHARE
 from vssbench.method import Stage, TrainingBatch
 from vssbench.networks import TrainingOutput
 from vssbench.ops.losses import feature_kl, feature_mse
@@ -32,6 +33,7 @@ class TrainingStages:
         self.method = method
         self.cut = method.variant.cut
         self.shared = "shared" in method.options.fst
+        self.balanced = method.options.initialisation == "balanced" and method.variant.direct
 
     def stages(self) -> list[Stage]:
         """'hr', and for variants with an LR network 'lr-image' and 'fusion'."""
@@ -55,7 +57,7 @@ class TrainingStages:
             self.fusion_loss,
             frozen=classifier,
             lr_multipliers=self.multipliers(),
-            prepare=prepare,
+            prepare=self.prepare_fusion if self.shared or self.balanced else None,
             monitors=self.feature_distances,
         )
         return [hr, lr_image, fusion]
@@ -73,6 +75,13 @@ class TrainingStages:
         """Copy the HR network's final 1x1 into the LR network (where it stays frozen). Section 5.2."""
         self.method.lr.network.classifier.load_state_dict(self.method.hr.classifier.state_dict())
 
+    def prepare_fusion(self) -> None:
+        """Share the classifier if the FST row says so, and give the LR feature its share of the fused one."""
+        if self.shared:
+            self.share_classifier()
+        if self.balanced:
+            self.method.lr.network.scale_feature(LOW_SHARE)
+
     def hr_loss(self, batch: TrainingBatch) -> dict[str, Tensor]:
         """Segmentation loss of the HR network on full-resolution images. Section 5.1."""
         return self._segmentation(self.method.hr.forward_training(batch.image), batch)
@@ -86,7 +95,7 @@ class TrainingStages:
         size = (image.shape[-2], image.shape[-1])
         auxiliary, class_logits = network.heads(final.side, size)
         output = TrainingOutput(
-            network.classify(final.feature, size), auxiliary, partial.feature, class_logits
+            network.training_scores(final.feature, size), auxiliary, partial.feature, class_logits
         )
         return {**self._segmentation(output, batch), **self._feature(output.feature, batch.image)}
 

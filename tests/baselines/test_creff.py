@@ -188,6 +188,14 @@ def test_identity_like_initialisation_passes_detail_only(variant):
     torch.testing.assert_close(module.query_conv(spot)[0, :, 6, 6], torch.full((8,), 0.3), atol=0.06, rtol=0)
 
 
+def test_balanced_initialisation_passes_three_quarters_of_the_reference():
+    torch.manual_seed(0)
+    module = CReFF(8, initialisation="balanced")
+    flat = torch.ones(1, 8, 12, 12)
+    assert float(module.value_conv(flat)[..., 2:-2, 2:-2].detach().mean()) == pytest.approx(0.75, abs=0.05)
+    torch.testing.assert_close(module.query_conv(flat).mean(), torch.tensor(0.3), atol=0.05, rtol=0)
+
+
 def test_modes_set_every_switch_one_way_or_the_other():
     paper, corrected = CReFFSettings.for_mode("paper"), CReFFSettings.for_mode("corrected")
     assert paper == CReFFSettings()

@@ -245,6 +245,21 @@ def test_fst_rows_switch_feature_loss_and_shared_classifier(fst, feature, shared
             assert torch.equal(method.lr.network.classifier.weight, method.hr.classifier.weight)
 
 
+def test_balanced_initialisation_gives_the_lr_feature_a_quarter():
+    method = build(ARSeg, initialisation="balanced")
+    stage = method.stages()[-1]
+    image = make_batch(Subject("ar-seg", {}, SIZE, 4), stage).image
+    with torch.no_grad():
+        before = method.lr.network.features(image)
+        stage.prepare()
+        after = method.lr.network.features(image)
+    torch.testing.assert_close(after, before / 4)
+    lr_image = next(stage for stage in method.stages() if stage.name == "lr-image")
+    lr_image.prepare()
+    with torch.no_grad():
+        torch.testing.assert_close(method.lr.network.features(image), after)
+
+
 def test_the_fusion_learns_faster_when_kaiming_initialised():
     factors = [
         build(ARSeg, **options).stages()[-1].lr_multipliers

@@ -88,6 +88,17 @@ def test_gradients_reach_every_parameter(name):
     assert [key for key, value in network.named_parameters() if value.grad is None] == []
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_feature_can_be_scaled_exactly(name):
+    torch.manual_seed(0)
+    network = networks.create(name, 5, width=8).eval()
+    image = torch.randn(1, 3, 48, 64)
+    with torch.no_grad():
+        before = network.features(image)
+        network.scale_feature(0.25)
+        torch.testing.assert_close(network.features(image), before / 4)
+
+
 def test_backbone_starts_with_fan_out_scaled_weights():
     torch.manual_seed(0)
     weight = networks.create("bisenet18", 4).context.backbone.stage4[1].conv2.weight

@@ -139,6 +139,7 @@ class BiSeNet18(SegmentationNetwork):
     name = "bisenet18"
     feature_stride = 8
     loss: ClassVar[SegmentationLoss] = "ohem"
+    feature_norm = "head.norm"
     training_only = ("auxiliary16", "auxiliary32")
     reference_aliases = MappingProxyType({"head": 2, "classifier": 2, "enlarge": 2})
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 from vssbench.errors import ConfigError
@@ -88,6 +89,8 @@ class SegmentationNetwork(DescribedNetwork, ABC):
     """Which of our calls runs the modules that the paper's GFLOPs count (rule thop-0.0.31)."""
     reference_aliases: ClassVar[Mapping[str, int]] = MappingProxyType({})
     """Module path -> number of names under which the released code registers it; that counter squares them."""
+    feature_norm: ClassVar[str] = ""
+    """Module path of the normalisation right before the feature p; empty where there is none."""
     classifier: nn.Conv2d
 
     def __init__(self, classes: int, *, width: int = 64) -> None:
@@ -134,6 +137,20 @@ class SegmentationNetwork(DescribedNetwork, ABC):
 
         None leaves out a resize that depends on the image (where the network has one).
         """
+
+    def scale_feature(self, factor: float) -> None:
+        """Multiply the feature p by `factor` > 0 from now on, through the normalisation before it.
+
+        Exact where only a (leaky) ReLU lies between. Raises ConfigError for networks without such a normalisation.
+        """
+        if not self.feature_norm:
+            raise ConfigError(
+                f"{self.name}: initialisation 'balanced' needs a normalisation before the feature, and there is none"
+            )
+        norm = self.get_submodule(self.feature_norm)
+        with torch.no_grad():
+            for parameter in norm.parameters():
+                parameter.mul_(factor)
 
     def features(self, image: Tensor) -> Tensor:
         """Feature p [N, feature_channels, h, w] of normalised images [N, 3, H, W]."""

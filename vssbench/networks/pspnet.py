@@ -107,6 +107,7 @@ class PSPNet18CamVid(_PSPNet):
     name = "pspnet18-camvid"
     feature_stride = 1
     loss: ClassVar[SegmentationLoss] = "nll+presence"
+    feature_norm = "up3.norm"
     training_only = ("presence",)
     fused_output = "reference-size"
     reference_forward = "forward_training"
@@ -183,6 +184,7 @@ class PSPNet18Cityscapes(_PSPNet):
     name = "pspnet18-cityscapes"
     feature_stride = 8
     loss: ClassVar[SegmentationLoss] = "ce+aux"
+    feature_norm = "head.norm"
     training_only = ("auxiliary", "auxiliary_classifier")
     reference_forward = "forward_training"
     reference_aliases = MappingProxyType({"classifier": 2})
