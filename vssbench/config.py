@@ -417,12 +417,23 @@ def read_yaml(name_or_path: str) -> tuple[dict[str, Any], str]:
 
 
 class _NoAliasLoader(yaml.SafeLoader):
-    """Refuses aliases, with which a small file can describe an exponentially large document."""
+    """Refuses aliases, with which a small file can describe an exponentially large document, and doubled keys."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             raise yaml.MarkedYAMLError(problem="aliases (*name) are not allowed in an experiment file")
         return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        doubled = sorted({key for key in keys if keys.count(key) > 1})
+        if doubled:
+            raise yaml.MarkedYAMLError(
+                problem=f"the key {', '.join(doubled)} appears twice; keep one of them",
+                problem_mark=node.start_mark,
+            )
+        values: dict[Any, Any] = super().construct_mapping(node, deep)
+        return values
 
 
 def _parse_yaml(text: str, where: str) -> dict[str, Any]:

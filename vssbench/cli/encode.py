@@ -113,6 +113,7 @@ def _check_output(output: Path, source: Path, settings: CodecSettings, force: bo
 def _open(source: Path) -> tuple[Iterator[NDArray[np.uint8]], float]:
     """Frames and frame rate (0 where unknown) of a video file or a folder of pictures."""
     from vssbench.codec import read_video
+    from vssbench.pictures import read_image
 
     if source.is_dir():
         paths = sorted(path for path in source.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
@@ -120,20 +121,9 @@ def _open(source: Path) -> tuple[Iterator[NDArray[np.uint8]], float]:
             raise InputError(
                 f"{source}: holds no picture; expected {', '.join(sorted(PICTURE_SUFFIXES))} files"
             )
-        return (_picture(path) for path in paths), 0.0
+        return (read_image(path) for path in paths), 0.0
     video = read_video(source)
     return iter(video), video.frame_rate_hz
-
-
-def _picture(path: Path) -> NDArray[np.uint8]:
-    import numpy as np
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"), dtype=np.uint8)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as a picture ({error}); replace or remove it") from error
 
 
 def _first(images: Iterator[NDArray[np.uint8]], count: int | None) -> Iterator[NDArray[np.uint8]]:

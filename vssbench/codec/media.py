@@ -19,6 +19,14 @@ from vssbench.errors import BitstreamError, InputError
 STRICT = {"err_detect": "crccheck+bitstream+buffer+explode"}
 """Decoder options: damaged data is an error, never a picture with concealed parts."""
 
+SAFE_FORMATS = {
+    "format_whitelist": "mov,mp4,matroska,webm,avi,mpeg,mpegts,mpegvideo,h264,hevc,m4v,vc1,av1,obu,ivf,flv,asf,ogg,mxf,nut,"
+    "dv,yuv4mpegpipe,gif,mjpeg",
+    "protocol_whitelist": "file",
+}
+"""Container options: files that hold their own pictures. Playlists, scripts and session descriptions, which would make
+FFmpeg open other files or addresses, are refused."""
+
 _BYTE_STREAMS = frozenset({"hevc", "h264"})
 
 _REMEDY = "check the file with a player, or re-encode it with `vssbench encode`"
@@ -31,7 +39,7 @@ def open_container(source: Any, name: str, **options: Any) -> Iterator[av.contai
     Raises InputError if the file is missing, unreadable or holds no video, BitstreamError if it is damaged.
     """
     try:
-        container = av.open(source, mode="r", **options)
+        container = av.open(source, mode="r", container_options=SAFE_FORMATS, **options)
     except FileNotFoundError as error:
         raise InputError(f"{name}: no such file; give the path of a video file") from error
     except IsADirectoryError as error:
@@ -46,6 +54,10 @@ def open_container(source: Any, name: str, **options: Any) -> Iterator[av.contai
     try:
         if not container.streams.video:
             raise InputError(f"{name}: holds no video stream; expected a video file")
+        if container.streams.video[0].codec_context is None:
+            raise BitstreamError(
+                f"{name}: the video's codec is unknown to FFmpeg, or its header is damaged; {_REMEDY}"
+            )
         yield container
     except (av.FFmpegError, EOFError) as error:
         raise BitstreamError(f"{name}: damaged video data ({_reason(error)}); {_REMEDY}") from error

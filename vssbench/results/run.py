@@ -233,6 +233,12 @@ def load_run(path: str | Path) -> Run:
         datasets=folder.read_json("datasets.json"),
         plan=folder.read_json("plan.json"),
     )
+    titles = run.plan.get("titles") if isinstance(run.plan, dict) else None
+    if not isinstance(titles, dict) or "units" not in run.plan:
+        raise InputError(
+            f"{folder.path / 'plan.json'}: damaged or of another version; `vssbench run` with the same experiment and "
+            "folder writes it anew"
+        )
     for file in sorted((folder.path / "costs").glob("*/*.json")):
         cost = folder.read_json(str(file.relative_to(folder.path)))
         run.costs[cost["dataset"], cost["method"]] = cost

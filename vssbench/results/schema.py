@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -168,7 +169,13 @@ def _pack(values: NDArray[np.int64]) -> dict[str, Any]:
 
 def _unpack(packed: Mapping[str, Any]) -> tuple[bytes, NDArray[np.int64]]:
     """The bytes that the digest covers, and the array."""
-    raw = zlib.decompress(base64.b64decode(packed["zlib_int64"]))
+    size = 8 * math.prod(packed["shape"])
+    # never more than the shape promises: a few kB could unpack to gigabytes
+    raw = zlib.decompressobj().decompress(base64.b64decode(packed["zlib_int64"]), size + 1)
+    if len(raw) != size:
+        raise ValueError(
+            f"counts of shape {packed['shape']} need {size} bytes, found {'more' if len(raw) > size else len(raw)}"
+        )
     return raw, np.frombuffer(raw, dtype="<i8").astype(np.int64).reshape(packed["shape"])
 
 

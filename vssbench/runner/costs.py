@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vssbench.cost.steps import count_method_macs
+from vssbench.errors import InputError
 from vssbench.results.store import RunFolder, slug
 from vssbench.runner.plan import WorkItem
 from vssbench.runner.workshop import Workshop
@@ -17,7 +18,7 @@ def measure_costs(shop: Workshop, folder: RunFolder, items: Sequence[WorkItem]) 
         size = shop.sequence(item.dataset, item.sequence).size
         for title, method in shop.methods(item.dataset, item.codec, size).items():
             relative = f"costs/{slug(item.dataset)}/{slug(title)}.json"
-            if (folder.path / relative).exists():
+            if _is_stored(folder, relative):
                 continue
             cost = count_method_macs(method, size, interval)
             folder.write_json(
@@ -33,3 +34,12 @@ def measure_costs(shop: Workshop, folder: RunFolder, items: Sequence[WorkItem]) 
                     "rule": "exact",
                 },
             )
+
+
+def _is_stored(folder: RunFolder, relative: str) -> bool:
+    """True if the record is there and whole; a damaged one is simply counted again."""
+    try:
+        stored = folder.read_json(relative)
+    except InputError:
+        return False
+    return isinstance(stored, dict) and {"dataset", "method", "gop_mean_gmacs"} <= set(stored)

@@ -8,6 +8,7 @@ from os import PathLike, fspath
 
 import av
 
+from vssbench.codec.media import SAFE_FORMATS
 from vssbench.errors import BitstreamError, InputError
 
 __all__ = ["is_container", "parameter_sets_of", "read_units", "split_annex_b", "split_length_prefixed"]
@@ -31,7 +32,8 @@ def read_units(source: bytes | str | PathLike[str], *, strict: bool = True) -> I
     """
     name = "<bytes>" if isinstance(source, bytes) else fspath(source)
     try:
-        with av.open(io.BytesIO(source) if isinstance(source, bytes) else name, "r") as container:
+        file = io.BytesIO(source) if isinstance(source, bytes) else name
+        with av.open(file, "r", container_options=SAFE_FORMATS) as container:
             yield from _units_of(container, name, strict)
     except av.error.FFmpegError as error:
         if strict:
@@ -39,9 +41,10 @@ def read_units(source: bytes | str | PathLike[str], *, strict: bool = True) -> I
 
 
 def _units_of(container: av.container.InputContainer, name: str, strict: bool) -> Iterator[tuple[bytes, int]]:
-    stream = next((s for s in container.streams.video if s.codec_context.name == "hevc"), None)
+    known = [s for s in container.streams.video if s.codec_context is not None]
+    stream = next((s for s in known if s.codec_context.name == "hevc"), None)
     if stream is None:
-        found = ", ".join(s.codec_context.name for s in container.streams.video) or "no video"
+        found = ", ".join(s.codec_context.name for s in known) or "no video"
         raise InputError(
             f"{name} has no HEVC track (found: {found}); motion of other codecs comes with decode()"
         )
