@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -33,11 +34,9 @@ class TapLabOptions(MethodOptions):
 
     network: str = Field("light-fpn18", description="registered network")
     width: int = Field(64, ge=1, description="base channels; 64 is the published network")
+    refresh: bool = Field(True, description="RGFS: segment the whole frame when residuals are large")
     threshold_scale: float = Field(
-        1.0,
-        ge=0,
-        description="factor on both published thresholds of the whole-frame segmentation (RGFS); .inf turns it off. "
-        "The budget knob",
+        1.0, ge=0, allow_inf_nan=False, description="factor on its two published thresholds. The budget knob"
     )
     region_correction: bool = Field(True, description="RGC: segment the block with the most residual again")
     block: int | None = Field(
@@ -114,7 +113,10 @@ class TapLab(Method):
 
     def start(self, batch: int) -> TapLabState:
         """Nothing is known before the keyframe."""
-        return TapLabState(RefreshRule(self.options.threshold_scale))
+        return TapLabState(self._new_rule())
+
+    def _new_rule(self) -> RefreshRule:
+        return RefreshRule(self.options.threshold_scale if self.options.refresh else math.inf)
 
     @torch.no_grad()
     def step(self, state: TapLabState, frame: Frame) -> list[Prediction]:
@@ -122,7 +124,7 @@ class TapLab(Method):
         if frame.image is None:
             raise ValueError(f"taplab: frame {frame.index} carries no pixels although `needs` asks for them")
         if frame.is_key:
-            state.rule = RefreshRule(self.options.threshold_scale)
+            state.rule = self._new_rule()
             return self._segment_whole(state, frame)
         if state.scores is None or state.image is None:
             raise ValueError(f"taplab: frame {frame.index} came before any keyframe of its clip")

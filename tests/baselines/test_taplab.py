@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from vssbench.baselines.taplab import TapLab, refresh_rate, scale_for_rate
+from vssbench.baselines.taplab import TapLab, clip_energies, refresh_rate, scale_for_rate
 from vssbench.baselines.taplab.policy import (
     FRAME_THRESHOLD,
     SUM_THRESHOLD,
@@ -65,6 +65,7 @@ def test_impossible_requests_are_refused():
     for options, words in (
         ({"block": 65}, "block 65 is larger than frames of 64x96"),
         ({"threshold_scale": -1}, "threshold_scale"),
+        ({"threshold_scale": math.inf}, "threshold_scale"),
         ({"blend": 0}, "blend"),
         ({"residual": "coefficients"}, "residual"),
     ):
@@ -148,7 +149,7 @@ def test_motion_by_whole_pixels_has_no_residual_and_moves_the_scores():
 
 
 def test_the_block_with_the_most_residual_is_segmented_and_blended():
-    method = build(threshold_scale=math.inf, block=32)
+    method = build(refresh=False, block=32)
     first = images(1)[0]
     second = first.clone()
     second[..., 40:60, 70:90] ^= 255  # inside the block at (32, 64)
@@ -181,7 +182,7 @@ def test_much_residual_segments_the_whole_frame():
 
 
 def test_wrong_sign_is_below_copying_which_is_below_the_right_sign():
-    method = build(threshold_scale=math.inf, region_correction=False)
+    method = build(refresh=False, region_correction=False)
     image = images(1)[0]
     state = method.begin(1)
     method.step(state, frame(0, image))
@@ -209,7 +210,7 @@ def test_mean_cost_lies_in_the_published_range_for_published_refresh_rates():
 
 def test_a_partial_step_costs_its_share_of_the_network():
     """Block 64 of frames of 64x96: the pyramid's pooled levels are all that does not scale."""
-    method = build(threshold_scale=math.inf, block=64)
+    method = build(refresh=False, block=64)
     first, second = images(2)
     state = method.begin(1)
     _, whole = step_under_ledger(method, state, frame(0, first))
@@ -232,6 +233,8 @@ def test_any_codec_gives_a_residual_below_the_frame_difference(codec):
         for sign in (1, 0, -1)
     }
     assert energies[1] < 0.6 * energies[0] < 0.6 * energies[-1] * 1.05
+    wanted = clip_energies(decoded)
+    assert wanted[1] == pytest.approx(energies[1], rel=1e-6)
     references = residual_energy(torch.from_numpy(prediction_residual(decoded, 2))[None])
     assert float(references.mean()) == pytest.approx(energies[1], rel=0.1)
 
@@ -244,7 +247,7 @@ def test_energy_of_the_luma_is_three_times_its_magnitude():
 
 def test_sizes_that_the_network_rounds_up_still_give_scores_at_frame_size():
     context = replace(CONTEXT, size=(45, 67))
-    method = TapLab(TapLab.Options(width=8, network="bisenet18", threshold_scale=math.inf), context)
+    method = TapLab(TapLab.Options(width=8, network="bisenet18", refresh=False), context)
     state = method.begin(1)
     clip = [torch.randint(0, 256, (1, 3, 45, 67), dtype=torch.uint8) for _ in range(2)]
     for d, image in enumerate(clip):
