@@ -20,6 +20,7 @@ from vssbench.rendering import charts
 from vssbench.rendering.columns import COLUMNS
 from vssbench.rendering.curves import Panel
 from vssbench.rendering.frames import FrameCase
+from vssbench.rendering.further_tables import further_section
 from vssbench.rendering.media import FrameMedia
 from vssbench.rendering.provenance import Provenance
 from vssbench.rendering.published import scope_note
@@ -114,6 +115,7 @@ def page(content: PageContent) -> str:
             miou_d_charts=charts.miou_d_charts(panels),
             cost_charts=charts.cost_charts(panels),
             bitrate_charts=charts.bitrate_charts(panels),
+            further=further_section(content.run),
             waterfall_charts=waterfall_charts(content.waterfalls),
             stages=stage_names(content.waterfalls),
             decomposition_charts=_decomposition(content.run, methods),

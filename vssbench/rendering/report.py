@@ -21,7 +21,9 @@ from vssbench.errors import InputError
 from vssbench.rendering import figures, latex, markdown
 from vssbench.rendering.class_figure import class_iou_figure
 from vssbench.rendering.curves import Panel, panels
+from vssbench.rendering.decomposition import decomposition_figure, decomposition_markdown
 from vssbench.rendering.frames import FrameCase, tracks
+from vssbench.rendering.further_tables import further_markdown
 from vssbench.rendering.media import FOLDER, MediaStore
 from vssbench.rendering.page import PageContent, page
 from vssbench.rendering.provenance import provenance
@@ -29,6 +31,7 @@ from vssbench.rendering.seed_table import seed_text_rows
 from vssbench.rendering.tables import SummaryTable, difference_rows, family_rows, printable, summary_table
 from vssbench.rendering.viewer import Viewer, make_viewer
 from vssbench.rendering.waterfall import waterfalls
+from vssbench.results.decomposition import Decomposition
 from vssbench.results.differences import paired_differences
 from vssbench.results.families import family_comparisons
 from vssbench.results.run import Run
@@ -79,7 +82,8 @@ def write_report(
     found: list[Path] = []
     on_stage("figures")
     class_names = {name: list(dataset["class_names"]) for name, dataset in run.datasets.items()}
-    drawings = _draw(drawn, stills, class_names, output / "figures", found) if figure_files else []
+    losses = run.decompositions
+    drawings = _draw(drawn, stills, class_names, losses, output / "figures", found) if figure_files else []
     on_stage("page and tables")
     content = PageContent(
         run=run,
@@ -154,6 +158,11 @@ def _texts(content: PageContent, drawings: list[tuple[str, str]]) -> dict[str, s
             content.differences,
             content.families,
             content.seeds,
+        )
+        + "".join(
+            f"\n{text}"
+            for text in (decomposition_markdown(run.decompositions), further_markdown(run))
+            if text
         ),
         "summary.csv": content.copies["CSV"],
         **seeds,
@@ -177,6 +186,7 @@ def _draw(
     drawn: list[Panel],
     cases: list[FrameCase],
     class_names: dict[str, list[str]],
+    losses: list[Decomposition],
     folder: Path,
     found: list[Path],
 ) -> list[tuple[str, str]]:
@@ -190,6 +200,8 @@ def _draw(
     if cost is not None:
         drawings.append(("Accuracy against cost", "cost", cost))
     drawings.append(("IoU by class", "class_iou", class_iou_figure(drawn, class_names)))
+    if losses:
+        drawings.append(("Where the loss comes from", "loss", decomposition_figure(losses)))
     for number, case in enumerate(cases):
         drawings.append(
             (f"Frame: {case.describe()}", f"frame-{number}", figures.strip_figure(case.picture()))
