@@ -40,26 +40,28 @@ class FusionNetwork(nn.Module):
 
     def forward(self, image: Tensor, reference: Tensor, frame_size: tuple[int, int]) -> FusedOutput:
         """Segment the LR image [N, 3, h, w] with the warped reference [N, C, H, W] of frames of `frame_size`."""
-        logits, fused, _ = self._run(image, reference, frame_size)
-        return FusedOutput(logits, fused)
+        final, fused, size = self._run(image, reference, frame_size)
+        return FusedOutput(self.network.classify(final.feature, size), fused)
 
     def forward_training(
         self, image: Tensor, reference: Tensor, frame_size: tuple[int, int]
     ) -> TrainingOutput:
         """As `forward`, with the LR network's auxiliary outputs; `feature` is the fused map."""
-        logits, fused, side = self._run(image, reference, frame_size)
-        auxiliary, class_logits = self.network.heads(side, (image.shape[-2], image.shape[-1]))
-        return TrainingOutput(logits, auxiliary, fused, class_logits)
+        final, fused, size = self._run(image, reference, frame_size)
+        auxiliary, class_logits = self.network.heads(final.side, (image.shape[-2], image.shape[-1]))
+        scores = self.network.training_scores(final.feature, size)
+        return TrainingOutput(scores, auxiliary, fused, class_logits)
 
     def _run(
         self, image: Tensor, reference: Tensor, frame_size: tuple[int, int]
-    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+    ) -> tuple[Partial, Tensor, tuple[int, int] | None]:
+        """The map before the final 1x1, the fused map, and the size that the network's own output resize aims at."""
         cut = self.fusion.variant.cut
         low = self.network.partial(image, cut)
         fused = self.fusion(reference, low.feature)
         final = self.network.resume(Partial(fused, low.side), cut)
         size = self.output_size((reference.shape[-2], reference.shape[-1]), frame_size)
-        return self.network.classify(final.feature, size), fused, final.side
+        return final, fused, size
 
     def output_size(
         self, reference_size: tuple[int, int], frame_size: tuple[int, int]

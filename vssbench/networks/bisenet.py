@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from vssbench.networks.network import Cut, Partial, SegmentationNetwork, scale_channels
 from vssbench.networks.resnet import PLAIN, ResNet18
-from vssbench.ops.losses import SegmentationLoss
-from vssbench.ops.resize import resize
+from vssbench.ops.losses import Scores, SegmentationLoss
+from vssbench.ops.resize import enlarge_later, resize
 
 
 class ConvNormReLU(nn.Module):
@@ -121,13 +121,13 @@ class OutputHead(nn.Module):
         self.classifier = nn.Conv2d(inner, classes, 1)
         self.factor = factor
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, maps: Tensor) -> Scores:
         """[N, inputs, h, w] -> logits [N, classes, factor * h, factor * w]."""
         return _enlarge(self.classifier(self.block(maps)), self.factor)
 
 
-def _enlarge(maps: Tensor, factor: int) -> Tensor:
-    return resize(maps, (factor * maps.shape[-2], factor * maps.shape[-1]), corners="half-pixel")
+def _enlarge(maps: Tensor, factor: int) -> Scores:
+    return enlarge_later(maps, (factor * maps.shape[-2], factor * maps.shape[-1]), corners="half-pixel")
 
 
 class BiSeNet18(SegmentationNetwork):
@@ -183,7 +183,7 @@ class BiSeNet18(SegmentationNetwork):
 
     def heads(
         self, side: tuple[Tensor, ...], size: tuple[int, int]
-    ) -> tuple[tuple[Tensor, ...], Tensor | None]:
+    ) -> tuple[tuple[Scores, ...], Tensor | None]:
         """Auxiliary logits from the context at strides 8 and 16, in 8 and 16 times their size."""
         return (self.auxiliary16(side[0]), self.auxiliary32(side[1])), None
 
@@ -191,3 +191,9 @@ class BiSeNet18(SegmentationNetwork):
         """Logits of 8 times the feature's size, whatever `size` is."""
         logits: Tensor = self.enlarge(self.classifier(feature))
         return logits
+
+    def training_scores(self, feature: Tensor, size: tuple[int, int] | None) -> Scores:
+        """The same logits; while it trains on a CPU the loss enlarges them."""
+        if self.training:
+            return _enlarge(self.classifier(feature), 8)
+        return self.classify(feature, size)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from vssbench.errors import ConfigError
-from vssbench.ops.losses import SegmentationLoss, segmentation_loss
+from vssbench.ops.losses import Scores, SegmentationLoss, segmentation_loss
+from vssbench.ops.separable_resize import Enlarged
 
 Cut = Literal["classifier", "task", "feat"]
 """Where a network is cut: before the final 1x1 ('classifier'), before N_task ('task') or before N_feat ('feat')."""
@@ -32,14 +33,24 @@ class Partial:
 class TrainingOutput:
     """Everything the losses of one forward pass look at."""
 
-    logits: Tensor
-    """[N, K, h, w]: what `forward` returns (log-probabilities for the CamVid PSPNet)."""
-    auxiliary: tuple[Tensor, ...]
-    """Logits [N, K, h, w] of the auxiliary heads."""
+    scores: Scores
+    """[N, K, h, w]: what `forward` returns (log-probabilities for the CamVid PSPNet), perhaps not enlarged yet."""
+    auxiliary_scores: tuple[Scores, ...]
+    """Logits [N, K, h, w] of the auxiliary heads, perhaps not enlarged yet."""
     feature: Tensor
     """[N, C, h, w], the feature p."""
     class_logits: Tensor | None = None
     """[N, K] image-level logits, for networks that have such a head."""
+
+    @property
+    def logits(self) -> Tensor:
+        """`scores` as a tensor."""
+        return _tensor(self.scores)
+
+    @property
+    def auxiliary(self) -> tuple[Tensor, ...]:
+        """`auxiliary_scores` as tensors."""
+        return tuple(_tensor(scores) for scores in self.auxiliary_scores)
 
     def losses(
         self, kind: SegmentationLoss, label: Tensor, class_weights: Tensor | None = None
@@ -47,12 +58,16 @@ class TrainingOutput:
         """Named terms of the segmentation loss `kind` against label int64 [N, H, W]; see ops.losses."""
         return segmentation_loss(
             kind,
-            self.logits,
+            self.scores,
             label,
-            auxiliary=self.auxiliary,
+            auxiliary=self.auxiliary_scores,
             class_logits=self.class_logits,
             class_weights=class_weights,
         )
+
+
+def _tensor(scores: Scores) -> Tensor:
+    return scores.tensor() if isinstance(scores, Enlarged) else scores
 
 
 def scale_channels(channels: int, width: int) -> int:
@@ -128,7 +143,7 @@ class SegmentationNetwork(DescribedNetwork, ABC):
     @abstractmethod
     def heads(
         self, side: tuple[Tensor, ...], size: tuple[int, int]
-    ) -> tuple[tuple[Tensor, ...], Tensor | None]:
+    ) -> tuple[tuple[Scores, ...], Tensor | None]:
         """Auxiliary logits and image-level logits from the side maps of an image of `size`."""
 
     @abstractmethod
@@ -137,6 +152,10 @@ class SegmentationNetwork(DescribedNetwork, ABC):
 
         None leaves out a resize that depends on the image (where the network has one).
         """
+
+    def training_scores(self, feature: Tensor, size: tuple[int, int] | None) -> Scores:
+        """As `classify`, for a loss; networks that end with an enlargement leave it to the loss."""
+        return self.classify(feature, size)
 
     def scale_feature(self, factor: float) -> None:
         """Multiply the feature p by `factor` > 0 from now on, through the normalisation before it.
@@ -165,7 +184,9 @@ class SegmentationNetwork(DescribedNetwork, ABC):
         size = (image.shape[-2], image.shape[-1])
         partial = self.partial(image)
         auxiliary, class_logits = self.heads(partial.side, size)
-        return TrainingOutput(self.classify(partial.feature, size), auxiliary, partial.feature, class_logits)
+        return TrainingOutput(
+            self.training_scores(partial.feature, size), auxiliary, partial.feature, class_logits
+        )
 
     def check_cut(self, cut: Cut) -> None:
         """Raise ConfigError if the network cannot be cut there."""

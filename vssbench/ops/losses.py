@@ -14,7 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vssbench.ops.resize import resize
+from vssbench.ops.separable_resize import Enlarged
 from vssbench.records import IGNORE_INDEX
+
+Scores = Tensor | Enlarged
+"""Logits or log-probabilities [N, K, h, w]; an `Enlarged` map goes to the label's size in one step."""
 
 SegmentationLoss = Literal["cross-entropy", "nll+presence", "ce+aux", "ohem"]
 
@@ -36,7 +40,7 @@ def _weighted_mean(losses: Tensor, label: Tensor, class_weights: Tensor | None) 
     return (losses * weights).sum() / weights.sum().clamp(min=torch.finfo(losses.dtype).tiny)
 
 
-def cross_entropy(logits: Tensor, label: Tensor, class_weights: Tensor | None = None) -> Tensor:
+def cross_entropy(logits: Scores, label: Tensor, class_weights: Tensor | None = None) -> Tensor:
     """Mean cross-entropy of logits [N, K, h, w], resized (corners aligned) to label [N, H, W], over labelled pixels.
 
     class_weights [K] weights every pixel by its class and divides by the sum of weights. Log-probabilities are
@@ -45,14 +49,14 @@ def cross_entropy(logits: Tensor, label: Tensor, class_weights: Tensor | None = 
     return nll(F.log_softmax(_to_label(logits, label), dim=1), label, class_weights)
 
 
-def nll(log_probabilities: Tensor, label: Tensor, class_weights: Tensor | None = None) -> Tensor:
+def nll(log_probabilities: Scores, label: Tensor, class_weights: Tensor | None = None) -> Tensor:
     """Mean negative log-likelihood of log-probabilities [N, K, h, w], resized to label [N, H, W]; see `cross_entropy`."""
     resized = _to_label(log_probabilities, label)
     losses = F.nll_loss(resized, label, ignore_index=IGNORE_INDEX, reduction="none")
     return _weighted_mean(losses, label, class_weights)
 
 
-def ohem(logits: Tensor, label: Tensor) -> Tensor:
+def ohem(logits: Scores, label: Tensor) -> Tensor:
     """Cross-entropy over hard pixels only: losses above -ln 0.7, but at least floor(labelled / 16) of the largest.
 
     logits [N, K, h, w] are resized to label [N, H, W]. Source: specification section 5.1 (OHEM).
@@ -88,10 +92,10 @@ def feature_kl(target: Tensor, feature: Tensor) -> Tensor:
 
 def segmentation_loss(
     kind: SegmentationLoss,
-    logits: Tensor,
+    logits: Scores,
     label: Tensor,
     *,
-    auxiliary: Sequence[Tensor] = (),
+    auxiliary: Sequence[Scores] = (),
     class_logits: Tensor | None = None,
     class_weights: Tensor | None = None,
 ) -> dict[str, Tensor]:
@@ -123,5 +127,7 @@ def _size(maps: Tensor) -> tuple[int, int]:
     return maps.shape[-2], maps.shape[-1]
 
 
-def _to_label(logits: Tensor, label: Tensor) -> Tensor:
+def _to_label(logits: Scores, label: Tensor) -> Tensor:
+    if isinstance(logits, Enlarged):
+        return logits.resized(_size(label))
     return resize(logits, _size(label))

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vssbench.errors import ConfigError
-from vssbench.ops.separable_resize import resize_by_products
+from vssbench.ops.separable_resize import Enlarged, resize_by_products
 
 Corners = Literal["align-corners", "half-pixel"]
 SizeRule = Literal["truncate", "round"]
@@ -36,6 +36,15 @@ def resize(maps: Tensor, size: tuple[int, int], *, corners: Corners = "align-cor
     ):
         return resize_by_products(maps, size, align_corners=corners == "align-corners")
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=corners == "align-corners")
+
+
+def enlarge_later(
+    maps: Tensor, size: tuple[int, int], *, corners: Corners = "align-corners"
+) -> Tensor | Enlarged:
+    """As `resize`, but while gradients are taken on a CPU the result stands for the enlargement until it is used."""
+    if maps.requires_grad and maps.device.type == "cpu":
+        return Enlarged(maps, size, corners == "align-corners")
+    return resize(maps, size, corners=corners)
 
 
 def resize_nearest(maps: Tensor, size: tuple[int, int]) -> Tensor:
