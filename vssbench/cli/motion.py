@@ -56,7 +56,8 @@ def motion(
 
 def _check_request(file: Path, npz: Path | None, picture: Path | None, frame: int, threads: int) -> None:
     if not file.is_file():
-        raise InputError(f"{file}: no such file")
+        found = "is a folder; expected" if file.is_dir() else "no such file; give the path of"
+        raise InputError(f"{file}: {found} a video file")
     if frame < 0:
         raise ConfigError(f"--frame must be at least 0, got {frame}")
     if threads < 1:
