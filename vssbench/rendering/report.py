@@ -33,7 +33,6 @@ from vssbench.rendering.viewer import Viewer, make_viewer
 from vssbench.rendering.waterfall import waterfalls
 from vssbench.results.decomposition import Decomposition
 from vssbench.results.differences import paired_differences
-from vssbench.results.families import family_comparisons
 from vssbench.results.run import Run
 from vssbench.results.seeds import seed_table
 from vssbench.results.store import storage_error, write_atomically
@@ -74,7 +73,7 @@ def write_report(
         raise InputError(
             f"{run.path}: no unit is stored yet, so there is nothing to report; run the experiment first"
         )
-    families = family_comparisons(run)
+    families = run.families
     summary, drawn = summary_table(run, families), panels(run)
     store = MediaStore(embed)
     viewer = make_viewer(run, tracks(run), store) if pictures else None

@@ -218,7 +218,7 @@ def family_rows(comparisons: Sequence[FamilyComparison]) -> list[FamilyRow]:
             ", ".join(c.anchor_points),
             _bd_text(c.flops, " %"),
             _bd_text(c.miou, ""),
-            "; ".join(filter(None, (c.note, _overlap_note(c.flops), _seed_note(c)))),
+            "; ".join(filter(None, (c.note, _overlap_note(c.flops), _other_flags(c), _seed_note(c)))),
         )
         for c in comparisons
     ]
@@ -235,6 +235,13 @@ def _bd_text(result: BDResult | None, unit: str) -> str:
 
 def _overlap_note(result: BDResult | None) -> str:
     return "" if result is None else f"{100 * result.overlap_share:.0f} % of the mIoU range is shared"
+
+
+def _other_flags(comparison: FamilyComparison) -> str:
+    """Few points and dominated points, of either number; the overlap is told anyway."""
+    results = [result for result in (comparison.flops, comparison.miou) if result is not None]
+    flags = dict.fromkeys(flag for result in results for flag in result.flags)
+    return "; ".join(flag for flag in flags if not flag.startswith("overlap"))
 
 
 def _seed_note(comparison: FamilyComparison) -> str:

@@ -1,20 +1,33 @@
-"""Bjontegaard differences inside a run: methods of one kind at several costs form a curve."""
+"""Bjontegaard differences inside a run: methods of one kind at several costs form a curve.
+
+A family holds methods of one registered name whose options agree but for lr_scale (and weights); it is compared with the
+constant-resolution methods of the same network. Where a codec is run at several bitrates, every method is a curve of its
+own over the achieved bitrate (`rate_comparisons`).
+"""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from vssbench.errors import InputError
 from vssbench.metrics.bjontegaard import BDMetric, BDResult, Curve, CurveError, bjontegaard_value
 from vssbench.metrics.bootstrap import BootstrapOptions, MeasuredCurve, MeasuredPoint, bootstrap_bd
 from vssbench.metrics.seeds import SeedInterval, over_seeds
-from vssbench.results.run import Run
+from vssbench.results.decomposition import title_of
+from vssbench.results.differences import reference_method
+from vssbench.results.run import Group, Run
 from vssbench.results.seeds import Seeded, seeded_methods
 
 ANCHOR = "constant"
 """Registered name of the methods that make the anchor curve."""
+OPERATING_POINT = ("lr_scale", "label", "weights", "codecs", "datasets", "training_seed", "seeds_of")
+"""Keys of a method entry in which the members of a family may differ."""
+RATES = ("label", "datasets", "bitrate_kbps", "crf", "qp")
+"""Keys of a codec entry in which the points of a bitrate curve may differ."""
 OPTIONS = BootstrapOptions(resamples=500)
 """Each resample interpolates curves in Python: 500 keep a report within seconds, the ends move by some percent of the width."""
 
@@ -26,7 +39,7 @@ class FamilyComparison:
     dataset: str
     codec: str
     family: str
-    """Registered method name; its points differ in lr_scale or other options."""
+    """Registered method name, with the options that tell families of one name apart; its points differ in lr_scale."""
     points: tuple[str, ...]
     """Titles of the methods on the curve, by ascending cost."""
     anchor_points: tuple[str, ...]
@@ -39,60 +52,220 @@ class FamilyComparison:
     flops_seeds: SeedInterval | None = None
     """`flops` seed by seed, where every point of both curves has the same two seeds or more."""
     miou_seeds: SeedInterval | None = None
+    milliseconds: BDResult | None = None
+    """Relative change of the GOP's mean step time at equal mIoU; None if times are missing or no range is shared."""
+
+    def rows(self) -> Iterator[tuple[str, str, str, BDResult | None]]:
+        """(codec, method, metric, result) for the long table."""
+        yield self.codec, self.family, f"BD-FLOPs against {ANCHOR}", self.flops
+        yield self.codec, self.family, f"BD-mIoU against {ANCHOR}", self.miou
+        yield self.codec, self.family, f"BD-ms against {ANCHOR}", self.milliseconds
+
+
+@dataclass(frozen=True, slots=True)
+class RateComparison:
+    """One method against the reference over the bitrates of one codec."""
+
+    dataset: str
+    codec: str
+    """Coding standard and preset of the settings."""
+    method: str
+    reference: str
+    points: tuple[str, ...]
+    """Titles of the codec settings, by ascending achieved bitrate."""
+    bitrate: BDResult | None
+    """Relative change of the bitrate at equal mIoU; None if the curves share no mIoU range."""
+    miou: BDResult | None
+    """Change of mIoU (0..1) at equal bitrate."""
+    note: str = ""
+    """Why a number is missing."""
+
+    def rows(self) -> Iterator[tuple[str, str, str, BDResult | None]]:
+        """(codec, method, metric, result) for the long table."""
+        yield self.codec, self.method, f"BD-rate against {self.reference}", self.bitrate
+        yield self.codec, self.method, f"BD-mIoU over bitrate against {self.reference}", self.miou
 
 
 def family_comparisons(run: Run) -> list[FamilyComparison]:
-    """All families with two operating points or more against the anchor; empty where there is no anchor curve."""
+    """All families with two operating points or more against their anchor; empty where there is no anchor curve."""
+    entries = {title_of(entry): entry for entry in run.experiment.get("methods", [])}
+    interval = int(run.experiment.get("protocol", {}).get("keyframe_interval", 12))
     sections: dict[tuple[str, str], list[Seeded]] = {}
     for method in seeded_methods(run):
         sections.setdefault((method.dataset, method.codec), []).append(method)
     found = []
     for methods in sections.values():
-        families = _families(methods)
-        anchor = families.pop(ANCHOR, [])
-        if len(anchor) >= 2:
-            found += [
-                _compare(anchor, family, members) for family, members in families.items() if len(members) >= 2
-            ]
+        families = _families(methods, entries)
+        anchors = [members for members in families if members[0].kind == ANCHOR and len(members) > 1]
+        tested = [members for members in families if members[0].kind != ANCHOR and len(members) > 1]
+        names = _names(tested, entries)
+        for name, members in zip(names, tested, strict=True):
+            anchor = _anchor_of(members, anchors, entries)
+            if anchor is not None:
+                found.append(_compare(anchor, name, members, interval))
     return found
 
 
-def _families(methods: Sequence[Seeded]) -> dict[str, list[Seeded]]:
-    """Registered name -> methods with a known cost, ascending; of equal costs the first is kept."""
+def _entry(method: Seeded, entries: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = entries.get(method.groups[0].method, {})
+    return found
+
+
+def _options(method: Seeded, entries: Mapping[str, Any]) -> dict[str, Any]:
+    """What must agree inside a family."""
+    return {k: v for k, v in _entry(method, entries).items() if k not in OPERATING_POINT}
+
+
+def _families(methods: Sequence[Seeded], entries: Mapping[str, Any]) -> list[list[Seeded]]:
+    """Methods with a known cost by family, ascending; of equal costs the first is kept."""
     families: dict[str, list[Seeded]] = {}
     for method in sorted(methods, key=lambda m: m.gmacs if math.isfinite(m.gmacs) else math.inf):
-        members = families.setdefault(method.kind, [])
+        key = json.dumps(_options(method, entries), sort_keys=True, default=str)
+        members = families.setdefault(key, [])
         known = method.gmacs > 0 and math.isfinite(method.gmacs)
         if known and (not members or members[-1].gmacs < method.gmacs):
             members.append(method)
-    return families
+    return [members for members in families.values() if members]
 
 
-def _compare(anchor: Sequence[Seeded], family: str, members: Sequence[Seeded]) -> FamilyComparison:
-    curves = [_curve(ANCHOR, anchor), _curve(family, members)]
-    results: dict[str, BDResult | None] = {}
-    notes = []
-    metrics: tuple[BDMetric, ...] = ("flops", "miou")
-    for metric in metrics:
-        try:
-            results[metric] = bootstrap_bd(curves[0], curves[1], metric, options=OPTIONS)
-        except (
-            InputError
-        ) as error:  # curves that share no range, or frames that differ: a finding, not a failure
-            results[metric] = None
-            notes.append(str(error))
+def _names(families: Sequence[Sequence[Seeded]], entries: Mapping[str, Any]) -> list[str]:
+    """Registered name of each family; where several share it, with the options in which they differ."""
+    options = [_options(members[0], entries) for members in families]
+    names = []
+    for mine in options:
+        kin = [other for other in options if other.get("name") == mine.get("name")]
+        differing = [
+            f"{key} {mine.get(key, 'default')}"
+            for key in sorted({key for other in kin for key in other})
+            if len({json.dumps(other.get(key), sort_keys=True, default=str) for other in kin}) > 1
+        ]
+        name = str(mine.get("name", ""))
+        names.append(f"{name} ({', '.join(differing)})" if differing else name)
+    return names
+
+
+def _anchor_of(
+    members: Sequence[Seeded], anchors: Sequence[list[Seeded]], entries: Mapping[str, Any]
+) -> list[Seeded] | None:
+    """The constant-resolution curve with most points among those of the same network; None if there is none."""
+    mine = _options(members[0], entries)
+
+    def same(anchor: Sequence[Seeded]) -> bool:
+        other = _options(anchor[0], entries)
+        return all(mine.get(key) == other.get(key) for key in ("network", "width")) or "network" not in mine
+
+    return max((anchor for anchor in anchors if same(anchor)), key=len, default=None)
+
+
+def _compare(
+    anchor: Sequence[Seeded], family: str, members: Sequence[Seeded], interval: int
+) -> FamilyComparison:
+    curves = _curve(ANCHOR, anchor), _curve(family, members)
+    notes: list[str] = []
+    flops, miou = (_bootstrapped(*curves, metric, notes) for metric in ("flops", "miou"))
+    times = _time_curve(ANCHOR, anchor, interval), _time_curve(family, members, interval)
+    milliseconds = None
+    if times[0] is not None and times[1] is not None:
+        milliseconds = _bootstrapped(times[0], times[1], "milliseconds", notes)
     return FamilyComparison(
         anchor[0].dataset,
         anchor[0].codec,
         family,
         tuple(method.title for method in members),
         tuple(method.title for method in anchor),
-        results["flops"],
-        results["miou"],
+        flops,
+        miou,
         "; ".join(dict.fromkeys(notes)),
         _over_seeds("flops", anchor, members),
         _over_seeds("miou", anchor, members),
+        milliseconds,
     )
+
+
+def _bootstrapped(
+    anchor: MeasuredCurve, test: MeasuredCurve, metric: BDMetric, notes: list[str]
+) -> BDResult | None:
+    try:
+        return bootstrap_bd(anchor, test, metric, options=OPTIONS)
+    except InputError as error:  # curves that share no range, or frames that differ: a finding, not a failure
+        notes.append(str(error))
+        return None
+
+
+def _time_curve(name: str, methods: Sequence[Seeded], interval: int) -> MeasuredCurve | None:
+    """The same over mean step time; None where a time is missing or two are equal."""
+    costs = [_gop_mean_ms(method.groups[0], interval) for method in methods]
+    if not all(math.isfinite(c) and c > 0 for c in costs) or len(set(costs)) < len(costs):
+        return None
+    points = [MeasuredPoint(m.groups[0].unit_counts(), cost=c) for m, c in zip(methods, costs, strict=True)]
+    return MeasuredCurve(name, tuple(points), "ms")
+
+
+def _gop_mean_ms(group: Group, interval: int) -> float:
+    """Mean step time over a group of pictures; NaN where a kind of step was not timed."""
+    if set(group.step_ms) == {"key", "non_key"}:
+        return (group.step_ms["key"] + (interval - 1) * group.step_ms["non_key"]) / interval
+    if not group.step_ms or set(group.step_ms) != set(group.steps):
+        return math.nan
+    total = sum(group.steps.values())
+    return sum(group.step_ms[kind] * number for kind, number in group.steps.items()) / total
+
+
+def rate_comparisons(run: Run) -> list[RateComparison]:
+    """Every method against the reference over the bitrates of one codec; empty with one bitrate per codec."""
+    settings = {codec_title(entry): entry for entry in run.experiment.get("codecs", [])}
+    sweeps: dict[tuple[str, str], dict[str, list[Group]]] = {}
+    for group in run.groups:
+        entry = settings.get(group.codec, {})
+        kind = json.dumps({k: v for k, v in entry.items() if k not in RATES}, sort_keys=True, default=str)
+        sweeps.setdefault((group.dataset, kind), {}).setdefault(group.method, []).append(group)
+    found = []
+    for (dataset, kind), methods in sweeps.items():
+        full = {m: sorted(gs, key=lambda g: g.kbps) for m, gs in methods.items() if len(gs) > 1}
+        entry = json.loads(kind)
+        name = " ".join(str(entry[key]) for key in ("codec", "preset") if entry.get(key))
+        if full:
+            reference = reference_method(run, dataset, next(iter(full.values()))[0].codec)
+            if reference in full:
+                found += [
+                    _compare_rates(dataset, name, full[reference], groups)
+                    for method, groups in full.items()
+                    if method != reference
+                ]
+    return found
+
+
+def _compare_rates(
+    dataset: str, codec: str, reference: Sequence[Group], groups: Sequence[Group]
+) -> RateComparison:
+    notes: list[str] = []
+    curves = [
+        MeasuredCurve(
+            members[0].method,
+            tuple(MeasuredPoint(group.unit_counts(), cost=group.kbps) for group in members),
+            "kb/s",
+        )
+        for members in (reference, groups)
+    ]
+    bitrate, miou = (_bootstrapped(curves[0], curves[1], metric, notes) for metric in ("bitrate", "miou"))
+    return RateComparison(
+        dataset,
+        codec,
+        groups[0].method,
+        reference[0].method,
+        tuple(group.codec for group in groups),
+        bitrate,
+        miou,
+        "; ".join(dict.fromkeys(notes)),
+    )
+
+
+def codec_title(entry: Mapping[str, Any]) -> str:
+    """Title of a stored codec entry: its label, or codec and rate."""
+    if entry.get("label"):
+        return str(entry["label"])
+    rate = next((key for key in ("bitrate_kbps", "crf", "qp") if entry.get(key) is not None), "")
+    return f"{entry.get('codec')} {entry.get(rate, 0):g} {rate.removesuffix('_kbps')} {entry.get('preset')}"
 
 
 def _curve(name: str, methods: Sequence[Seeded]) -> MeasuredCurve:

@@ -21,6 +21,7 @@ from vssbench.results.schema import UnitRecord
 from vssbench.results.store import RunFolder
 
 if TYPE_CHECKING:
+    from vssbench.results.families import FamilyComparison, RateComparison
     from vssbench.results.seeds import SeedRow
 
 GROUP = ("dataset", "codec", "method")
@@ -158,7 +159,8 @@ class Run:
 
         `d` is -1 for means over the distances, `class` is '' for values over all classes; low and high are the
         ends of the interval (see `resampling`), NaN where none was computed. Where methods have several training
-        seeds, metric 'miou_over_seeds' has their mean and interval over seeds under the title without the seed.
+        seeds, metric 'miou_over_seeds' has their mean and interval over seeds under the title without the seed. BD
+        values stand under the name of the family (shares: -0.5 is half the cost) and, over bitrate, of the codec.
         """
         rows: list[tuple[Any, ...]] = []
         for group in self.groups:
@@ -166,6 +168,14 @@ class Run:
         for loss in self.decompositions:
             place = (self.path.name, loss.dataset, loss.codec, loss.method)
             rows += [(*place, d, "", metric, value, np.nan, np.nan) for d, metric, value in loss.rows()]
+        comparisons: list[FamilyComparison | RateComparison] = [*self.families, *self.rates]
+        for comparison in comparisons:
+            for codec, method, metric, bd in comparison.rows():
+                if bd is not None:
+                    ends = bd.interval or (np.nan, np.nan)
+                    rows.append(
+                        (self.path.name, comparison.dataset, codec, method, -1, "", metric, bd.value, *ends)
+                    )
         for row in self.over_seeds:
             head = (self.path.name, row.dataset, row.codec, row.method)
             for d, found in zip(
@@ -186,6 +196,20 @@ class Run:
     def decompositions(self) -> list[Decomposition]:
         """Where the loss of each method comes from; empty if the run was made without oracles."""
         return decompose(self.groups, self.experiment.get("methods", []))
+
+    @cached_property
+    def families(self) -> list[FamilyComparison]:
+        """Families of methods against constant resolution; empty with fewer than two operating points."""
+        from vssbench.results.families import family_comparisons
+
+        return family_comparisons(self)
+
+    @cached_property
+    def rates(self) -> list[RateComparison]:
+        """Methods against the reference over bitrate; empty with one bitrate per codec."""
+        from vssbench.results.families import rate_comparisons
+
+        return rate_comparisons(self)
 
     def _distances(self, dataset: str, codec: str) -> tuple[int, ...]:
         return next(g.distances for g in self.groups if (g.dataset, g.codec) == (dataset, codec))
