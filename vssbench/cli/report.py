@@ -24,24 +24,54 @@ def report(
         bool,
         typer.Option(
             "--pictures/--no-pictures",
-            help="Embed the stored frames. Leave them out to pass on numbers only.",
+            help="Show the kept frames. Leave them out to pass on numbers only.",
         ),
     ] = True,
+    embed: Annotated[
+        bool,
+        typer.Option("--embed", help="Put the frames into the page, not into a folder beside it."),
+    ] = False,
     figures: Annotated[
         bool, typer.Option("--figures/--no-figures", help="Write figures as SVG and PDF besides the page.")
     ] = True,
+    paper: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Write tables and figures in the arrangement of a paper (ar-seg) instead, ours beside theirs; "
+            "several runs fill one set.",
+        ),
+    ] = None,
 ) -> None:
     """Write the report of each run: index.html, report.md, summary.csv, table.csv, table.tex, figures.
 
-    The page is one file, works offline and loads nothing. Only the run folder is read.
+    The page works offline; frames for its viewer are in media/ beside it. Only the run folder is read.
     Exit code 0: written; 3: a run folder is missing, empty or damaged, or the output cannot be written.
     """
+    if paper is not None:
+        return _paper(runs, output, paper, pictures)
     from vssbench.rendering.report import write_report
     from vssbench.results.run import load_run
 
     for path, folder in zip(runs, output_folders(runs, output), strict=True):
-        written = write_report(load_run(path), folder, pictures=pictures, figure_files=figures)
+        written = write_report(load_run(path), folder, pictures=pictures, figure_files=figures, embed=embed)
         typer.echo(f"{written.page}  ({len(written.files)} files in {written.folder})")
+    return None
+
+
+def _paper(runs: list[Path], output: Path | None, name: str, pictures: bool) -> None:
+    from vssbench.errors import ConfigError
+    from vssbench.rendering.paper import PAPERS
+    from vssbench.rendering.paper_figures import write_paper
+    from vssbench.results.run import load_run
+
+    if name not in PAPERS:
+        raise ConfigError(f"no layout of paper {name!r}; there is {', '.join(PAPERS)}")
+    if output is None and len(runs) > 1:
+        raise ConfigError("several runs fill one set of tables; say with -o where it goes")
+    folder = output or runs[0] / "report" / "paper"
+    written = write_paper([load_run(path) for path in runs], folder, name=name, pictures=pictures)
+    typer.echo(f"{folder / 'paper.md'}  ({len(written)} files in {folder})")
 
 
 def output_folders(runs: list[Path], output: Path | None) -> list[Path]:

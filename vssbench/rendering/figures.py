@@ -69,15 +69,15 @@ def save(figure: Figure, stem: Path) -> list[Path]:
 def miou_d_figure(panels: Sequence[Panel]) -> Figure:
     """mIoU over keyframe distance with interval bands, a panel per dataset and codec."""
     with matplotlib.rc_context(RC):
-        figure, axes = _grid(panels)
+        figure, axes = panel_grid(panels)
         for ax, panel in zip(axes, panels, strict=True):
             for curve in panel.curves:
-                _draw_curve(ax, curve)
+                draw_curve(ax, curve)
             ax.set_xticks(distance_ticks([d for curve in panel.curves for d in curve.distances]))
             ax.set_xlabel("keyframe distance d (frames)")
             ax.set_ylabel("mIoU at d (%)")
-        _share_limits(axes, panels)
-        _legend(figure, panels)
+        share_limits(axes, panels)
+        draw_legend(figure, panels)
     return figure
 
 
@@ -87,17 +87,17 @@ def cost_figure(panels: Sequence[Panel]) -> Figure | None:
     if not measured:
         return None
     with matplotlib.rc_context(RC):
-        figure, axes = _grid(measured)
+        figure, axes = panel_grid(measured)
         for ax, panel in zip(axes, measured, strict=True):
             for curve in panel.curves:
                 _draw_operating_point(ax, curve)
             ax.set_xscale("log")
             ax.margins(x=0.15)
-            _plain_log_ticks(ax)
+            plain_log_ticks(ax)
             ax.set_xlabel("GMACs per frame")
             ax.set_ylabel("mIoU (%), bars: range over d")
-        _share_limits(axes, measured)
-        _legend(figure, measured)
+        share_limits(axes, measured)
+        draw_legend(figure, measured)
     return figure
 
 
@@ -125,11 +125,11 @@ def strip_figure(case: PictureCase) -> Figure:
                 ax = figure.add_axes(place)
                 ax.set_axis_off()
                 ax.imshow(image, interpolation="nearest", aspect="auto")
-                ax.set_title(_shorten(title, 34), fontsize=7, pad=2)
-        figure.text(0.5, 1 - 0.15 / inches[1], _shorten(case.name, 90), ha="center", va="center", fontsize=8)
+                ax.set_title(shorten(title, 34), fontsize=7, pad=2)
+        figure.text(0.5, 1 - 0.15 / inches[1], shorten(case.name, 90), ha="center", va="center", fontsize=8)
         colours = case.palette[: len(case.class_names)] / 255
         patches = [Patch(facecolor=tuple(c), edgecolor="#666666", linewidth=0.4) for c in colours]
-        names = [_shorten(name, 18) for name in case.class_names]
+        names = [shorten(name, 18) for name in case.class_names]
         figure.legend(
             patches, names, loc="lower center", ncols=math.ceil(len(names) / legend_rows), fontsize=6.5, handlelength=1,
             columnspacing=1, borderaxespad=0.2,
@@ -165,7 +165,7 @@ def png(figure: Figure, path: Path) -> Path:
     return path
 
 
-def _grid(panels: Sequence[Panel]) -> tuple[Figure, list[Any]]:
+def panel_grid(panels: Sequence[Panel]) -> tuple[Figure, list[Any]]:
     """A figure with one titled set of axes per panel, three in a row at most, placed by inches.
 
     Fixed places instead of a layout engine: they take a tenth of the time and do not move with the texts.
@@ -186,7 +186,7 @@ def _grid(panels: Sequence[Panel]) -> tuple[Figure, list[Any]]:
         inner = (_PANEL_INCHES[0] - _MARGINS[0] - _MARGINS[2], _PANEL_INCHES[1] - _MARGINS[1] - _MARGINS[3])
         ax = figure.add_axes((left / width, bottom / height, inner[0] / width, inner[1] / height))
         parts = [panel.dataset, panel.codec, kbps_text(panel.kbps)]
-        ax.set_title(_shorten(", ".join(p for p in parts if p), 46), loc="left")
+        ax.set_title(shorten(", ".join(p for p in parts if p), 46), loc="left")
         axes.append(ax)
     return figure, axes
 
@@ -197,7 +197,7 @@ def _methods(panels: Sequence[Panel]) -> dict[str, int]:
 
 def _legend_columns(panels: Sequence[Panel], columns: int) -> int:
     """Entries that fit side by side under `columns` panels."""
-    longest = max(len(_shorten(method, 40)) for method in _methods(panels))
+    longest = max(len(shorten(method, 40)) for method in _methods(panels))
     return max(1, int(columns * _PANEL_INCHES[0] / (0.55 + 0.075 * longest)))
 
 
@@ -205,15 +205,17 @@ def _legend_rows(panels: Sequence[Panel], columns: int) -> int:
     return math.ceil(len(_methods(panels)) / _legend_columns(panels, columns))
 
 
-def _draw_curve(ax: Any, curve: Curve) -> None:
+def draw_curve(ax: Any, curve: Curve) -> None:
+    """mIoU_d with its interval as a band."""
     style = style_of(curve.series)
     x, y = np.array(curve.distances), 100 * np.array(curve.miou_d)
     low, high = 100 * np.array(curve.low), 100 * np.array(curve.high)
     ax.fill_between(x, low, high, color=style.colour, alpha=0.14, linewidth=0)
-    ax.plot(x, y, **_look(curve.series))
+    ax.plot(x, y, **look(curve.series))
 
 
-def _look(series: int) -> dict[str, Any]:
+def look(series: int) -> dict[str, Any]:
+    """matplotlib options of a series: colour, dashes, marker."""
     style = style_of(series)
     return {
         "color": style.colour,
@@ -238,7 +240,8 @@ def _draw_operating_point(ax: Any, curve: Curve) -> None:
     )  # fmt: skip
 
 
-def _plain_log_ticks(ax: Any) -> None:
+def plain_log_ticks(ax: Any) -> None:
+    """Ticks at 1, 2, 5 x 10^n written as plain numbers."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     low, high = ax.get_xlim()
@@ -248,7 +251,7 @@ def _plain_log_ticks(ax: Any) -> None:
     ax.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _share_limits(axes: Sequence[Any], panels: Sequence[Panel]) -> None:
+def share_limits(axes: Sequence[Any], panels: Sequence[Panel]) -> None:
     """One vertical scale per dataset, so that panels can be compared by eye."""
     for dataset in dict.fromkeys(panel.dataset for panel in panels):
         mine = [ax for ax, panel in zip(axes, panels, strict=True) if panel.dataset == dataset]
@@ -257,14 +260,16 @@ def _share_limits(axes: Sequence[Any], panels: Sequence[Panel]) -> None:
             ax.set_ylim(low, high)
 
 
-def _legend(figure: Figure, panels: Sequence[Panel]) -> None:
+def draw_legend(figure: Figure, panels: Sequence[Panel]) -> None:
+    """All methods of the panels below them."""
     methods = _methods(panels)
-    handles = [Line2D([], [], **_look(series)) for series in methods.values()]
-    labels = [_shorten(method, 40) for method in methods]
+    handles = [Line2D([], [], **look(series)) for series in methods.values()]
+    labels = [shorten(method, 40) for method in methods]
     columns = min(len(labels), _legend_columns(panels, min(len(panels), 3)))
     figure.legend(handles, labels, loc="lower center", ncols=columns, handlelength=3, borderaxespad=0.2)
 
 
-def _shorten(text: str, length: int) -> str:
+def shorten(text: str, length: int) -> str:
+    """The text on one line, cut to `length` characters."""
     clean = printable(text)
     return clean if len(clean) <= length else clean[: length - 1] + "…"

@@ -42,7 +42,7 @@ def make_viewer(run: Run, found: Sequence[Track], store: MediaStore) -> Viewer:
         described.append(_track(run, track, pictures, scores))
     classes = {
         track.dataset: [
-            [name, "#%02x%02x%02x" % colour]
+            [name, "#{:02x}{:02x}{:02x}".format(*colour)]
             for name, colour in zip(track.cases[0].class_names, track.cases[0].palette, strict=False)
         ]
         for track in found
