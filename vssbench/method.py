@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -141,6 +141,16 @@ class MethodOptions(BaseModel):
     )
 
 
+class SampleMemory(Protocol):
+    """What `TrainingBatch.without_gradient` asks."""
+
+    def recall(
+        self, name: str, keys: Sequence[str], images: Tensor, compute: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """compute(images), sample by sample, or what it gave before under the same name and key."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingBatch:
     """One mini-batch, already augmented, on the training device."""
@@ -167,6 +177,22 @@ class TrainingBatch:
     """float32 [K]: weight of each class in a stage's segmentation loss; None weights all equally."""
     step: int = 0
     """Optimiser step, for methods whose work rotates over frames."""
+    keys: tuple[str, ...] = ()
+    """One name per sample: equal names are equal samples, augmentation included. Empty where samples never repeat."""
+    memory: SampleMemory | None = None
+    """Keeps what a frozen network gave for a sample; None where samples never repeat or no room was given."""
+
+    def without_gradient(self, name: str, images: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
+        """compute(images) of a network that does not train in this stage, from memory where there is one.
+
+        `name` tells what is computed, for example 'hr-image'; images [N, ...] belong to the samples of the batch.
+        """
+        import torch
+
+        if self.memory is not None and self.keys and not torch.is_inference_mode_enabled():
+            return self.memory.recall(name, self.keys, images, compute)
+        with torch.no_grad():
+            return compute(images)
 
 
 @dataclass(frozen=True, slots=True)

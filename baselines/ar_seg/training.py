@@ -97,19 +97,19 @@ class TrainingStages:
         output = TrainingOutput(
             network.training_scores(final.feature, size), auxiliary, partial.feature, class_logits
         )
-        return {**self._segmentation(output, batch), **self._feature(output.feature, batch.image)}
+        return {**self._segmentation(output, batch), **self._feature(output.feature, batch)}
 
     def fusion_loss(self, batch: TrainingBatch) -> dict[str, Tensor]:
         """Segmentation loss behind CReFF, and the fused feature against the HR feature. Section 5.2, stage 2."""
         size = (batch.image.shape[-2], batch.image.shape[-1])
         output = self.method.lr.forward_training(self._lr_input(batch.image), self._reference(batch), size)
-        return {**self._segmentation(output, batch), **self._feature(output.feature, batch.image)}
+        return {**self._segmentation(output, batch), **self._feature(output.feature, batch)}
 
     def feature_distances(self, batch: TrainingBatch) -> dict[str, float]:
         """MSE of the LR, warped and fused features against the HR feature: shows whether the reference is used."""
         size = (batch.image.shape[-2], batch.image.shape[-1])
         with torch.no_grad():
-            target, warped = self._hr_feature(batch.image), self._reference(batch)
+            target, warped = self._hr_feature(batch, "image", batch.image), self._reference(batch)
             low = self._lr_input(batch.image)
             maps = {
                 "lr": self.method.lr.network.partial(low, self.cut).feature,
@@ -126,16 +126,18 @@ class TrainingStages:
             image, self.method.options.lr_scale, size_rule=settings.lr_size, corners=settings.input_corners
         )
 
-    def _hr_feature(self, image: Tensor) -> Tensor:
-        with torch.no_grad():
-            return self.method.hr.partial(image, self.cut).feature
+    def _hr_feature(self, batch: TrainingBatch, name: str, image: Tensor) -> Tensor:
+        """Feature of the frozen HR network, from memory where samples come again."""
+        return batch.without_gradient(
+            f"hr-{name}", image, lambda images: self.method.hr.partial(images, self.cut).feature
+        )
 
     def _reference(self, batch: TrainingBatch) -> Tensor:
         if batch.reference is None:
             raise ValueError(
                 "ar-seg: stage 'fusion' needs batches of the recipe 'pair', which carry a reference"
             )
-        feature = self._hr_feature(batch.reference)
+        feature = self._hr_feature(batch, "reference", batch.reference)
         if not self.method.variant.moves:
             return feature
         return self.method.warp_reference(feature, batch.flow_key, training=True)
@@ -145,9 +147,9 @@ class TrainingStages:
         kind = self.method.hr.loss if kind == "network" else kind
         return output.losses(kind, batch.label, batch.class_weights)
 
-    def _feature(self, feature: Tensor, image: Tensor) -> dict[str, Tensor]:
+    def _feature(self, feature: Tensor, batch: TrainingBatch) -> dict[str, Tensor]:
         kind = self.method.options.fst
         if kind in ("none", "shared"):
             return {}
         compare = feature_kl if kind.startswith("kl") else feature_mse
-        return {"feature": compare(self._hr_feature(image), feature)}
+        return {"feature": compare(self._hr_feature(batch, "image", batch.image), feature)}

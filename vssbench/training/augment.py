@@ -36,6 +36,15 @@ class Augmentation(BaseModel):
     label_stride: int = Field(1, ge=1)
     """The loss is taken on a grid of every n-th label. On a CPU resizing logits to full resolution and back can cost
     more than the network; 2 loses next to nothing for logits of stride 8."""
+    variants: int | None = Field(None, ge=1)
+    """Every sample has this many augmented versions, taken in turn; None: a new one at each visit. Versions that come
+    again let features of frozen networks be kept (`feature_memory_mb`)."""
+
+    @property
+    def repeats(self) -> bool:
+        """True if samples come again exactly as they were."""
+        still = not self.jitter and len(self.scales) == 1 and self.crop is None
+        return self.variants is not None or (still and self.flip in (0.0, 1.0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -165,6 +165,8 @@ class TrainingExperiment(Strict):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """'auto': bfloat16 autocast where the processor has instructions for it, else float32."""
     channels_last: bool = True
+    feature_memory_mb: int = Field(0, ge=0)
+    """Room for features of frozen networks, where augmentation lets samples come again; 0 keeps none."""
     contestants: tuple[ContestantSection, ...] = Field(min_length=1)
     evaluations: tuple[EvaluationSection, ...] = ()
     validation: ValidationSection = ValidationSection()
@@ -217,10 +219,12 @@ class TrainingExperiment(Strict):
             mode="json", exclude={"description", "outputs", "contestants", "evaluations", "seeds"}
         )
         _forget_unset(content["pairs"], PairSection, "seed")
+        _forget_unset(content, TrainingExperiment, "feature_memory_mb")
+        _forget_unset(content["augmentation"], Augmentation, "variants")
         for key in ("final_clips", "final_distances"):
             content["validation"].pop(key)
         wanted = self._ancestry(label) if label is not None else {c.label for c in self.contestants}
-        content["contestants"] = [c.model_dump(mode="json") for c in self.contestants if c.label in wanted]
+        content["contestants"] = [_identity(c) for c in self.contestants if c.label in wanted]
         text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -259,6 +263,15 @@ class TrainingExperiment(Strict):
             c.label: sum(stage.steps for stage in c.stages.values()) for c in self.contestants if c.compare
         }
         return steps if len(set(steps.values())) > 1 else {}
+
+
+def _identity(contestant: ContestantSection) -> dict[str, Any]:
+    """The contestant as digests see it."""
+    content = contestant.model_dump(mode="json")
+    for stage in content["stages"].values():
+        if stage["augmentation"] is not None:
+            _forget_unset(stage["augmentation"], Augmentation, "variants")
+    return content
 
 
 def _forget_unset(section: dict[str, Any], model: type[BaseModel], *names: str) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vssbench.method import Recipe, TrainingBatch
+from vssbench.method import Recipe, SampleMemory, TrainingBatch
 from vssbench.records import IGNORE_INDEX
 from vssbench.training.augment import Augmentation, Sample, augment
 from vssbench.training.pairs import PairEntry, PairStore
@@ -59,7 +59,10 @@ class BatchSource:
         class_weights: Tensor | None = None,
         rank: int = 0,
         world_size: int = 1,
+        memory: SampleMemory | None = None,
     ) -> None:
+        self.memory = memory
+        """Where features of repeated samples are kept."""
         self.store, self.recipe, self.entries, self.augmentation = store, recipe, list(entries), augmentation
         self.batch, self.accumulate, self.seed, self.stage_key = batch, accumulate, seed, stage_key
         self.original_share = original_share if recipe == "image" else 0.0
@@ -73,19 +76,39 @@ class BatchSource:
 
     def entry(self, position: int) -> Entry:
         """The entry at `position` of the endless shuffled order; every epoch shows each entry once."""
+        return self.entries[self._index(position)]
+
+    def _index(self, position: int) -> int:
         epoch, index = divmod(position, len(self.entries))
         order = self._order
         if order is None or order[0] != epoch:
             rng = np.random.default_rng([self.seed, self.stage_key, 1, epoch])
             order = self._order = (epoch, rng.permutation(len(self.entries)))
-        return self.entries[int(order[1][index])]
+        return int(order[1][index])
+
+    def _draws(self, position: int) -> list[int]:
+        """Seed of everything drawn for the sample: new at each visit, or one of the sample's `variants` in turn."""
+        variants = self.augmentation.variants
+        if variants is None:
+            return [self.seed, self.stage_key, 2, position]
+        epoch = position // len(self.entries)
+        return [self.seed, self.stage_key, 4, self._index(position), epoch % variants]
+
+    def _keys(self, positions: range) -> tuple[str, ...]:
+        """Names of samples that come again; none where they do not, or where the recipe draws samples otherwise."""
+        if not self.augmentation.repeats or self.original_share or self.recipe == "triplet":
+            return ()
+        variants = self.augmentation.variants or 1
+        return tuple(
+            f"{self._index(position)}-{position // len(self.entries) % variants}" for position in positions
+        )
 
     def sample(self, position: int) -> tuple[Sample, str]:
         """The augmented sample at `position` and its origin."""
         return self._load(self.entry(position), position)
 
     def _load(self, entry: Entry, position: int) -> tuple[Sample, str]:
-        rng = np.random.default_rng([self.seed, self.stage_key, 2, position])
+        rng = np.random.default_rng(self._draws(position))
         original = rng.random() < self.original_share
         if isinstance(entry, WindowEntry):
             assert isinstance(self.store, WindowStore)
@@ -127,14 +150,28 @@ class BatchSource:
             label = torch.where(label == self.ignore_index, IGNORE_INDEX, label)
         image = self._normalise([s.image for s in samples])
         if self.recipe == "image":
-            batch = TrainingBatch(image, label, class_weights=self.class_weights, step=step)
+            batch = TrainingBatch(
+                image,
+                label,
+                class_weights=self.class_weights,
+                step=step,
+                keys=self._keys(positions),
+                memory=self.memory,
+            )
             return NamedBatch(batch, tuple(origins))
         if self.recipe != "pair":
             return NamedBatch(self._windows(samples, entries[0], image, label, step), tuple(origins))
         reference = self._normalise([s.reference for s in samples])
         flow = torch.from_numpy(np.stack([s.flow for s in samples])).to(self.device)
         batch = TrainingBatch(
-            image, label, reference=reference, flow_key=flow, class_weights=self.class_weights, step=step
+            image,
+            label,
+            reference=reference,
+            flow_key=flow,
+            class_weights=self.class_weights,
+            step=step,
+            keys=self._keys(positions),
+            memory=self.memory,
         )
         return NamedBatch(batch, tuple(origins))
 

@@ -37,6 +37,7 @@ from vssbench.training.config import (
     TrainingExperiment,
 )
 from vssbench.training.data import BatchSource, class_weights
+from vssbench.training.feature_memory import FeatureMemory
 from vssbench.training.log import Reporter, Silent, read_log
 from vssbench.training.outputs import write_weights
 from vssbench.training.pairs import PairEntry, PairStore, build_pairs
@@ -228,8 +229,8 @@ class Trainer:
                 self.dataset,
                 experiment.pairs,
                 experiment.codecs,
-                experiment.seed,
-                self.folder,
+                experiment.pair_seed,
+                self.common,
                 lambda done, total: self.reporter.advance("coding windows", done, total),
             )
         return self._windows
@@ -261,7 +262,13 @@ class Trainer:
             class_weights=self._loss_weights(),
             rank=self.processes.rank,
             world_size=self.processes.world_size,
+            memory=self._memory(),
         )
+
+    def _memory(self) -> FeatureMemory | None:
+        """Empty at each stage: networks that are frozen in one may have trained in another."""
+        megabytes = self.experiment.feature_memory_mb
+        return FeatureMemory(megabytes * 2**20) if megabytes else None
 
     def _loss_weights(self) -> Tensor | None:
         if self.experiment.class_weights == "none":

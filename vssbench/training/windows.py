@@ -165,7 +165,7 @@ def build_windows(
         "version": STORE_VERSION,
         "dataset": type(dataset).__name__,
         "sequences": [[sequence.name, sequence.identity] for sequence in sequences.values()],
-        "pairs": section.model_dump(mode="json", exclude={"original_share"}),
+        "pairs": section.model_dump(mode="json", exclude={"original_share", "seed"}),
         "codecs": [codec.model_dump(mode="json") for codec in codecs],
         "seed": seed,
     }
