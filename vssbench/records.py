@@ -80,6 +80,9 @@ class MotionField:
     lost: NDArray[np.bool_] | None = None
     """[H4, W4] True where the bitstream was damaged and nothing is known (mode is MODE_INTRA there); None if
     nothing is lost."""
+    unreliable: bool = False
+    """True if temporal prediction drew on motion that a damaged stream lacks: outside `lost` the modes are right, but
+    vectors and references may differ from those of the whole stream."""
 
     def __post_init__(self) -> None:
         rows, columns = self.mode.shape

@@ -34,8 +34,10 @@ def read_motion(
     """Parse the motion of every output picture of an HEVC stream, in display order.
 
     source: Annex B bytes, or a path to an Annex B file or to an mp4, mov, mkv or ts file with an HEVC track.
-    strict: stop at the first defect with `BitstreamError` (after the pictures that precede it). Otherwise go
-    on; blocks whose syntax is lost count as intra and are marked in `MotionField.lost`.
+    strict: stop at the first defect with `BitstreamError` (after the pictures that precede it); a reference picture
+    that the stream lacks is one. Otherwise go on: blocks whose syntax is lost count as intra and are marked in
+    `MotionField.lost`; pictures whose vectors may differ from the undamaged stream's are `MotionField.unreliable`.
+    A stream may begin at any IRAP picture: RASL pictures, whose references precede it, are left out in both modes.
     threads: pictures parsed at the same time; 1 works in the calling thread. The result does not depend on it.
     details: also fill `MotionField.details`.
 
@@ -54,6 +56,12 @@ def read_motion(
     yield from _drain(decoder, name, details)
     for message, offset, nal_type in decoder.issues:
         _LOG.warning("%s", _describe(name, message, offset, nal_type))
+    if decoder.upper_layer_units:
+        _LOG.warning(
+            "%s: multi-layer HEVC: %d NAL units of layers above 0 were passed over; the motion is the base layer's",
+            name,
+            decoder.upper_layer_units,
+        )
 
 
 def _feed(decoder: _motion.Decoder, source: bytes | str | PathLike[str], strict: bool) -> Iterator[None]:
@@ -121,6 +129,7 @@ def _to_field(picture: Any, details: bool) -> MotionField:
         coded_bits=8 * picture.coded_bytes,
         details=_to_details(picture) if details else None,
         lost=None if lost is None else lost.view(np.bool_),
+        unreliable=picture.unreliable,
     )
 
 

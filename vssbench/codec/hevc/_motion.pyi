@@ -70,6 +70,12 @@ class Picture:
         """uint8 [H4, W4], 1 where the bitstream was broken; None if it was not."""
 
     @property
+    def unreliable(self) -> bool:
+        """
+        Whether temporal prediction drew on motion that the stream lacks; only after defects.
+        """
+
+    @property
     def cu_log2(self) -> object: ...
     @property
     def part_mode(self) -> object: ...
@@ -104,6 +110,12 @@ class Decoder:
     def failure(self) -> tuple[str, int, int] | None:
         """
         (message, byte offset, NAL type or -1) of what stopped the parser, or None.
+        """
+
+    @property
+    def upper_layer_units(self) -> int:
+        """
+        NAL units of enhancement layers (multi-layer HEVC) that were passed over.
         """
 
     @property

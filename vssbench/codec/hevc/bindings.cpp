@@ -79,6 +79,8 @@ void bind_picture(nb::module_& module) {
       .def_prop_ro(
           "lost", [](const Picture& p) { return view<uint8_t>(p, p.motion->lost, {}); },
           "uint8 [H4, W4], 1 where the bitstream was broken; None if it was not.")
+      .def_ro("unreliable", &Picture::unreliable,
+              "Whether temporal prediction drew on motion that the stream lacks; only after defects.")
       .def_prop_ro("cu_log2", [](const Picture& p) { return view<uint8_t>(p, p.motion->cu_log2, {}); })
       .def_prop_ro("part_mode", [](const Picture& p) { return view<uint8_t>(p, p.motion->part_mode, {}); })
       .def_prop_ro("qp", [](const Picture& p) { return view<int8_t>(p, p.motion->qp, {}); })
@@ -123,6 +125,8 @@ NB_MODULE(_motion, module) {
            "The next picture; None if more data is needed, at the end, or after a failure.")
       .def_prop_ro("failure", &failure_of,
                    "(message, byte offset, NAL type or -1) of what stopped the parser, or None.")
+      .def_prop_ro("upper_layer_units", &Decoder::upper_layer_units,
+                   "NAL units of enhancement layers (multi-layer HEVC) that were passed over.")
       .def_prop_ro("issues", &issues_of,
                    "Defects passed over with strict=False, as (message, byte offset, NAL type or -1).");
 }

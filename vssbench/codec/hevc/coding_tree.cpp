@@ -25,12 +25,13 @@ void PictureDecoder::decode(Picture& picture) {
     slice_address_.assign(static_cast<size_t>(layout_->count()), -1);
     picture.parsed.assign(static_cast<size_t>(layout_->count()), 0);
     contiguous_ = 0;
+    next_ts_ = 0;
     decode_segments();
     conceal_missing();
   } catch (const std::exception& error) {
     // out of memory: the picture has no motion, references to it count as intra
     picture.motion.reset();
-    picture.issues.push_back({0, picture.nal_type, error.what()});
+    picture.issues.push_back({picture.offset, picture.nal_type, error.what()});
   }
   picture.segments.clear();
   collocated_.reset();
@@ -42,12 +43,22 @@ void PictureDecoder::decode_segments() {
   for (const auto& segment : picture_->segments) {
     if (segment->header.dependent && broken) continue;  // continues a segment that could not be read
     broken = false;
+    const int32_t begins = layout_->rs_to_ts[static_cast<size_t>(segment->header.address)];
+    const auto complain = [&](const std::string& message) {
+      picture_->issues.push_back({segment->payload.offset, segment->payload.nal_type, message});
+    };
+    if (segment->header.dependent && begins != next_ts_) {
+      broken = true;
+      complain("a dependent slice segment does not begin where the one before it ends");
+      continue;
+    }
+    if (begins < next_ts_) complain("a slice segment begins inside the one before it");
     try {
       begin_slice(*segment);
       decode_segment(*segment);
     } catch (const SyntaxError& error) {
       broken = true;
-      picture_->issues.push_back({segment->payload.offset, segment->payload.nal_type, error.what()});
+      complain(error.what());
     }
   }
 }
@@ -78,10 +89,13 @@ void PictureDecoder::begin_slice(const SliceSegment& segment) {
   collocated_ = segment.lists[header.collocated_from_l0 ? 0 : 1][header.collocated_ref].picture;
   if (!collocated_ || collocated_->sps->width != sps_->width || collocated_->sps->height != sps_->height) {
     collocated_.reset();  // missing: no temporal candidates
+    picture_->unreliable = true;
     return;
   }
   // with tiles the order of decoding differs between the pictures; otherwise see begin_ctb()
   collocated_->wait_for_rows(pps_->tiles ? layout_->height_in_ctbs : 1);
+  auto& sources = picture_->sources;
+  if (std::find(sources.begin(), sources.end(), collocated_) == sources.end()) sources.push_back(collocated_);
   motion.collocated = collocated_->motion.get();
   motion.collocated_poc = collocated_->poc;
 }
@@ -196,7 +210,7 @@ void PictureDecoder::decode_segment(const SliceSegment& segment) {
       ++contiguous_;
       if (x + 1 == width && !pps_->tiles) picture_->publish_rows(y + 1);
     }
-    ++ts;
+    next_ts_ = ++ts;
     if (end) break;
     if (ts >= layout_->count()) throw SyntaxError("the slice data go on after the last coding tree block");
     const int next = layout_->ts_to_rs[static_cast<size_t>(ts)];

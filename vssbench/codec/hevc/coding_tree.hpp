@@ -111,7 +111,8 @@ class PictureDecoder {
   std::shared_ptr<Picture> collocated_;
   std::vector<int32_t> slice_address_;  ///< SliceAddrRs per coding tree block, -1: not decoded
   ContextState wavefront_state_, segment_end_state_;
-  int contiguous_ = 0;  ///< coding tree blocks decoded from the top without a gap
+  int32_t next_ts_ = 0;  ///< where the segment read last ended, tile scan
+  int contiguous_ = 0;   ///< coding tree blocks decoded from the top without a gap
 };
 
 }  // namespace vssbench::hevc

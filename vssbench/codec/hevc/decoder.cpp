@@ -95,7 +95,11 @@ void Decoder::handle_unit(const NalSpan& nal) {
   const unsigned layer = (nal.data[0] & 1u) << 5 | nal.data[1] >> 3;
   const unsigned temporal_id_plus1 = nal.data[1] & 7;
   if (nal.data[0] & 0x80) return report(nal.offset, type, "forbidden_zero_bit is set");
-  if (layer > 0) return;  // enhancement layers do not influence the base layer
+  if (layer > 0) {  // enhancement layers do not influence the base layer
+    ++upper_layer_units_;
+    upper_layer_pictures_ = upper_layer_pictures_ || is_coded_slice(static_cast<unsigned>(type));
+    return;
+  }
   if (temporal_id_plus1 == 0) return report(nal.offset, type, "nuh_temporal_id_plus1 is 0");
   if (type == kEndOfSequence || type == kEndOfBitstream) {
     finish_picture();
@@ -132,12 +136,13 @@ void Decoder::handle_slice(Payload&& payload, unsigned temporal_id) {
   const int type = payload.nal_type;
   const bool first = payload.size > 0 && (payload.bytes[0] & 0x80);
   if (first) finish_picture();
+  if (is_rasl(payload.nal_type) && buffer_.skips_rasl()) return;
   if (!first && skipping_) {
-    // the other slices of a RASL picture, or of one whose first slice was broken (reported then)
-    if (!any_picture_ && issues_.empty() && !pending_failure_)
-      report(offset, type, "the stream begins inside a picture");
+    if (!explained_) report(offset, type, "a slice arrives without the first one of its picture");
+    explained_ = true;
     return;
   }
+  if (first) explained_ = true;
   try {
     SliceHeader header = parse_slice_header(payload, temporal_id, sets_, first ? nullptr : independent_.get());
     if (first) {
@@ -202,6 +207,8 @@ void Decoder::add_segment(SliceHeader&& header, Payload&& payload) {
       current_->issues.push_back(
           {payload.offset, payload.nal_type,
            "picture " + std::to_string(current_->poc) + " refers to missing picture(s) " + pocs});
+      for (const LongTermEntry& entry : header.long_term)  // then not even the picture order count is known
+        current_->unreliable = current_->unreliable || (entry.used && !entry.has_msb);
     }
   }
   last_address_ts_ = ts;
@@ -212,6 +219,7 @@ void Decoder::add_segment(SliceHeader&& header, Payload&& payload) {
 }
 
 void Decoder::finish_picture() {
+  explained_ = false;
   if (!current_) return;
   auto picture = std::move(current_);
   current_.reset();
@@ -221,21 +229,38 @@ void Decoder::finish_picture() {
   submit(picture);
 }
 
+// Stops the stream. Pictures leave in display order, but the defect to name is the first one of the stream: a picture
+// that was decoded before the failing one and is still waiting may have it.
+void Decoder::fail(Issue issue) {
+  const auto look_at = [&](const auto& pictures) {
+    for (const auto& picture : pictures) {
+      if (picture->offset >= issue.offset) continue;
+      picture->wait_done();
+      for (const Issue& other : picture->issues) {
+        if (other.offset < issue.offset) issue = other;
+      }
+    }
+  };
+  look_at(buffer_.pictures());
+  look_at(buffer_.output());
+  look_at(hidden_);
+  failure_ = std::make_unique<Issue>(std::move(issue));
+  stopped_ = true;
+}
+
 // Moves the defects of a decoded picture to where the caller sees them; false if they end the stream.
 bool Decoder::accept(Picture& picture) {
+  picture.settle();
   for (Issue& issue : picture.issues) {
     if (options_.strict) {
-      failure_ = std::make_unique<Issue>(std::move(issue));
-      stopped_ = true;
+      fail(std::move(issue));
       return false;
     }
     if (issues_.size() < kMaxIssues) issues_.push_back(std::move(issue));
   }
   picture.issues.clear();
   if (options_.strict && picture.motion && picture.motion->lost) {
-    failure_ = std::make_unique<Issue>(Issue{picture.offset, picture.nal_type,
-                                             "picture " + std::to_string(picture.poc) + " lacks some of its slices"});
-    stopped_ = true;
+    fail({picture.offset, picture.nal_type, "picture " + std::to_string(picture.poc) + " lacks some of its slices"});
     return false;
   }
   return true;
@@ -253,6 +278,9 @@ void Decoder::end_of_stream() {
   flushed_ = true;
   finish_picture();
   buffer_.flush();
+  if (!any_picture_ && upper_layer_pictures_) {
+    report(0, -1, "all pictures are in layers above 0 (multi-layer HEVC), which the motion parser does not read", true);
+  }
   if (options_.strict && !pending_failure_) {
     if (splitter_.garbage_before_first()) {
       report(0, -1, "the stream does not begin with a start code");

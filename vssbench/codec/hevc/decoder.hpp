@@ -42,6 +42,8 @@ class Decoder {
   const Issue* failure() const { return failure_.get(); }
   /// Defects passed over so far (strict = false).
   const std::vector<Issue>& issues() const { return issues_; }
+  /// NAL units of enhancement layers (multi-layer HEVC) that were passed over.
+  uint64_t upper_layer_units() const { return upper_layer_units_; }
 
  private:
   bool process_one();
@@ -54,6 +56,7 @@ class Decoder {
   void submit(const std::shared_ptr<Picture>& picture);
   void report(uint64_t offset, int nal_type, const std::string& message, bool fatal = false);
   bool accept(Picture& picture);
+  void fail(Issue issue);
   void collect_hidden(bool wait);
   void drop_done_jobs();
   void end_of_stream();
@@ -77,6 +80,9 @@ class Decoder {
   std::shared_ptr<Picture> current_;
   std::unique_ptr<SliceHeader> independent_;  ///< last independent header of the current picture
   bool skipping_ = true;                      ///< slices are ignored until the next picture begins
+  bool explained_ = false;                    ///< and the reason is known: reported, or a RASL picture
+  bool upper_layer_pictures_ = false;
+  uint64_t upper_layer_units_ = 0;
   int32_t last_address_ts_ = -1;
 
   std::unique_ptr<Issue> pending_failure_;  ///< raised once the pictures before it are out

@@ -33,6 +33,17 @@ void Picture::wait_done() {
   progress_.wait(lock, [&] { return done(); });
 }
 
+// Motion follows from the syntax and from the motion of the collocated pictures only, so an absent, a damaged or an
+// unreliable one is what can make it wrong.
+void Picture::settle() {
+  for (const auto& source : sources) {
+    source->wait_done();
+    source->settle();
+    unreliable = unreliable || source->unreliable || !source->motion || source->motion->lost;
+  }
+  sources.clear();
+}
+
 // 8.3.1
 int32_t PictureBuffer::derive_poc(const SliceHeader& header, bool restart) {
   const int64_t range = int64_t{1} << header.sps->log2_max_poc_lsb;

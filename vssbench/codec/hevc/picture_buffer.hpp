@@ -63,6 +63,12 @@ struct Picture {
   std::shared_ptr<MotionStore> motion;
   std::vector<uint8_t> parsed;  ///< per coding tree block (raster): 1 if its syntax was read
 
+  // how far the motion can be trusted; see settle()
+  bool unreliable = false;                        ///< temporal candidates came from motion that the stream lacks
+  std::vector<std::shared_ptr<Picture>> sources;  ///< collocated pictures of the slices, until settled
+
+  /// Decides `unreliable` of a decoded picture from its collocated pictures. Control thread only.
+  void settle();
   void wait_for_rows(int rows);
   void publish_rows(int rows);
   bool done() const { return done_.load(std::memory_order_acquire); }
@@ -81,6 +87,8 @@ class PictureBuffer {
  public:
   /// Starts the picture of this first slice header; null if it is skipped (RASL without its references).
   std::shared_ptr<Picture> begin(const SliceHeader& header, bool details);
+  /// True while RASL pictures are skipped, because what they refer to precedes the stream or its last break (8.1.3).
+  bool skips_rasl() const { return skip_rasl_; }
   /// Derives the lists of one slice of the current picture. Reports missing references.
   void make_lists(const SliceHeader& header, std::vector<Reference> (&lists)[2],
                   std::vector<std::string>& missing) const;
@@ -90,6 +98,8 @@ class PictureBuffer {
   /// Everything that still waits goes out.
   void flush();
   std::deque<std::shared_ptr<Picture>>& output() { return output_; }
+  /// References and pictures that wait for output.
+  const std::vector<std::shared_ptr<Picture>>& pictures() const { return pictures_; }
 
  private:
   struct Wanted {
