@@ -2,17 +2,22 @@
 
 Source: AR-Seg specification section 2, steps 3 to 5 and its note on border semantics.
 
-Two back ends of one definition: `attend_eagerly` copies every window (window^2 times the input) and is the reference;
-`tiled_attention` cuts the map into 8x8 tiles, multiplies each with its surroundings as small matrices and masks what
-lies outside the windows. Its backward pass recomputes the weights, so neither pass holds more than a few copies.
+Four back ends of one definition:
+eager    copies every window (window^2 times the input) and is the reference
+tiled    plain torch on any device and type: 8x8 tiles times their surroundings as small matrices, what lies outside the
+         windows masked; the backward pass recomputes the weights, so neither pass holds more than a few copies
+fused    C++ on the CPU in float32: strips of pixels with their scores in registers; backward as 'tiled'
+triton   CUDA kernels, forward and backward (triton_kernels.py)
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Literal
+from functools import cache, lru_cache
+from importlib.util import find_spec
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -20,11 +25,16 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from vssbench.errors import ConfigError
-from vssbench.ops import accounting
+from vssbench.errors import CapabilityError, ConfigError
+from vssbench.ops import _kernels, accounting
 
 Border = Literal["zero", "exclude"]
-Backend = Literal["auto", "eager", "tiled"]
+Backend = Literal["auto", "eager", "tiled", "fused", "triton"]
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
+
+LARGEST_FUSED_WINDOW = 11
+"""'fused' and 'triton' are built for windows up to this side."""
+LARGEST_TRITON_CHANNELS = 512
 
 TILE = 8
 """Side of a tile in pixels: larger tiles waste products outside the windows, smaller ones copy more surroundings."""
@@ -52,9 +62,11 @@ def local_attention(
 
         window = 3, neighbour index and offset (dy, dx):   0 (-1,-1)  1 (-1,0)  2 (-1,1)  3 (0,-1) ... 8 (1,1)
 
-    backend 'eager' is the readable reference with window^2 copies, 'tiled' needs a few copies of the input only,
-    'auto' takes 'tiled' (faster on every map size measured). Half-precision maps are computed in float32.
-    Raises ConfigError if the window is even or reaches beyond the map from every pixel; ValueError if shapes differ.
+    backend 'auto' takes what `choose_backend` says; a name forces that one, which raises where it cannot work and never
+    turns into another. Half-precision maps are computed in float32, on CUDA by 'triton' with float32 sums.
+    Raises ConfigError if the window is even or reaches beyond the map from every pixel, or if the forced back end lacks
+    the window, type or size; CapabilityError if its device or Triton is absent, or memory does not suffice; ValueError
+    if shapes differ.
     """
     _check(query, key, value, window)
     batch, channels, height, width = query.shape
@@ -62,11 +74,98 @@ def local_attention(
     with accounting.operation("local_attention", macs, kind="attention"):
         if query.device.type == "meta":
             return torch.empty_like(query)
+        chosen = choose_backend(query, window) if backend == "auto" else backend
+        problem = backend_problem(chosen, query, window)
+        if problem is not None:
+            raise problem
         with torch.autocast(query.device.type, enabled=False):
-            q, k, v = (_at_least_float32(maps) for maps in (query, key, value))
-            attend = attend_eagerly if backend == "eager" else tiled_attention
-            attended = attend(q, k, v, window, scale=scale, border=border)
-    return attended.to(query.dtype)
+            return _run(chosen, query, key, value, window, scale, border)
+
+
+def choose_backend(maps: Tensor, window: int) -> Backend:
+    """What 'auto' uses for maps of this device, type and size: 'triton', 'fused', else 'tiled'."""
+    candidates: tuple[Backend, ...] = ("triton",) if maps.device.type == "cuda" else ("fused",)
+    return next((name for name in candidates if backend_problem(name, maps, window) is None), "tiled")
+
+
+def backend_problem(backend: str, maps: Tensor, window: int) -> ConfigError | CapabilityError | None:
+    """Why a back end cannot compute maps [N, C, H, W] with this window; None if it can."""
+    where = f"local_attention, backend {backend!r}"
+    if backend in ("eager", "tiled"):
+        return None
+    if backend not in BACKENDS:
+        return ConfigError(f"local_attention: unknown backend {backend!r}; known: {', '.join(BACKENDS)}")
+    if window > LARGEST_FUSED_WINDOW:
+        return ConfigError(
+            f"{where}: window {window} is above {LARGEST_FUSED_WINDOW}; use a smaller window or backend='tiled'"
+        )
+    if backend == "fused":
+        if maps.device.type != "cpu":
+            return CapabilityError(
+                f"{where} runs on the CPU, the maps are on {maps.device}; use backend='auto'"
+            )
+        if maps.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+            return ConfigError(f"{where} computes in float32, the maps are {maps.dtype}; use backend='tiled'")
+        return None
+    return _triton_problem(where, maps)
+
+
+def _triton_problem(where: str, maps: Tensor) -> ConfigError | CapabilityError | None:
+    if not _has_triton():
+        return CapabilityError(
+            f"{where}: Triton is not installed; pip install 'vssbench[triton]' or use backend='tiled'"
+        )
+    if maps.device.type != "cuda" and not _interpreting():
+        return CapabilityError(
+            f"{where} needs maps on a CUDA device, they are on {maps.device}; move them, use backend='auto', "
+            "or set TRITON_INTERPRET=1 to try the kernels slowly on the CPU"
+        )
+    if maps.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        return ConfigError(
+            f"{where} knows float32, float16 and bfloat16, the maps are {maps.dtype}; use backend='tiled'"
+        )
+    if maps.shape[1] > LARGEST_TRITON_CHANNELS:
+        return ConfigError(
+            f"{where} knows up to {LARGEST_TRITON_CHANNELS} channels, the maps have {maps.shape[1]}; use backend='tiled'"
+        )
+    return None
+
+
+@cache
+def _has_triton() -> bool:
+    return find_spec("triton") is not None
+
+
+def _interpreting() -> bool:
+    return os.environ.get("TRITON_INTERPRET", "0").lower() in ("1", "true", "on")
+
+
+def _run(
+    backend: str, query: Tensor, key: Tensor, value: Tensor, window: int, scale: float, border: Border
+) -> Tensor:
+    try:
+        if backend == "triton":
+            return triton_attention(query, key, value, window, scale=scale, border=border)
+        attend = {"eager": attend_eagerly, "tiled": tiled_attention, "fused": fused_attention}[backend]
+        q, k, v = (_at_least_float32(maps) for maps in (query, key, value))
+        return attend(q, k, v, window, scale=scale, border=border).to(query.dtype)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        wide = max(4, query.element_size()) * query.numel()
+        needed = (2 * window * window + 3) * wide if backend == "eager" else 4 * wide
+        remedy = (
+            "use backend='auto', which copies no windows" if backend == "eager" else "use a smaller batch"
+        )
+        raise CapabilityError(
+            f"local_attention: {backend!r} needs about {needed / 2**30:.1f} GiB for maps of {tuple(query.shape)} and "
+            f"window {window}, which {query.device} does not have; {remedy}, lr_scale or frame size"
+        ) from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether torch failed for want of memory, on a GPU or on the CPU."""
+    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
 
 
 def _at_least_float32(maps: Tensor) -> Tensor:
@@ -117,7 +216,35 @@ def tiled_attention(
     query: Tensor, key: Tensor, value: Tensor, window: int, *, scale: float = 1.0, border: Border = "zero"
 ) -> Tensor:
     """`local_attention` by tiles; peak memory below three times query, key and value. Once differentiable."""
-    attended: Tensor = _TiledAttention.apply(query, key, value, window, scale, border)  # type: ignore[no-untyped-call]
+    attended: Tensor = _TiledAttention.apply(query, key, value, window, scale, border, False)  # type: ignore[no-untyped-call]
+    return attended
+
+
+def fused_attention(
+    query: Tensor, key: Tensor, value: Tensor, window: int, *, scale: float = 1.0, border: Border = "zero"
+) -> Tensor:
+    """`local_attention` of float32 maps on the CPU: no copy but the result, on torch's number of threads.
+
+    Maps may be channels-first or channels-last; the result is laid out as the query. Gradients are those of 'tiled'.
+    """
+    attended: Tensor = _TiledAttention.apply(query, key, value, window, scale, border, True)  # type: ignore[no-untyped-call]
+    return attended
+
+
+def _attend_in_strips(
+    query: Tensor, key: Tensor, value: Tensor, window: int, scale: float, border: Border
+) -> Tensor:
+    attended = torch.empty_like(query)
+    maps = [one.detach() for one in (query, key, value, attended)]
+    _kernels.local_attention(*maps, window, scale, border == "exclude", torch.get_num_threads())
+    return attended
+
+
+def triton_attention(
+    query: Tensor, key: Tensor, value: Tensor, window: int, *, scale: float = 1.0, border: Border = "zero"
+) -> Tensor:
+    """`local_attention` by the Triton kernels; float32, float16 or bfloat16 with float32 sums. Once differentiable."""
+    attended: Tensor = _TritonAttention.apply(query, key, value, window, scale, border)  # type: ignore[no-untyped-call]
     return attended
 
 
@@ -228,31 +355,73 @@ def _inside(tiling: _Tiling, maps: Tensor, border: Border) -> Tensor | None:
     return tiling.padded(ones, tiling.radius)
 
 
+def _attend_by_tiles(
+    query: Tensor, key: Tensor, value: Tensor, window: int, scale: float, border: Border
+) -> Tensor:
+    tiling = _Tiling.of(query, window)
+    inside = _inside(tiling, key, border)
+    queries, keys = tiling.padded(query, 0), tiling.padded(key, tiling.radius)
+    values = tiling.padded(value, tiling.radius)
+    attended = torch.empty_like(queries)
+    for band in tiling.bands(query.element_size(), query.device.type):
+        weights = _weights(
+            tiling, tiling.tiles(queries, band), tiling.surroundings(keys, band), inside, scale, band
+        )
+        tiling.put(attended, band, torch.bmm(weights, tiling.surroundings(values, band)))
+    return tiling.crop(attended, 0)
+
+
 class _TiledAttention(Function):
+    """Forward by strips in C++ or by tiles, backward by tiles."""
+
     @staticmethod
     def forward(
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, window: int, scale: float, border: Border
+        ctx: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        window: int,
+        scale: float,
+        border: Border,
+        in_strips: bool,
     ) -> Tensor:
         ctx.save_for_backward(query, key, value)
         ctx.settings = (window, scale, border)
-        tiling = _Tiling.of(query, window)
-        inside = _inside(tiling, key, border)
-        queries, keys = tiling.padded(query, 0), tiling.padded(key, tiling.radius)
-        values = tiling.padded(value, tiling.radius)
-        attended = torch.empty_like(queries)
-        for band in tiling.bands(query.element_size(), query.device.type):
-            weights = _weights(
-                tiling, tiling.tiles(queries, band), tiling.surroundings(keys, band), inside, scale, band
-            )
-            tiling.put(attended, band, torch.bmm(weights, tiling.surroundings(values, band)))
-        return tiling.crop(attended, 0)
+        attend = _attend_in_strips if in_strips else _attend_by_tiles
+        return attend(query, key, value, window, scale, border)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,) = gradients
         with torch.autocast(gradient.device.type, enabled=False):
-            return (*_tiled_gradients(ctx.saved_tensors, ctx.settings, gradient), None, None, None)
+            return (*_tiled_gradients(ctx.saved_tensors, ctx.settings, gradient), None, None, None, None)
+
+
+class _TritonAttention(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, window: int, scale: float, border: Border
+    ) -> Tensor:
+        from vssbench.ops import triton_kernels
+
+        out, log_sums = triton_kernels.forward(query, key, value, window, scale, border == "exclude")
+        ctx.save_for_backward(query, key, value, out, log_sums)
+        ctx.settings = (window, scale, border)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        from vssbench.ops import triton_kernels
+
+        window, scale, border = ctx.settings
+        return (
+            *triton_kernels.backward(ctx.saved_tensors, gradients[0], window, scale, border == "exclude"),
+            None,
+            None,
+            None,
+        )
 
 
 def _tiled_gradients(

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vssbench.ops import accounting
+from vssbench.ops import _kernels, accounting
 from vssbench.ops.resize import resize, resize_nearest
 
 Sampling = Literal["paper", "exact"]
@@ -36,6 +36,8 @@ def scale_flow(
     Source: specification section 3.3.
     """
     height, width = flow.shape[-2:]
+    if tuple(size) == (height, width):  # both ratios are 1
+        return flow.to(torch.float64)
     vertical = size[0] / height
     horizontal = vertical if ratio == "paper" else size[1] / width
     factors = torch.tensor([horizontal, vertical], dtype=torch.float64, device=flow.device).view(1, 2, 1, 1)
@@ -63,6 +65,8 @@ def warp(
     border 'zero' lets samples outside count as 0, 'clamp' takes the nearest pixel inside. By default 'paper' uses
     'zero' (as released) and 'exact' uses 'clamp' (keeps class evidence at the border).
     Differentiable in `feature` and, for bilinear interpolation, in `flow`. Raises ValueError if the shapes do not fit.
+    Bilinear samples of float32 features on the CPU are taken by a C++ loop where no gradient is wanted; the result is then
+    channels-last in memory.
     Source: specification section 3.4.
     """
     expected = (feature.shape[0], 2, *feature.shape[-2:])
@@ -73,7 +77,34 @@ def warp(
     border = border or ("zero" if sampling == "paper" else "clamp")
     sample = _sample_as_released if sampling == "paper" else _sample_exactly
     with accounting.operation("warp", MACS_PER_SAMPLE * feature.numel(), kind="warp"):
+        if interpolation == "bilinear" and _suits_the_loop(feature, flow):
+            return _sample_in_one_pass(feature, flow, sampling == "paper", border == "clamp")
         return sample(feature, flow, border, interpolation)
+
+
+def _suits_the_loop(feature: Tensor, flow: Tensor) -> bool:
+    wants_gradient = torch.is_grad_enabled() and (feature.requires_grad or flow.requires_grad)
+    on_cpu = feature.device.type == flow.device.type == "cpu"
+    return on_cpu and not wants_gradient and feature.dtype == torch.float32
+
+
+def _sample_in_one_pass(feature: Tensor, flow: Tensor, released: bool, clamp: bool) -> Tensor:
+    """Positions, neighbours and weights per pixel without maps in between; float32, channels-last."""
+    source = feature.detach().contiguous(memory_format=torch.channels_last)
+    # torch leaves strides of length-1 axes open, the loop wants them as in a full map
+    _, channels, height, width = source.shape
+    strides = (height * width * channels, 1, width * channels, channels)
+    warped = torch.empty_like(source, memory_format=torch.channels_last)
+    known = flow.detach() if flow.dtype in (torch.float32, torch.float64) else flow.detach().float()
+    _kernels.warp(
+        source.as_strided(source.shape, strides),
+        known.contiguous(),
+        warped.as_strided(source.shape, strides),
+        released,
+        clamp,
+        torch.get_num_threads(),
+    )
+    return warped
 
 
 def _positions(flow: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,432 @@
+// Inner loops of local attention and warping on the CPU: vssbench/ops/local_attention.py and warp.py.
+//
+// Both work on strips of pixels with the strip as the innermost loop, so that compilers vectorise without reordering
+// sums: results do not depend on the number of threads or on where a strip begins.
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <limits>
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+namespace nb = nanobind;
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define VECTOR_CLONES __attribute__((target_clones("avx512f", "fma", "default")))
+#else
+#define VECTOR_CLONES
+#endif
+#if defined(__GNUC__)
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#else
+#define ALWAYS_INLINE inline
+#endif
+
+namespace {
+
+using Maps = nb::ndarray<const float, nb::ndim<4>, nb::device::cpu>;
+using Target = nb::ndarray<float, nb::ndim<4>, nb::device::cpu>;
+
+constexpr int kStrip = 32;  // pixels handled at once
+constexpr int kLargestWindow = 11;
+
+template <typename Scalar>
+struct View {
+  Scalar* data;
+  int64_t batch, channel, row, column;  // strides in elements
+
+  template <typename Array>
+  explicit View(const Array& array)
+      : data(array.data()),
+        batch(array.stride(0)),
+        channel(array.stride(1)),
+        row(array.stride(2)),
+        column(array.stride(3)) {}
+
+  Scalar* at(int64_t n, int64_t y, int64_t x) const { return data + n * batch + y * row + x * column; }
+};
+
+/// Runs body(first, last) on bands of `count` rows, one thread each.
+void in_bands(int count, int threads, const std::function<void(int, int)>& body) {
+  const int bands = std::max(1, std::min(threads, count));
+  std::vector<std::thread> others;
+  for (int band = 1; band < bands; ++band)
+    others.emplace_back(body, int(int64_t(count) * band / bands), int(int64_t(count) * (band + 1) / bands));
+  body(0, int(int64_t(count) / bands));
+  for (auto& other : others) other.join();
+}
+
+// ---------------------------------------------------------------------------------------------- local attention
+
+/// Sixteen neighbouring pixels; compilers without such registers split it.
+using Lane = float __attribute__((vector_size(64)));
+using LaneBits = int32_t __attribute__((vector_size(64)));
+constexpr int kLane = 16, kLanes = kStrip / kLane;
+
+ALWAYS_INLINE Lane load(const float* from) {
+  Lane lane;
+  std::memcpy(&lane, from, sizeof lane);
+  return lane;
+}
+
+/// exp(x) for -87 <= x <= 0 within 2 units in the last place. Cephes' polynomial on |r| <= ln(2) / 2.
+ALWAYS_INLINE Lane exp_of_negative(Lane x) {
+  x = x < -87.0f ? Lane{} - 87.0f : x;
+  const float shift = 12582912.0f;  // 1.5 * 2^23: adding and subtracting it rounds to whole numbers
+  const Lane n = (x * 1.44269504088896341f + shift) - shift;
+  const Lane r = (x - n * 0.693359375f) - n * -2.12194440e-4f;
+  Lane p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  const Lane value = p * r * r + r + 1.0f;
+  const LaneBits bits = (__builtin_convertvector(n, LaneBits) + 127) << 23;
+  Lane power;
+  std::memcpy(&power, &bits, sizeof power);
+  return value * power;
+}
+
+constexpr int kPitch = 48;  // pixels of a strip with its surroundings, in whole lanes
+static_assert(kStrip + kLargestWindow - 1 <= kPitch);
+
+/// target[c * pitch + i] = source at channel c, pixel i, for `count` pixels.
+ALWAYS_INLINE void copy_pixels(const float* source, int64_t channel, int64_t column, int channels, int count,
+                               float* target, int pitch) {
+  if (column == 1) {
+    for (int c = 0; c < channels; ++c)
+      std::memcpy(target + c * pitch, source + c * channel, sizeof(float) * size_t(count));
+    return;
+  }
+  int c = 0;
+  for (; c + 8 <= channels; c += 8)  // eight channels at a time: their stores meet in the same few cache lines
+    for (int i = 0; i < count; ++i)
+      for (int k = 0; k < 8; ++k) target[(c + k) * pitch + i] = source[(c + k) * channel + i * column];
+  for (; c < channels; ++c)
+    for (int i = 0; i < count; ++i) target[c * pitch + i] = source[c * channel + i * column];
+}
+
+/// The last `window` rows of one strip with its surroundings, all channels, zeros outside the map.
+template <int kWindow>
+class RowRing {
+ public:
+  RowRing(const View<const float>& map, int channels, int height, int width)
+      : map_(map), channels_(channels), height_(height), width_(width) {
+    values_.resize(size_t(kWindow) * channels * kPitch + kLane);
+  }
+
+  void load(int n, int y, int strip) {
+    float* slot = this->slot(y);
+    const int first = std::max(0, strip - kRadius), last = std::min(width_, strip + kStrip + kRadius);
+    const bool inside = y >= 0 && y < height_;
+    if (!inside || last - first < kStrip + 2 * kRadius) std::fill(slot, slot + size_t(channels_) * kPitch, 0.0f);
+    if (inside)
+      copy_pixels(map_.at(n, y, first), map_.channel, map_.column, channels_, last - first,
+                  slot + first - (strip - kRadius), kPitch);
+  }
+
+  /// Row y of channel c, beginning `radius` pixels left of the strip.
+  const float* at(int y, int c) const { return const_cast<RowRing*>(this)->slot(y) + size_t(c) * kPitch; }
+
+ private:
+  static constexpr int kRadius = kWindow / 2;
+  float* slot(int y) {
+    float* aligned = values_.data();
+    aligned += (64 - reinterpret_cast<uintptr_t>(aligned) % 64) % 64 / sizeof(float);
+    return aligned + size_t((y + kWindow) % kWindow) * channels_ * kPitch;
+  }
+
+  View<const float> map_;
+  int channels_, height_, width_;
+  std::vector<float> values_;
+};
+
+/// Scores of one strip against one row of neighbours: scores[dx][i] = sum_c query[c][i] * key[c][i + dx].
+template <int kWindow>
+ALWAYS_INLINE void score_row(const float* query, const float* key, int channels, Lane (*scores)[kLanes]) {
+  Lane sums[kWindow][kLanes] = {};
+  for (int c = 0; c < channels; ++c, query += kStrip, key += kPitch)
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const Lane q = load(query + lane * kLane);
+#pragma GCC unroll 11
+      for (int dx = 0; dx < kWindow; ++dx) sums[dx][lane] += q * load(key + dx + lane * kLane);
+    }
+  std::memcpy(scores, sums, sizeof sums);
+}
+
+/// Unnormalised softmax in place over `count` scores per pixel; returns the normalising factors.
+ALWAYS_INLINE void soften(Lane (*scores)[kLanes], int count, Lane* factor) {
+  for (int lane = 0; lane < kLanes; ++lane) {
+    Lane largest = scores[0][lane], total = {};
+    for (int j = 1; j < count; ++j) largest = scores[j][lane] > largest ? scores[j][lane] : largest;
+    for (int j = 0; j < count; ++j) {
+      scores[j][lane] = exp_of_negative(scores[j][lane] - largest);
+      total += scores[j][lane];
+    }
+    factor[lane] = 1.0f / total;
+  }
+}
+
+/// Weighted sums of kChannels channels of one strip: result[c][i] = factor[i] * sum_j weight[j][i] * value_j[c][i].
+template <int kWindow, int kChannels>
+ALWAYS_INLINE void weigh(const Lane (*weights)[kLanes], const Lane* factor, const float* const* rows, float* result) {
+  Lane sums[kChannels][kLanes] = {};
+  for (int dy = 0; dy < kWindow; ++dy)
+#pragma GCC unroll 11
+    for (int dx = 0; dx < kWindow; ++dx)
+      for (int lane = 0; lane < kLanes; ++lane) {
+        const Lane weight = weights[dy * kWindow + dx][lane];
+        for (int c = 0; c < kChannels; ++c) sums[c][lane] += weight * load(rows[dy] + c * kPitch + dx + lane * kLane);
+      }
+  for (int c = 0; c < kChannels; ++c)
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const Lane value = sums[c][lane] * factor[lane];
+      std::memcpy(result + c * kStrip + lane * kLane, &value, sizeof value);
+    }
+}
+
+struct Attention {
+  View<const float> query, key, value;
+  View<float> out;
+  int channels, height, width, window;
+  float scale;
+  bool exclude;
+};
+
+/// Scores of neighbours outside the map become so low that they get no weight.
+ALWAYS_INLINE void exclude_outside(const Attention& a, int y, int x, Lane (*scores)[kLanes]) {
+  const int radius = a.window / 2;
+  for (int dy = 0; dy < a.window; ++dy)
+    for (int dx = 0; dx < a.window; ++dx) {
+      const int row = y + dy - radius, left = x + dx - radius;
+      const bool row_inside = row >= 0 && row < a.height;
+      if (row_inside && left >= 0 && left + kStrip <= a.width) continue;
+      for (int i = 0; i < kStrip; ++i)
+        if (!row_inside || left + i < 0 || left + i >= a.width)
+          scores[dy * a.window + dx][i / kLane][i % kLane] = -1e38f;
+    }
+}
+
+ALWAYS_INLINE void read_strip(const Attention& a, int n, int y, int x, float* query) {
+  copy_pixels(a.query.at(n, y, x), a.query.channel, a.query.column, a.channels, std::min(kStrip, a.width - x), query,
+              kStrip);
+  if (a.scale != 1.0f)
+    for (int k = 0; k < a.channels * kStrip; ++k) query[k] *= a.scale;
+}
+
+ALWAYS_INLINE void write_strip(const Attention& a, int n, int y, int x, const float* result) {
+  const int count = std::min(kStrip, a.width - x);
+  float* target = a.out.at(n, y, x);
+  if (a.out.column == 1) {
+    for (int c = 0; c < a.channels; ++c)
+      std::memcpy(target + c * a.out.channel, result + c * kStrip, sizeof(float) * size_t(count));
+    return;
+  }
+  for (int i = 0; i < count; ++i)
+    for (int c = 0; c < a.channels; ++c) target[i * a.out.column + c * a.out.channel] = result[c * kStrip + i];
+}
+
+template <int kWindow>
+ALWAYS_INLINE void attend_rows(const Attention& a, int n, int first, int last) {
+  constexpr int radius = kWindow / 2;
+  const int channels = a.channels;
+  RowRing<kWindow> keys(a.key, channels, a.height, a.width), values(a.value, channels, a.height, a.width);
+  std::vector<float> query(size_t(channels) * kStrip), result(size_t(channels) * kStrip);
+  Lane scores[kWindow * kWindow][kLanes], factor[kLanes];
+  const float* rows[kWindow];
+  for (int x = 0; x < a.width; x += kStrip)
+    for (int y = first - radius; y < last + radius; ++y) {
+      keys.load(n, y, x);
+      values.load(n, y, x);
+      const int centre = y - radius;
+      if (centre < first) continue;
+      read_strip(a, n, centre, x, query.data());
+      for (int dy = 0; dy < kWindow; ++dy)
+        score_row<kWindow>(query.data(), keys.at(centre + dy - radius, 0), channels, scores + dy * kWindow);
+      if (a.exclude) exclude_outside(a, centre, x, scores);
+      soften(scores, kWindow * kWindow, factor);
+      for (int c = 0; c < channels;) {
+        for (int dy = 0; dy < kWindow; ++dy) rows[dy] = values.at(centre + dy - radius, c);
+        const bool four = c + 4 <= channels;
+        float* target = &result[size_t(c) * kStrip];
+        if (four)
+          weigh<kWindow, 4>(scores, factor, rows, target);
+        else
+          weigh<kWindow, 1>(scores, factor, rows, target);
+        c += four ? 4 : 1;
+      }
+      write_strip(a, n, centre, x, result.data());
+    }
+}
+
+using Attend = void (*)(const Attention&, int, int, int);
+VECTOR_CLONES void attend_1(const Attention& a, int n, int first, int last) {
+  attend_rows<1>(a, n, first, last);
+}
+VECTOR_CLONES void attend_3(const Attention& a, int n, int first, int last) {
+  attend_rows<3>(a, n, first, last);
+}
+VECTOR_CLONES void attend_5(const Attention& a, int n, int first, int last) {
+  attend_rows<5>(a, n, first, last);
+}
+VECTOR_CLONES void attend_7(const Attention& a, int n, int first, int last) {
+  attend_rows<7>(a, n, first, last);
+}
+VECTOR_CLONES void attend_9(const Attention& a, int n, int first, int last) {
+  attend_rows<9>(a, n, first, last);
+}
+VECTOR_CLONES void attend_11(const Attention& a, int n, int first, int last) {
+  attend_rows<11>(a, n, first, last);
+}
+constexpr Attend kAttend[] = {attend_1, attend_3, attend_5, attend_7, attend_9, attend_11};
+
+template <typename First, typename Second>
+void check_shapes(const First& first, const Second& second) {
+  for (int axis = 0; axis < 4; ++axis)
+    if (first.shape(axis) != second.shape(axis)) throw std::invalid_argument("maps must have one shape");
+}
+
+void local_attention(const Maps& query, const Maps& key, const Maps& value, const Target& out, int window, float scale,
+                     bool exclude, int threads) {
+  check_shapes(query, key);
+  check_shapes(query, value);
+  check_shapes(query, out);
+  if (window < 1 || window > kLargestWindow || window % 2 == 0)
+    throw std::invalid_argument("window must be odd and at most 11");
+  const Attention a{View<const float>(query),
+                    View<const float>(key),
+                    View<const float>(value),
+                    View<float>(out),
+                    int(query.shape(1)),
+                    int(query.shape(2)),
+                    int(query.shape(3)),
+                    window,
+                    scale,
+                    exclude};
+  const int batch = int(query.shape(0));
+  const Attend attend = kAttend[window / 2];
+  nb::gil_scoped_release release;
+  for (int n = 0; n < batch; ++n) in_bands(a.height, threads, [&](int first, int last) { attend(a, n, first, last); });
+}
+
+// --------------------------------------------------------------------------------------------------------- warping
+
+struct Warp {
+  View<const float> feature;
+  View<float> out;
+  int channels, height, width;
+  bool released, clamp;
+};
+
+/// Where one pixel samples: the corner above left and the shares of its right and lower neighbours.
+struct Sample {
+  int left, top;
+  float right, down;
+};
+
+template <typename Scalar>
+ALWAYS_INLINE Sample locate(const Warp& w, int x, int y, Scalar flow_x, Scalar flow_y) {
+  double column = x + double(flow_x), row = y + double(flow_y);
+  if (w.released) {  // the released code rounds its normalised coordinates to float32
+    const float gx = float(2.0 * column / std::max(w.width - 1, 1) - 1.0);
+    const float gy = float(2.0 * row / std::max(w.height - 1, 1) - 1.0);
+    column = (gx + 1.0f) * (0.5f * float(w.width)) - 0.5f;
+    row = (gy + 1.0f) * (0.5f * float(w.height)) - 0.5f;
+  }
+  // also what is no number ends beyond the border
+  column = column > -2.0 ? std::min(column, double(w.width + 1)) : -2.0;
+  row = row > -2.0 ? std::min(row, double(w.height + 1)) : -2.0;
+  if (w.clamp) {
+    column = std::min(std::max(column, 0.0), double(w.width - 1));
+    row = std::min(std::max(row, 0.0), double(w.height - 1));
+  }
+  const double left = std::floor(column), top = std::floor(row);
+  return {int(left), int(top), float(column - left), float(row - top)};
+}
+
+/// torch.lerp: exact at both ends.
+ALWAYS_INLINE float mix(float first, float second, float share) {
+  return share < 0.5f ? first + share * (second - first) : second - (second - first) * (1.0f - share);
+}
+
+template <typename Scalar>
+ALWAYS_INLINE void warp_rows(const Warp& w, const Scalar* flow, int n, int first, int last) {
+  const std::vector<float> zeros(size_t(w.channels), 0.0f);
+  const int64_t plane = int64_t(w.height) * w.width;
+  for (int y = first; y < last; ++y)
+    for (int x = 0; x < w.width; ++x) {
+      const Scalar* own = flow + 2 * n * plane + int64_t(y) * w.width + x;
+      const Sample s = locate(w, x, y, own[0], own[plane]);
+      const float* corner[4];
+      for (int k = 0; k < 4; ++k) {
+        int column = s.left + (k & 1), row = s.top + (k >> 1);
+        if (w.clamp) {
+          column = std::min(column, w.width - 1);
+          row = std::min(row, w.height - 1);
+        }
+        const bool inside = column >= 0 && column < w.width && row >= 0 && row < w.height;
+        corner[k] = inside ? w.feature.at(n, row, column) : zeros.data();
+      }
+      float* target = w.out.at(n, y, x);
+      if (w.released) {
+        const float ne = (1.0f - s.down) * s.right, nw = (1.0f - s.down) * (1.0f - s.right);
+        const float se = s.down * s.right, sw = s.down * (1.0f - s.right);
+        for (int c = 0; c < w.channels; ++c)
+          target[c] = corner[0][c] * nw + corner[1][c] * ne + corner[2][c] * sw + corner[3][c] * se;
+      } else if (s.right == 0.0f && s.down == 0.0f) {
+        std::memcpy(target, corner[0], sizeof(float) * size_t(w.channels));
+      } else {
+        for (int c = 0; c < w.channels; ++c)
+          target[c] = mix(mix(corner[0][c], corner[1][c], s.right), mix(corner[2][c], corner[3][c], s.right), s.down);
+      }
+    }
+}
+
+VECTOR_CLONES void warp_float(const Warp& w, const float* flow, int n, int first, int last) {
+  warp_rows(w, flow, n, first, last);
+}
+VECTOR_CLONES void warp_double(const Warp& w, const double* flow, int n, int first, int last) {
+  warp_rows(w, flow, n, first, last);
+}
+
+template <typename Scalar, void (*kRows)(const Warp&, const Scalar*, int, int, int)>
+void warp(const Maps& feature, const nb::ndarray<const Scalar, nb::ndim<4>, nb::c_contig, nb::device::cpu>& flow,
+          const Target& out, bool released, bool clamp, int threads) {
+  check_shapes(feature, out);
+  if (feature.stride(1) != 1 || out.stride(1) != 1) throw std::invalid_argument("maps must be channels-last");
+  if (flow.shape(0) != feature.shape(0) || flow.shape(1) != 2 || flow.shape(2) != feature.shape(2) ||
+      flow.shape(3) != feature.shape(3))
+    throw std::invalid_argument("flow must be [N, 2, H, W]");
+  const Warp w{View<const float>(feature),
+               View<float>(out),
+               int(feature.shape(1)),
+               int(feature.shape(2)),
+               int(feature.shape(3)),
+               released,
+               clamp};
+  const int batch = int(feature.shape(0));
+  nb::gil_scoped_release release;
+  for (int n = 0; n < batch; ++n)
+    in_bands(w.height, threads, [&](int first, int last) { kRows(w, flow.data(), n, first, last); });
+}
+
+}  // namespace
+
+NB_MODULE(_kernels, module) {
+  module.doc() = "Inner loops of operators on the CPU";
+  module.def("local_attention", &local_attention, nb::arg("query"), nb::arg("key"), nb::arg("value"), nb::arg("out"),
+             nb::arg("window"), nb::arg("scale"), nb::arg("exclude"), nb::arg("threads"),
+             "Fill out with the attention of every pixel over its window; float32 [N, C, H, W] of any strides.");
+  module.def("warp", &warp<double, warp_double>, nb::arg("feature"), nb::arg("flow").noconvert(), nb::arg("out"),
+             nb::arg("released"), nb::arg("clamp"), nb::arg("threads"),
+             "Fill out with bilinear samples of channels-last float32 maps; flow [N, 2, H, W] in pixels.");
+  module.def("warp", &warp<float, warp_float>, nb::arg("feature"), nb::arg("flow").noconvert(), nb::arg("out"),
+             nb::arg("released"), nb::arg("clamp"), nb::arg("threads"));
+}
