@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from vssbench.results.run import Run
 from vssbench.results.store import storage_error, write_atomically
 
 _TILE = 1.7
+_FEW = 6
+"""Methods that one set of axes can hold."""
 _HOLLOW = {"linestyle": "none", "markerfacecolor": "none", "markeredgewidth": 1.0, "markersize": 6.5}
 
 
@@ -118,52 +121,90 @@ def _row_of(case: PictureCase) -> list[tuple[str, Rgb]]:
     return row + [(printable(title), label_image(labels, case)) for title, labels in case.predictions.items()]
 
 
+Family = tuple[str, str]
+"""(registered method, network): operating points that the paper joins by a line."""
+
+
+def _families(run: Run, panel: Panel) -> dict[Family, list[tuple[Curve, float]]]:
+    """Family -> its curves with their lr_scale, by ascending cost; methods without a cost are left out."""
+    entries = {str(m.get("label") or m.get("name")): m for m in run.experiment["methods"]}
+    found: dict[Family, list[tuple[Curve, float]]] = {}
+    for curve in panel.curves:
+        entry = entries.get(curve.method, {})
+        if curve.gop_mean_gmacs > 0 and math.isfinite(curve.miou):
+            family = (str(entry.get("name", "")), str(entry.get("network", "")))
+            found.setdefault(family, []).append((curve, float(entry.get("lr_scale") or 1.0)))
+    return {family: sorted(one, key=lambda pair: pair[0].gop_mean_gmacs) for family, one in found.items()}
+
+
 def figure4a(drawn: Sequence[tuple[Run, Panel]]) -> Figure:
-    """Mean mIoU over GMACs, bars over d >= 1; operating points of one kind joined; the paper's points hollow."""
+    """Mean mIoU over GMACs, bars over d >= 1, numbers are lr_scales; the paper's points hollow."""
+    curved = [one for one in drawn if any(len(points) > 1 for points in _families(*one).values())] or drawn
+    order = {
+        family: i for i, family in enumerate(dict.fromkeys(f for one in curved for f in _families(*one)))
+    }
     with matplotlib.rc_context(figures.RC):
-        figure, axes = figures.panel_grid([panel for _, panel in drawn])
-        for ax, (run, panel) in zip(axes, drawn, strict=True):
-            kinds = {
-                str(m.get("label") or m.get("name")): str(m.get("name")) for m in run.experiment["methods"]
-            }
-            for kind in dict.fromkeys(kinds.get(c.method, "") for c in panel.curves):
-                _draw_kind(ax, [c for c in panel.curves if kinds.get(c.method, "") == kind])
-            published = [row for c in panel.curves for row in _published_point(run, c)]
-            if published:
-                ax.plot(*zip(*published, strict=True), marker="o", color="#555555", label="paper", **_HOLLOW)
-                ax.legend(loc="lower right", fontsize=7)
+        across = max(1, int(min(len(curved), 3) * 3.4 / 1.95))
+        figure, axes = figures.panel_grid(
+            [panel for _, panel in curved], math.ceil((len(order) + 1) / across)
+        )
+        hollow = False
+        for ax, (run, panel) in zip(axes, curved, strict=True):
+            for family, points in _families(run, panel).items():
+                _draw_family(ax, points, order[family])
+                theirs = [row for curve, _ in points for row in _published_point(run, curve)]
+                hollow |= bool(theirs)
+                if theirs:
+                    style = style_of(order[family])
+                    ax.plot(*zip(*theirs, strict=True), marker=style.marker, color=style.colour, **_HOLLOW)
             ax.set_xscale("log")
             ax.margins(x=0.15)
             figures.plain_log_ticks(ax)
             ax.set_xlabel("GMACs per frame")
             ax.set_ylabel("mIoU (%), bars: d = 1 to L - 1")
-        figures.draw_legend(figure, [panel for _, panel in drawn])
+        names = [_family_name(family) for family in order]
+        _family_legend(figure, names, hollow, across)
     return figure
 
 
-def _draw_kind(ax: Any, curves: Sequence[Curve]) -> None:
-    known = sorted(
-        (c for c in curves if c.gop_mean_gmacs > 0 and math.isfinite(c.miou)), key=lambda c: c.gop_mean_gmacs
+def _family_name(family: Family) -> str:
+    method, network = family
+    return f"{method} ({network})" if network else method
+
+
+def _family_legend(figure: Figure, names: Sequence[str], hollow: bool, across: int) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], **figures.look(i)) for i in range(len(names))]
+    labels = [figures.shorten(name, 40) for name in names]
+    if hollow:
+        handles.append(Line2D([], [], marker="o", color="#555555", **_HOLLOW))
+        labels.append("published")
+    figure.legend(
+        handles, labels, loc="lower center", ncols=min(3, len(labels)), fontsize=7, borderaxespad=0.2
     )
-    if len(known) > 1:
-        points = [(c.gop_mean_gmacs, 100 * c.miou) for c in known]
-        ax.plot(*zip(*points, strict=True), color=style_of(known[0].series).colour, linewidth=0.9, zorder=1)
-    for curve in known:
-        style = style_of(curve.series)
+
+
+def _draw_family(ax: Any, points: Sequence[tuple[Curve, float]], series: int) -> None:
+    style = style_of(series)
+    places = [(curve.gop_mean_gmacs, 100 * curve.miou) for curve, _ in points]
+    for (cost, mean), (curve, scale) in zip(places, points, strict=True):
         far = [
             100 * v for d, v in zip(curve.distances, curve.miou_d, strict=True) if d > 0 and math.isfinite(v)
         ]
-        mean = 100 * curve.miou
         low, high = (min(far), max(far)) if far else (mean, mean)
-        ax.plot(
-            [curve.gop_mean_gmacs] * 2,
-            [low, high],
-            color=style.colour,
-            linewidth=3,
-            alpha=0.35,
-            solid_capstyle="butt",
-        )
-        ax.plot([curve.gop_mean_gmacs], [mean], **figures.look(curve.series))
+        ax.plot([cost] * 2, [low, high], color=style.colour, linewidth=4, alpha=0.3, solid_capstyle="butt")
+        if len(points) > 1:
+            ax.annotate(
+                f"{scale:g}",
+                (cost, low),
+                xytext=(0, -2),
+                textcoords="offset points",
+                ha="center",
+                va="top",
+                fontsize=5.5,
+            )
+    ax.plot(*zip(*places, strict=True), **figures.look(series))
 
 
 def _identity(run: Run, curve: Curve) -> PaperIdentity | None:
@@ -179,6 +220,7 @@ def _published_point(run: Run, curve: Curve) -> list[tuple[float, float]]:
 
 def figure4b(drawn: Sequence[tuple[Run, Panel]]) -> Figure:
     """mIoU_d with bands, ours; the released result files' values as hollow markers where a row has them."""
+    drawn = [(run, _as_in_the_paper(run, panel)) for run, panel in drawn]
     only = [panel for _, panel in drawn]
     with matplotlib.rc_context(figures.RC):
         figure, axes = figures.panel_grid(only)
@@ -200,6 +242,22 @@ def figure4b(drawn: Sequence[tuple[Run, Panel]]) -> Figure:
         figures.share_limits(axes, only)
         figures.draw_legend(figure, only)
     return figure
+
+
+def _as_in_the_paper(run: Run, panel: Panel) -> Panel:
+    """Of many methods those that the paper draws: full and half resolution and AR-Seg at half of the first network."""
+    if len(panel.curves) <= _FEW:
+        return panel
+    entries = {str(m.get("label") or m.get("name")): m for m in run.experiment["methods"]}
+    network = entries.get(panel.curves[0].method, {}).get("network")
+    shown = {("constant", 1.0), ("constant", 0.5), ("ar-seg", 0.5)}
+    kept = [
+        curve
+        for curve in panel.curves
+        if (one := entries.get(curve.method, {})).get("network") == network
+        and (one.get("name"), float(one.get("lr_scale") or 1.0)) in shown
+    ]
+    return replace(panel, curves=tuple(kept or panel.curves[:_FEW]))
 
 
 def _released(identity: PaperIdentity | None) -> list[tuple[float, float]]:

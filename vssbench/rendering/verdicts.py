@@ -71,7 +71,10 @@ def as_junit(rows: Sequence[Row]) -> str:
     )
     for row in rows:
         case = ET.SubElement(
-            suite, "testcase", classname=f"{row.dataset}.{row.codec}.{row.method}", name=row.metric
+            suite,
+            "testcase",
+            classname=".".join(filter(None, (row.dataset, row.codec, row.method))),
+            name=row.metric,
         )
         if row.verdict == "regression":
             ET.SubElement(
@@ -91,7 +94,7 @@ def as_table(rows: Sequence[Row]) -> Table:
     table = Table("verdict", "what", "metric", "baseline", "now", "reason", box=None, pad_edge=False)
     colour = {"regression": "red", "improved": "green", "skipped": "yellow"}
     for row in _notable(rows):
-        what = f"{row.method}, {row.codec}, {row.dataset}"
+        what = ", ".join(filter(None, (row.method, row.codec, row.dataset)))
         table.add_row(
             f"[{colour[row.verdict]}]{row.verdict}[/]",
             *(
