@@ -20,6 +20,7 @@ from vssbench.cli.compare import compare
 from vssbench.cli.conformance import conformance
 from vssbench.cli.doctor import doctor
 from vssbench.cli.encode import encode
+from vssbench.cli.interrupt import EXIT_CODE, STOPPED, heard_interrupt
 from vssbench.cli.list import list_names
 from vssbench.cli.motion import motion
 from vssbench.cli.profile import profile
@@ -60,12 +61,11 @@ def _resumable(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapped(*arguments: Any, **options: Any) -> None:
         try:
-            command(*arguments, **options)
+            with heard_interrupt():
+                command(*arguments, **options)
         except KeyboardInterrupt:
-            typer.echo(
-                "vssbench: stopped; finished work is kept, the same command goes on from there", err=True
-            )
-            raise typer.Exit(130) from None
+            typer.echo(STOPPED, err=True)
+            raise typer.Exit(EXIT_CODE) from None
 
     return wrapped
 
