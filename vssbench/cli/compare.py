@@ -1,4 +1,4 @@
-"""`vssbench compare`: two runs, and which of their differences can be told from chance."""
+"""`vssbench compare`: runs as one long table, and which of their differences can be told from chance."""
 
 from __future__ import annotations
 
@@ -9,24 +9,43 @@ import typer
 
 
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="RUN_A", help="Run folder that is compared against.")],
-    second: Annotated[Path, typer.Argument(metavar="RUN_B", help="Run folder whose change is shown.")],
-    markdown: Annotated[Path | None, typer.Option(help="Also write the table as Markdown.")] = None,
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run folders; the first is compared against.")
+    ],
+    markdown: Annotated[Path | None, typer.Option(help="Also write the changes as Markdown.")] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write every number of all runs as one long table (run, dataset, ..., value, low, high)."
+        ),
+    ] = None,
 ) -> None:
-    """Show the change of mIoU and MACs from RUN_A to RUN_B for every method that both hold.
+    """Show the change of mIoU and MACs from the first run to each other, for every method that both hold.
 
     Both must have scored the same frames by the same protocol. Intervals are paired, p-values adjusted (Holm).
-    Nothing fails here: use `vssbench check` as a gate.
+    Nothing fails here: use `vssbench check` as a gate. With one run, --csv writes its table.
     """
     from rich.console import Console
 
+    from vssbench.errors import ConfigError
     from vssbench.rendering.run_comparison import comparison_markdown, comparison_of_runs
     from vssbench.results.differences import compare_runs
     from vssbench.results.run import load_run
     from vssbench.results.store import write_atomically
+    from vssbench.results.table import long_table
 
-    found = compare_runs(load_run(first), load_run(second))
-    names = (first.resolve().name, second.resolve().name)
-    Console().print(comparison_of_runs(*names, found))
+    if len(runs) < 2 and csv is None:
+        raise ConfigError("compare needs two runs or more, or one run and --csv FILE")
+    opened = [load_run(path) for path in runs]
+    if csv is not None:
+        table = long_table(opened)
+        write_atomically(csv, table.to_csv(index=False, lineterminator="\n").encode())
+        typer.echo(f"table: {csv} ({len(table)} rows)")
+    texts = []
+    for path, other in zip(runs[1:], opened[1:], strict=True):
+        names = (runs[0].resolve().name, path.resolve().name)
+        found = compare_runs(opened[0], other)
+        Console().print(comparison_of_runs(*names, found))
+        texts.append(comparison_markdown(*names, found))
     if markdown is not None:
-        write_atomically(markdown, comparison_markdown(*names, found).encode())
+        write_atomically(markdown, "\n".join(texts).encode())

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vssbench.errors import ConfigError, InputError
+from vssbench.errors import ConfigError, InputError, nearest
 from vssbench.results.run import Group, Run
 
-BASELINE_SCHEMA = 1
+BASELINE_SCHEMA = 2
+"""2: class tables and further metrics; 1 is refused, for it could not tell other classes."""
 
 MUST_MATCH = ("datasets", "codecs", "protocol")
 """Sections of the experiment that must be equal before two runs may be compared."""
+
+NEUTRAL = "share of pixels"
+"""Beginning of the names of further metrics that are neither good nor bad."""
 
 Verdict = Literal["pass", "regression", "improved", "skipped"]
 
@@ -35,6 +39,13 @@ class Limits:
     """Absolute rise below which a latency difference is never a regression."""
     confidence: float = 0.99
     """One-sided confidence with which the rise must exceed `latency_rise`."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Limit of single metrics by the name that `check` prints, in place of the general one: absolute for shares (0..1),
+    relative for MACs and step times."""
+
+    def of(self, metric: str, general: float) -> float:
+        """The limit of a metric, or the general one."""
+        return self.metrics.get(metric, general)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +70,19 @@ def make_baseline(run: Run) -> dict[str, Any]:
         )
     return {
         "schema": BASELINE_SCHEMA,
-        "must_match": {key: run.experiment[key] for key in MUST_MATCH},
+        "must_match": _must_match(run),
         "environment": run.environment,
         "rows": [_row_of(run, group) for group in run.groups],
     }
+
+
+def _must_match(run: Run) -> dict[str, Any]:
+    """What two runs must share: sections of the experiment, and the class tables behind the numbers."""
+    tables = {
+        name: {key: dataset.get(key) for key in ("class_names", "ignore_index")}
+        for name, dataset in sorted(run.datasets.items())
+    }
+    return {**{key: run.experiment[key] for key in MUST_MATCH}, "classes": tables}
 
 
 def _row_of(run: Run, group: Group) -> dict[str, Any]:
@@ -73,6 +93,11 @@ def _row_of(run: Run, group: Group) -> dict[str, Any]:
         "method": group.method,
         "miou": group.miou,
         "miou_d": {str(d): float(v) for d, v in zip(group.distances, group.miou_d, strict=True)},
+        "further": {
+            row.metric: row.value
+            for row in group.further
+            if (row.distance, row.class_index) == (-1, -1) and not row.metric.startswith(NEUTRAL)
+        },
         "gop_mean_gmacs": cost.get("gop_mean_gmacs"),
         "achieved_kbps": group.kbps,
         "decoded_digest": _digest_of(group),
@@ -91,11 +116,12 @@ def compare(
 ) -> list[Row]:
     """Hold every metric of `run` against `baseline`.
 
-    paired: both were measured in one job on one machine, so step times are compared even though machines differ by
-    name or load. Without it latency is compared only if the processor is the same.
-    Raises ConfigError naming the keys in which the runs are unlike, InputError for an unreadable baseline.
+    paired: both were measured in one job on one machine, so step times must be comparable; without it they are
+    compared only if the processor is the same, and skipped otherwise.
+    Raises ConfigError naming the keys in which the runs are unlike, or a limit of a metric that nothing has;
+    InputError for an unreadable baseline.
     """
-    _refuse_unlike(run, baseline)
+    _refuse_unlike(run, baseline, paired)
     if not run.complete:
         raise InputError(
             f"{run.path}: {run.unit_count} of {run.plan['units']} units are stored; finish it with `vssbench run` first"
@@ -111,22 +137,32 @@ def compare(
             continue
         rows += _compare_group(run, groups.pop(key), old, baseline, limits, paired)
     rows += [Row(*key, "present", None, "yes", "skipped", "not in the baseline; update it") for key in groups]
+    refuse_unknown_limits(limits, rows)
     return rows
 
 
-def _refuse_unlike(run: Run, baseline: dict[str, Any]) -> None:
+def refuse_unknown_limits(limits: Limits, rows: Sequence[Row]) -> None:
+    """Raise ConfigError for a limit whose metric none of the rows has: it would hold nothing."""
+    known = sorted({row.metric for row in rows})
+    for name in limits.metrics:
+        if name not in known:
+            raise ConfigError(f"limits.metrics: no metric is called {name!r}; {nearest(name, known)}")
+
+
+def _refuse_unlike(run: Run, baseline: dict[str, Any], paired: bool) -> None:
     if not isinstance(baseline, dict) or baseline.get("schema") != BASELINE_SCHEMA:
         raise InputError(
             f"not a baseline of schema {BASELINE_SCHEMA}; make one with `vssbench baseline update`"
         )
-    unlike = [
-        path
-        for key in MUST_MATCH
-        for path in _differing(baseline["must_match"].get(key), run.experiment[key], key)
-    ]
+    wanted, here = baseline["must_match"], _must_match(run)
+    unlike = [path for key in here for path in _differing(wanted.get(key), here[key], key)]
+    if paired:
+        there, now = (e["machine"]["processor"] for e in (baseline["environment"], run.environment))
+        unlike += _differing(there, now, "machine.processor")
     if unlike:
         raise ConfigError(
-            f"{run.path}: unlike the baseline in {'; '.join(unlike[:6])}. Only runs of the same data, codecs and protocol compare"
+            f"{run.path}: unlike the baseline in {'; '.join(unlike[:6])}. Only runs of the same data, classes, codecs and protocol compare"
+            + (", and with --paired of one machine" if paired else "")
         )
 
 
@@ -146,12 +182,19 @@ def _compare_group(
 ) -> Iterator[Row]:
     key = (group.dataset, group.codec, group.method)
     new = _row_of(run, group)
-    yield _lower_is_worse(key, "miou", old["miou"], new["miou"], limits.miou_drop)
-    for d in sorted(old["miou_d"], key=int):
-        yield _lower_is_worse(
-            key, f"miou_{d}", old["miou_d"][d], new["miou_d"].get(d, float("nan")), limits.miou_drop
-        )
-    yield _compare_macs(key, old["gop_mean_gmacs"], new["gop_mean_gmacs"], limits.macs_rise)
+    before = {"miou": old["miou"], **{f"miou_{d}": old["miou_d"][d] for d in sorted(old["miou_d"], key=int)}}
+    now = {
+        "miou": new["miou"],
+        **{f"miou_{d}": value for d, value in new["miou_d"].items()},
+        **new["further"],
+    }
+    for metric, value in {**before, **old["further"]}.items():
+        limit = limits.of(metric, limits.miou_drop)
+        yield _lower_is_worse(key, metric, value, now.get(metric, float("nan")), limit)
+    for metric in sorted(set(new["further"]) - set(old["further"])):
+        yield Row(*key, metric, None, now[metric], "skipped", "not in the baseline; update it")
+    macs_limit = limits.of("gop_mean_gmacs", limits.macs_rise)
+    yield _compare_macs(key, old["gop_mean_gmacs"], new["gop_mean_gmacs"], macs_limit)
     for metric in ("achieved_kbps", "decoded_digest"):
         same = old[metric] == new[metric]
         reason = (
@@ -166,7 +209,9 @@ def _compare_group(
             reason = f"measured on {processors[0]!r}, here {processors[1]!r}; compare with --paired"
             yield Row(*key, f"{kind}_ms", None, None, "skipped", reason)
         else:
-            yield _compare_latency(key, kind, old["step_ms"][kind], new["step_ms"].get(kind, []), limits)
+            yield compare_latency(
+                key, f"{kind}_ms", old["step_ms"][kind], new["step_ms"].get(kind, []), limits
+            )
 
 
 def _lower_is_worse(key: tuple[str, str, str], metric: str, old: float, new: float, limit: float) -> Row:
@@ -187,11 +232,14 @@ def _compare_macs(key: tuple[str, str, str], old: float | None, new: float | Non
     return Row(*key, "gop_mean_gmacs", old, new, "improved" if rise < 0 else "pass", "")
 
 
-def _compare_latency(
-    key: tuple[str, str, str], kind: str, old: Sequence[float], new: Sequence[float], limits: Limits
+def compare_latency(
+    key: tuple[str, str, str], metric: str, old: Sequence[float], new: Sequence[float], limits: Limits
 ) -> Row:
-    """Ratio of medians with a seeded bootstrap; a regression must exceed both floors with the wanted confidence."""
-    metric = f"{kind}_ms"
+    """Ratio of medians of milliseconds with a seeded bootstrap.
+
+    A regression must exceed the relative limit with the wanted confidence, and the absolute floor.
+    """
+    limit = limits.of(metric, limits.latency_rise)
     if len(old) < 3 or len(new) < 3:
         return Row(
             *key,
@@ -203,11 +251,11 @@ def _compare_latency(
         )
     before, after = float(np.median(old)), float(np.median(new))
     low = float(np.quantile(_median_ratios(np.asarray(old), np.asarray(new)), 1 - limits.confidence))
-    worse = low > 1 + limits.latency_rise and after - before > limits.latency_floor_ms
+    worse = low > 1 + limit and after - before > limits.latency_floor_ms
     if worse:
         reason = (
             f"{after / before - 1:+.1%} ({after - before:+.2f} ms); at {limits.confidence:.0%} confidence at least "
-            f"{low - 1:+.1%}, limit {limits.latency_rise:.0%}"
+            f"{low - 1:+.1%}, limit {limit:.0%}"
         )
         return Row(*key, metric, before, after, "regression", reason)
     return Row(*key, metric, before, after, "pass", f"{after / before - 1:+.1%}, within limits or noise")
