@@ -108,6 +108,14 @@ methods.register(
     "vssbench.baselines.clockwork:Clockwork",
     "deep stage runs when its clock ticks, unwarped between (ECCV-W 2016)",
 )
+methods.register(
+    "tdnet", "vssbench.baselines.tdnet:TDNet", "shallow networks in rotation, gathered by attention (CVPR 2020)"
+)
+methods.register(
+    "blockcopy",
+    "vssbench.baselines.blockcopy:BlockCopy",
+    "blocks chosen online are executed, the others copied (ICCV 2021)",
+)
 
 datasets = Registry("dataset", "vssbench.datasets")
 datasets.register(

@@ -92,7 +92,9 @@ class Clockwork(Method):
     def step(self, state: ClockworkState, frame: Frame) -> list[Prediction]:
         """Shallow stage, deep stage if the clock ticks, one classifier on their sum."""
         if frame.image is None:
-            raise ValueError(f"clockwork: frame {frame.index} carries no pixels although `needs` asks for them")
+            raise ValueError(
+                f"clockwork: frame {frame.index} carries no pixels although `needs` asks for them"
+            )
         if state.deep is None and not frame.is_key:
             raise ValueError(f"clockwork: frame {frame.index} came before any keyframe of its clip")
         shallow, second = self.network.shallow(normalise_image(frame.image, self.normalisation))

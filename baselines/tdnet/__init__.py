@@ -1,0 +1,16 @@
+"""TDNet: shallow sub-networks in rotation, their parts gathered by attention (CVPR 2020)."""
+
+from vssbench.baselines.tdnet.exchange import Exchange
+from vssbench.baselines.tdnet.method import TDNet, TDNetOptions, TDNetState
+from vssbench.baselines.tdnet.paths import PathShape, decode, encode, path_shape
+
+__all__ = [
+    "Exchange",
+    "PathShape",
+    "TDNet",
+    "TDNetOptions",
+    "TDNetState",
+    "decode",
+    "encode",
+    "path_shape",
+]

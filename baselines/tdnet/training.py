@@ -1,0 +1,107 @@
+"""TDNet's training: the paths alone, then windows of frames with the path rotating. Source: section 5 (Training)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vssbench.baselines.tdnet.paths import encode
+from vssbench.method import Stage, TrainingBatch
+from vssbench.networks import TrainingOutput
+from vssbench.ops.losses import segmentation_loss
+from vssbench.ops.resize import resize
+
+if TYPE_CHECKING:
+    from vssbench.baselines.tdnet.method import TDNet
+
+SUB_WEIGHT = 0.5
+"""Of the losses on the path's own value, without attention."""
+AUXILIARY_WEIGHT = 0.1
+"""Of the network's auxiliary heads."""
+
+
+class TDNetTraining:
+    """The stages of one TDNet method."""
+
+    def __init__(self, method: TDNet) -> None:
+        self.method = method
+
+    def stages(self) -> list[Stage]:
+        """'image', and with more than one path 'window' and, with a teacher, 'distillation'."""
+        paths = tuple(f"path{i}" for i in range(self.method.options.paths))
+        stages = [Stage("image", "image", paths, self.image_loss)]
+        if len(paths) == 1:
+            return stages
+        parts, window = (*paths, "exchange"), len(paths) - 1
+        stages.append(Stage("window", "window", parts, self.window_loss, window=window))
+        if self.method.teacher is not None:
+            stages.append(Stage("distillation", "window", parts, self.distillation_loss, window=window))
+        return stages
+
+    def image_loss(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        """Every path on the same image, as the network it is."""
+        terms: dict[str, Tensor] = {}
+        for index, network in enumerate(self.method.networks):
+            for name, value in self._losses(network.forward_training(batch.image), batch).items():
+                terms[f"path{index}_{name}"] = value / len(self.method.networks)
+        return terms
+
+    def window_loss(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        """Loss of the labelled frame behind attention, and at half the weight without; the path rotates with the step."""
+        output, sub = self._forward(batch)
+        terms = self._losses(output, batch)
+        auxiliary = [value for name, value in terms.items() if name != "segmentation"]
+        named = {"segmentation": terms["segmentation"], "sub": SUB_WEIGHT * self._plain(sub, batch)}
+        if auxiliary:
+            named["auxiliary"] = AUXILIARY_WEIGHT * torch.stack(auxiliary).sum()
+        return named
+
+    def distillation_loss(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        """`window_loss` plus the teacher's distribution, on both outputs."""
+        output, sub = self._forward(batch)
+        terms = self._losses(output, batch)
+        teacher = self.method.teacher
+        assert teacher is not None
+        with torch.no_grad():
+            wanted = F.log_softmax(teacher(batch.image), dim=1)
+        return {
+            "segmentation": terms["segmentation"],
+            "sub": SUB_WEIGHT * self._plain(sub, batch),
+            "teacher": _divergence(wanted, output.logits),
+            "teacher_sub": SUB_WEIGHT * _divergence(wanted, sub),
+        }
+
+    def _forward(self, batch: TrainingBatch) -> tuple[TrainingOutput, Tensor]:
+        """Output behind attention with its auxiliary heads, and output of the value alone, of the labelled frame."""
+        method, paths = self.method, self.method.options.paths
+        size = (batch.image.shape[-2], batch.image.shape[-1])
+        served = batch.step % paths  # so that the labelled frame is served by every path
+        past = []
+        for age, image in zip(range(len(batch.window), 0, -1), batch.window, strict=True):
+            path = (served - age) % paths
+            past.append(method.exchange.remember(path, encode(method.networks[path], image, path, paths)[0]))
+        encoded, side = encode(method.networks[served], batch.image, served, paths)
+        value, gathered = method.exchange.gather(served, encoded, past[-(paths - 1) :])
+        auxiliary, class_logits = method.networks[served].heads(side, size)
+        logits = method.classify(served, gathered, size)
+        return TrainingOutput(logits, auxiliary, gathered, class_logits), method.classify(served, value, size)
+
+    def _losses(self, output: TrainingOutput, batch: TrainingBatch) -> dict[str, Tensor]:
+        kind = self.method.options.loss
+        network = self.method.networks[0]
+        return output.losses(network.loss if kind == "network" else kind, batch.label, batch.class_weights)
+
+    def _plain(self, logits: Tensor, batch: TrainingBatch) -> Tensor:
+        """The same loss of an output that has no auxiliary heads."""
+        kind = self.method.options.loss
+        kind = self.method.networks[0].loss if kind == "network" else kind
+        return segmentation_loss(kind, logits, batch.label, class_weights=batch.class_weights)["segmentation"]
+
+
+def _divergence(wanted: Tensor, logits: Tensor) -> Tensor:
+    """Mean over pixels of KL(teacher || output); `wanted` are the teacher's log-probabilities [N, K, h, w]."""
+    own = F.log_softmax(resize(logits, (wanted.shape[-2], wanted.shape[-1])), dim=1)
+    return (wanted.exp() * (wanted - own)).sum(1).mean()
