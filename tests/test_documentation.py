@@ -26,6 +26,8 @@ TESTED_ELSEWHERE = (
     "clang++",
     "pytest",
     "move-scores",
+    "patch-holes",
+    "tutorial.yaml",
 )
 """Installation (continuous integration starts with the README's own), and what other tests run by itself."""
 
