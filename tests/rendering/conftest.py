@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -132,6 +134,64 @@ def write_picture(
     )  # fmt: skip
 
 
+def write_frames(
+    folder: RunFolder,
+    dataset: str,
+    codec: str,
+    methods: list[str],
+    *,
+    count: int = 6,
+    size: tuple[int, int] = (144, 192),
+) -> None:
+    """Kept frames of the first unit of seq-0 at its first `count` distances, in the layout of runner.frames."""
+    palette = np.zeros((256, 3), np.uint8)
+    palette[: len(PALETTE)] = PALETTE
+    files: dict[str, bytes] = {}
+    cases = []
+    for d in range(count):
+        truth = _street(*size, d)
+        files[f"{d}-decoded.webp"] = _webp(palette[truth])
+        files[f"{d}-truth.png"] = _palette_png(truth, palette)
+        predictions = {title: f"{d}-prediction-{k}.png" for k, title in enumerate(methods)}
+        for k, name in enumerate(predictions.values()):
+            files[name] = _palette_png(_street(*size, d + 3 * k), palette)
+        buffer = io.BytesIO()
+        flow = np.full((2, size[0] // 4, size[1] // 4), -d, np.float16)
+        np.savez_compressed(
+            buffer, flow=flow, valid=np.arange(size[1] // 4) > np.zeros((size[0] // 4, 1)) + 3
+        )
+        files[f"{d}-motion.npz"] = buffer.getvalue()
+        cases.append(
+            {
+                "dataset": dataset, "codec": codec, "sequence": "seq-0", "unit": "frame-000000", "frame": 20, "distance": d,
+                "frame_type": "I" if d == 0 else "P", "coded_bytes": 9000 if d == 0 else 2100, "qp": 24.5 + d,
+                "motion_step": 4, "class_names": list(CLASSES), "palette": [list(c) for c in PALETTE], "ignore_index": 255,
+                "decoded": f"{d}-decoded.webp", "truth": f"{d}-truth.png", "predictions": predictions,
+                "motion": f"{d}-motion.npz",
+            }
+        )  # fmt: skip
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in {"cases.json": json.dumps(cases).encode(), **files}.items():
+            archive.writestr(zipfile.ZipInfo(name), data)
+    path = folder.path / f"frames/{slug(dataset)}/{slug(codec)}/seq-0-frame-000000.zip"
+    write_atomically(path, buffer.getvalue())
+
+
+def _webp(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "WEBP", quality=80, method=0)
+    return buffer.getvalue()
+
+
+def _palette_png(labels: np.ndarray, palette: np.ndarray) -> bytes:
+    picture = Image.frombytes("P", labels.shape[::-1], labels.tobytes())
+    picture.putpalette(palette.tobytes())
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
 def _experiment(methods: dict[str, Any], distances: int) -> dict[str, Any]:
     return {
         "schema_version": 1,
@@ -192,6 +252,7 @@ def fabricate_run(
                     )
         if pictures:
             write_picture(folder, "streets", codec, list(methods))
+            write_frames(folder, "streets", codec, list(methods))
     for title, (_, _, _, (key_gmacs, non_key_gmacs)) in methods.items():
         mean = (key_gmacs + non_key_gmacs * (distances - 1)) / distances
         cost = {
@@ -256,3 +317,30 @@ def evil_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def fabricate() -> Fabricate:
     """The function that writes a run folder."""
     return fabricate_run
+
+
+@pytest.fixture
+def as_in_the_paper() -> Callable[[Run], Run]:
+    """Puts a fabricated run under an experiment that the paper knows: PSPNet18 at 1.0 and AR-Seg at 0.5 on CamVid."""
+
+    def change(made: Run) -> Run:
+        network = {"network": "pspnet18-camvid", "weights": {"hr": "somewhere"}}
+        experiment = {
+            **made.experiment,
+            "datasets": [{"name": "camvid", "protocol": "paper", "label": "streets"}],
+            "codecs": [
+                {
+                    "label": "hevc-700k", "codec": "hevc", "bitrate_kbps": 3000, "preset": "medium",
+                    "extra": {"rect": "1", "amp": "1"},
+                }
+            ],
+            "methods": [
+                {"label": "constant 1.0", "name": "constant", "lr_scale": 1.0, **network},
+                {"label": "AR-Seg 0.5", "name": "ar-seg", "lr_scale": 0.5, **network},
+            ],
+            "protocol": {"kind": "clip", "distances": "all", "keyframe_interval": 12},
+        }  # fmt: skip
+        RunFolder(made.path).write_json("experiment.json", experiment)
+        return load_run(made.path)
+
+    return change

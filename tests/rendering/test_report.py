@@ -17,6 +17,8 @@ from vssbench.errors import InputError
 from vssbench.rendering.report import Report, write_report
 from vssbench.results.run import Run, load_run
 
+METHODS = ("constant 1.0", "constant 0.5", "warp-only", "AR-Seg 0.5")
+EVIL = "<script>alert(1)</script>"
 VOID = {"meta", "input", "img", "br", "rect", "line", "circle", "path", "polygon", "polyline"}
 
 
@@ -61,10 +63,14 @@ def test_all_promised_files_are_there(report: Report) -> None:
     names = {str(path.relative_to(report.folder)) for path in report.files}
     figures = {
         f"figures/{stem}.{kind}"
-        for stem in ("miou_d", "cost", "class_iou", "pictures-0", "pictures-1")
+        for stem in ("miou_d", "cost", "class_iou", "frame-0", "frame-1")
         for kind in ("svg", "pdf")
     }
-    assert names == {"index.html", "report.md", "summary.csv", "table.csv", "table.tex"} | figures
+    media = {name for name in names if name.startswith("media/")}
+    assert len(media) == 2 * (6 + 1) * (
+        3 + 2 * len(METHODS)
+    )  # 2 codecs, 6 + 1 frames: shared layers, two per method
+    assert names - media == {"index.html", "report.md", "summary.csv", "table.csv", "table.tex"} | figures
 
 
 def test_the_page_is_well_formed_and_small(report: Report) -> None:
@@ -72,11 +78,12 @@ def test_the_page_is_well_formed_and_small(report: Report) -> None:
     assert report.page.stat().st_size < 3_000_000
 
 
-def test_the_page_loads_nothing(report: Report) -> None:
+def test_the_page_loads_nothing_but_pictures_beside_it(report: Report) -> None:
     for tag, attributes in parse(report.page).tags:
         assert tag not in ("link", "iframe", "object", "embed", "base", "form"), tag
         source = attributes.get("src") or attributes.get("href") or ""
-        assert source.startswith(("data:image/webp;base64,", "#")) or source == "", source
+        assert source.startswith(("media/", "#")) or source == "", source
+        assert not source.startswith("media/") or (report.folder / source).is_file()
     assert "url(" not in report.page.read_text()
     assert "@import" not in report.page.read_text()
 
@@ -87,10 +94,10 @@ def test_the_policy_names_exactly_the_style_and_the_script_of_the_page(report: R
         a["content"] for t, a in parse(report.page).tags if a.get("http-equiv") == "Content-Security-Policy"
     )
     assert policy is not None
-    assert policy.startswith("default-src 'none'; img-src data:;")
+    assert policy.startswith("default-src 'none'; img-src 'self' data:;")
     assert "unsafe" not in policy
     for tag in ("style", "script"):
-        (content,) = re.findall(f"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+        (content,) = re.findall(f"<{tag}>(.*?)</{tag}>", text, re.DOTALL)  # data blocks carry a type
         digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
         assert f"{tag}-src 'sha256-{digest}'" in policy
 
@@ -119,10 +126,39 @@ def test_every_picture_has_an_alternative_text_and_every_control_a_name(report: 
 def test_a_method_titled_like_a_script_renders_as_text(evil_run: Run, tmp_path: Path) -> None:
     written = write_report(evil_run, tmp_path)
     reader = parse(written.page)
-    assert len([tag for tag, _ in reader.tags if tag == "script"]) == 1
+    scripts = [a.get("type") for tag, a in reader.tags if tag == "script"]
+    assert scripts == ["application/json", "application/json", None]  # two blocks of data and the page's own
+    assert EVIL not in page_data(written)
     assert any("<script>alert(1)</script>" in text for text in reader.text)
     for svg in (tmp_path / "figures").glob("*.svg"):
         assert "<script" not in svg.read_text()
+
+
+def page_data(report: Report) -> str:
+    """The blocks of data as they stand in the file."""
+    text = report.page.read_text(encoding="utf-8")
+    return "".join(re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', text, re.DOTALL))
+
+
+def test_embedded_frames_make_one_file(run: Run, tmp_path: Path) -> None:
+    written = write_report(run, tmp_path, figure_files=False, embed=True)
+    assert not (tmp_path / "media").exists()
+    text = written.page.read_text(encoding="utf-8")
+    assert "img-src data:;" in text
+    assert "media/" not in text
+    assert text.count("data:image/webp;base64,") >= 2 * 7
+    parse(written.page)
+
+
+def test_a_report_without_frames_removes_those_of_an_earlier_one_and_nothing_else(
+    run: Run, tmp_path: Path
+) -> None:
+    write_report(run, tmp_path, figure_files=False)
+    assert list((tmp_path / "media").glob("0/*"))
+    (tmp_path / "media" / "mine.txt").write_text("kept")
+    write_report(run, tmp_path, figure_files=False, pictures=False)
+    assert not list((tmp_path / "media").glob("0/*"))
+    assert (tmp_path / "media" / "mine.txt").read_text() == "kept"
 
 
 def test_the_same_run_gives_the_same_bytes(run: Run, report: Report, tmp_path: Path) -> None:
@@ -148,7 +184,8 @@ def test_fonts_are_embedded_in_pdf_figures(report: Report) -> None:
 def test_frames_are_left_out_on_request(run: Run, tmp_path: Path) -> None:
     written = write_report(run, tmp_path, pictures=False)
     assert "<img src" not in written.page.read_text()
-    assert not list((tmp_path / "figures").glob("pictures*"))
+    assert not list((tmp_path / "figures").glob("frame*"))
+    assert not (tmp_path / "media").exists()
 
 
 def test_an_empty_run_is_one_clear_error(fabricate: Any, tmp_path: Path) -> None:

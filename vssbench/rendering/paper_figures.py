@@ -181,7 +181,7 @@ def _family_legend(figure: Figure, names: Sequence[str], hollow: bool, across: i
         handles.append(Line2D([], [], marker="o", color="#555555", **_HOLLOW))
         labels.append("published")
     figure.legend(
-        handles, labels, loc="lower center", ncols=min(3, len(labels)), fontsize=7, borderaxespad=0.2
+        handles, labels, loc="lower center", ncols=min(across, len(labels)), fontsize=6.5, borderaxespad=0.2
     )
 
 

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from vssbench.errors import VssbenchError
+from vssbench.rendering.paper import paper_tables
+from vssbench.rendering.paper_figures import write_paper
+from vssbench.results.run import Run
+
+
+@pytest.fixture(scope="module")
+def layout(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The paper's layout of a run that knows no row of the paper: empty cells, but all tables and figures."""
+    folder = tmp_path_factory.mktemp("paper")
+    write_paper([run], folder)
+    return folder
+
+
+def test_all_tables_and_figures_of_the_paper_are_written(layout: Path) -> None:
+    tables = {f"table{n}.{kind}" for n in range(1, 6) for kind in ("tex", "csv")}
+    figures = {f"figure{n}.{kind}" for n in ("3", "4a", "4b") for kind in ("svg", "pdf")}
+    assert {path.name for path in layout.iterdir()} == tables | figures | {"paper.tex", "paper.md"}
+
+
+def test_published_values_stand_in_their_own_column_and_ours_are_empty_where_nothing_was_measured(
+    layout: Path,
+) -> None:
+    with (layout / "table1.csv").open(newline="") as stream:
+        rows = list(csv.reader(stream))
+    assert rows[0][3:8] == ["mIoU (%) paper", "mIoU (%) ours", "interval", "ours - paper", "paper inside"]
+    assert rows[1] == ["CamVid", "PSPNet18", "1.0x", "69.43", "–", "–", "–", "–", "309.02", "–", "–"]
+    assert len(rows) == 1 + 16
+    with (layout / "table5.csv").open(newline="") as stream:
+        rows = list(csv.reader(stream))
+    assert rows[1] == [
+        "CamVid",
+        "paper, GeForce RTX 3090",
+        "31.2 ms (32 fps)",
+        "14.7 ms (68 fps)",
+        "9.0 ms (111 fps)",
+    ]
+
+
+def test_a_measured_row_stands_beside_the_published_one(fabricate, as_in_the_paper, tmp_path: Path) -> None:
+    made = as_in_the_paper(fabricate(tmp_path / "run", sequences=3, units=3, distances=3, pictures=False))
+    table1, table2, table3, table4, _ = paper_tables([made])
+    (row,) = [r for r in table1.rows if r[2] == "AR 0.5" and r[3] == "70.48"]
+    ours = float(row[4])
+    assert row[6] == f"{ours - 70.48:+.2f}"
+    assert row[7] in ("yes", "no")
+    assert all(r[3] == "–" for r in table2.rows)  # AR 0.6 was not measured
+    assert [r[3] for r in table3.rows].count(row[4]) == 4  # the final model heads four ablations
+    assert [r[2:4] for r in table4.rows if r[3] != "–"][1] == ("70.48", row[4])
+    assert any("9 labelled frames" in note or "labelled frames" in note for note in table1.notes)
+
+
+def test_the_same_run_gives_the_same_bytes(run: Run, layout: Path, tmp_path: Path) -> None:
+    for path in write_paper([run], tmp_path):
+        assert path.read_bytes() == (layout / path.name).read_bytes(), path.name
+
+
+def test_fonts_are_embedded(layout: Path) -> None:
+    for path in layout.glob("*.pdf"):
+        data = path.read_bytes()
+        assert b"/FontFile2" in data
+        assert b"/Type3" not in data
+
+
+def test_all_tables_compile_with_plain_pdflatex(layout: Path, tmp_path: Path) -> None:
+    compiler = shutil.which("pdflatex")
+    if compiler is None:
+        if "pdflatex" in os.environ.get("VSSBENCH_REQUIRE", ""):
+            pytest.fail("VSSBENCH_REQUIRE names pdflatex, but there is none")
+        pytest.skip("needs pdflatex")
+    for path in layout.glob("*.tex"):
+        shutil.copy(path, tmp_path)
+    command = [compiler, "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    made = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False
+    )
+    assert made.returncode == 0, made.stdout[-2000:]
+    assert "Overfull" not in made.stdout
+    assert (tmp_path / "paper.pdf").exists()
+
+
+def test_an_unknown_paper_is_refused(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(VssbenchError, match="ar-seg"):
+        write_paper([run], tmp_path, name="other")
