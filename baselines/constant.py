@@ -79,7 +79,10 @@ class ConstantResolution(Method):
             raise ValueError(
                 f"constant: frame {frame.index} carries no pixels although `needs` asks for them"
             )
-        output = self.network(self._input(normalise_image(frame.image, self.normalisation)))
+        image = self._input(normalise_image(frame.image, self.normalisation))
+        output = self.network.inference_scores(
+            self.network.features(image), (image.shape[-2], image.shape[-1])
+        )
         kind: Literal["key", "non_key"] = "key" if frame.is_key else "non_key"
         return [Prediction(frame.index, predict_labels(output, frame.size), kind)]
 

@@ -75,8 +75,26 @@ class DatasetSpec(_PlugInSpec):
         return self.label or self.name
 
 
+class InferenceOptions(_Frozen):
+    """How a method's steps are executed; what they change in accuracy is measured and stored with the run."""
+
+    fold_normalisation: bool = Field(True, description="fold batch normalisation into convolutions")
+    channels_last: bool = Field(False, description="memory layout of the networks")
+    autocast: Literal["none", "bf16", "fp16"] = Field(
+        "none", description="reduced precision; fp16 on CUDA only"
+    )
+    compile: bool = Field(False, description="torch.compile of the networks")
+    cuda_graphs: bool = Field(False, description="record the steps once per keyframe distance; CUDA only")
+    half_reference: bool = Field(
+        False, description="keep what outlives a step (keyframe features) in float16"
+    )
+    batch: int = Field(1, ge=1, description="clips stepped in lockstep")
+
+
 class MethodSpec(_PlugInSpec):
     """Which method with which options."""
+
+    inference: InferenceOptions = Field(InferenceOptions(), description="how its steps are executed")
 
     codecs: tuple[str, ...] = Field((), description="labels of the codec settings it runs on; default: all")
     datasets: tuple[str, ...] = Field(
@@ -212,6 +230,12 @@ class Measurements(_Frozen):
 
     macs: bool = Field(True, description="count MACs of key and non-key steps")
     step_time: bool = Field(True, description="keep the wall time of every step in the records")
+    latency: bool = Field(
+        False,
+        description="time every method by stopwatch after the run: GOPs in turns, from compressed bytes to labels",
+    )
+    latency_rounds: int = Field(5, ge=1, description="timed GOPs per method")
+    latency_seconds: float = Field(2.0, ge=0, description="least duration of the timed rounds of one dataset")
 
 
 class CheckLimits(_Frozen):
@@ -385,7 +409,9 @@ def packaged_experiments() -> dict[str, Traversable]:
             continue
         for entry in folder.iterdir():
             stem = entry.name.removesuffix(".yaml")
-            if stem == entry.name or stem == "train":  # training experiments have a schema of their own
+            if (
+                stem == entry.name or stem == "train" or stem.startswith("train-")
+            ):  # training experiments have a schema of their own
                 continue
             name = folder.name.replace("_", "-")
             found[name if stem == "run" else f"{name}/{stem}"] = entry

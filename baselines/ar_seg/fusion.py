@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vssbench.baselines.ar_seg.creff import CReFF
 from vssbench.networks.network import Partial, SegmentationNetwork, TrainingOutput
+from vssbench.ops.losses import Scores
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,6 +43,11 @@ class FusionNetwork(nn.Module):
         """Segment the LR image [N, 3, h, w] with the warped reference [N, C, H, W] of frames of `frame_size`."""
         final, fused, size = self._run(image, reference, frame_size)
         return FusedOutput(self.network.classify(final.feature, size), fused)
+
+    def inference_scores(self, image: Tensor, reference: Tensor, frame_size: tuple[int, int]) -> Scores:
+        """As `forward`'s logits, perhaps not enlarged yet: what `predict_labels` takes."""
+        final, _, size = self._run(image, reference, frame_size)
+        return self.network.inference_scores(final.feature, size)
 
     def forward_training(
         self, image: Tensor, reference: Tensor, frame_size: tuple[int, int]

@@ -19,7 +19,7 @@ from vssbench.method import BuildContext, Frame, Method, MethodOptions, Needs, P
 from vssbench.networks import create
 from vssbench.ops import normalise_image, predict_labels, resize_input, scale_flow, scaled_size, warp
 from vssbench.ops.local_attention import check_window
-from vssbench.ops.losses import SegmentationLoss
+from vssbench.ops.losses import Scores, SegmentationLoss
 
 
 class ARSegOptions(MethodOptions):
@@ -144,34 +144,34 @@ class ARSeg(Method):
     def step(self, state: ARSegState, frame: Frame) -> list[Prediction]:
         """HR network on a keyframe; otherwise LR network and fusion with the reference."""
         if frame.is_key:
-            logits, state.reference = self._keyframe(self._normalised(frame))
+            scores, state.reference = self._keyframe(self._normalised(frame))
         elif state.reference is None:
             raise ValueError(f"ar-seg: frame {frame.index} came before any keyframe of its clip")
         else:
-            logits = self._between(state.reference, frame)
-        labels = predict_labels(logits, frame.size)
+            scores = self._between(state.reference, frame)
+        labels = predict_labels(scores, frame.size)
         return [Prediction(frame.index, labels, "key" if frame.is_key else "non_key")]
 
-    def _keyframe(self, image: Tensor) -> tuple[Tensor, Tensor]:
+    def _keyframe(self, image: Tensor) -> tuple[Scores, Tensor]:
         """Output and the map at the cut."""
         partial = self.hr.partial(image, self.variant.cut)
         feature = self.hr.resume(partial, self.variant.cut).feature
-        return self.hr.classify(feature, (image.shape[-2], image.shape[-1])), partial.feature
+        return self.hr.inference_scores(feature, (image.shape[-2], image.shape[-1])), partial.feature
 
-    def _between(self, reference: Tensor, frame: Frame) -> Tensor:
+    def _between(self, reference: Tensor, frame: Frame) -> Scores:
         if self.variant.moves:
             reference = self.warp_reference(reference, frame.flow_key)
         if not self.variant.uses_lr_network:
-            return self.hr.classify(reference, frame.size)
-        logits: Tensor = self.lr(self._lr_input(self._normalised(frame)), reference, frame.size).logits
-        return logits
+            return self.hr.inference_scores(reference, frame.size)
+        return self.lr.inference_scores(self.lr_input(self._normalised(frame)), reference, frame.size)
 
     def _normalised(self, frame: Frame) -> Tensor:
         if frame.image is None:
             raise ValueError(f"ar-seg: frame {frame.index} carries no pixels although `needs` asks for them")
         return normalise_image(frame.image, self.normalisation)
 
-    def _lr_input(self, image: Tensor) -> Tensor:
+    def lr_input(self, image: Tensor) -> Tensor:
+        """Normalised images [N, 3, H, W] at lr_scale."""
         settings = self.settings
         return resize_input(
             image, self.options.lr_scale, size_rule=settings.lr_size, corners=settings.input_corners

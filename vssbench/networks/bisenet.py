@@ -13,6 +13,7 @@ from vssbench.networks.network import Cut, Partial, SegmentationNetwork, scale_c
 from vssbench.networks.resnet import PLAIN, ResNet18
 from vssbench.ops.losses import Scores, SegmentationLoss
 from vssbench.ops.resize import enlarge_later, resize
+from vssbench.ops.separable_resize import Enlarged
 
 
 class ConvNormReLU(nn.Module):
@@ -191,6 +192,13 @@ class BiSeNet18(SegmentationNetwork):
         """Logits of 8 times the feature's size, whatever `size` is."""
         logits: Tensor = self.enlarge(self.classifier(feature))
         return logits
+
+    def inference_scores(self, feature: Tensor, size: tuple[int, int] | None) -> Scores:
+        """The same logits, on a CPU in float32 not enlarged yet."""
+        if feature.device.type != "cpu" or feature.dtype != torch.float32 or torch.is_grad_enabled():
+            return self.classify(feature, size)
+        logits: Tensor = self.classifier(feature)
+        return Enlarged(logits, (8 * logits.shape[-2], 8 * logits.shape[-1]), align_corners=False)
 
     def training_scores(self, feature: Tensor, size: tuple[int, int] | None) -> Scores:
         """The same logits; while it trains on a CPU the loss enlarges them."""

@@ -157,6 +157,10 @@ class SegmentationNetwork(DescribedNetwork, ABC):
         """As `classify`, for a loss; networks that end with an enlargement leave it to the loss."""
         return self.classify(feature, size)
 
+    def inference_scores(self, feature: Tensor, size: tuple[int, int] | None) -> Scores:
+        """As `classify`, for `predict_labels`: networks that end with an enlargement leave it to that on a CPU."""
+        return self.classify(feature, size)
+
     def scale_feature(self, factor: float) -> None:
         """Multiply the feature p by `factor` > 0 from now on, through the normalisation before it.
 

@@ -172,4 +172,7 @@ def _run_in_worker(item: OwedItem) -> JobReport:
 def _set_threads(threads: int) -> None:
     import torch
 
+    from vssbench.runner.memory import keep_freed_memory
+
     torch.set_num_threads(threads)
+    keep_freed_memory()

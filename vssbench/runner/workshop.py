@@ -15,6 +15,7 @@ from vssbench.errors import CapabilityError, CheckpointError
 from vssbench.method import BuildContext, Method
 from vssbench.networks import load_weights
 from vssbench.registry import methods
+from vssbench.runner.inference import apply_inference
 from vssbench.runner.plan import chosen_sequences, load_dataset
 
 
@@ -54,7 +55,7 @@ def build_method(spec: MethodSpec, context: BuildContext) -> Method:
             except CheckpointError as error:
                 raise CheckpointError(f"method {spec.title}, part {name}: {error}") from error
         part.to(context.device).eval()
-    return method
+    return apply_inference(method, spec.inference, spec.title)
 
 
 def check_capabilities(
