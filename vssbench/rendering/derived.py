@@ -35,11 +35,14 @@ def derived_rows(run: Run, rows: Sequence[Row], families: Sequence[FamilyCompari
 
 
 def _networks(run: Run) -> dict[str, tuple[str, Any, bool]]:
-    """Method -> (network, width, whether it is of constant resolution)."""
+    """Method -> (network, width, whether it is of constant resolution).
+
+    A method of two networks is measured against the one that runs on every frame: Accel's update network.
+    """
     return {
         str(m.get("label") or m.get("name", "")): (
-            str(m.get("network", "")),
-            m.get("width"),
+            str(m.get("network") or m.get("update_network", "")),
+            m.get("update_width") or m.get("width"),
             m.get("name") == "constant",
         )
         for m in run.experiment.get("methods", [])
