@@ -216,6 +216,9 @@ class Stage:
     (AR-Seg copies the HR classifier into the LR network)."""
     monitors: Callable[[TrainingBatch], dict[str, float]] | None = None
     """Extra figures to log at validation time (for AR-Seg: feature MSE of LR, warped and fused against HR)."""
+    predictor: Method | None = None
+    """What validation runs during this stage; None: the method itself. For stages that train a part of it (AR-Seg's LR
+    network alone is validated alone)."""
 
 
 class Method(ABC):

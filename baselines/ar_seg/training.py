@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vssbench.baselines.ar_seg.creff import LOW_SHARE
-from vssbench.method import Stage, TrainingBatch
+from vssbench.method import Frame, Method, Needs, Prediction, Stage, TrainingBatch
 from vssbench.networks import TrainingOutput
+from vssbench.ops import normalise_image, predict_labels
 from vssbench.ops.losses import feature_kl, feature_mse
-from vssbench.ops.resize import resize_input
 
 if TYPE_CHECKING:
     from vssbench.baselines.ar_seg.method import ARSeg
@@ -24,6 +24,43 @@ FeatureLoss = Literal["mse+shared", "none", "shared", "mse", "kl+shared"]
 
 KAIMING_LR_MULTIPLIER = 8.0
 """Without it a Kaiming-initialised CReFF leaves the reference unused in short trainings."""
+
+
+class SingleNetwork(Method):
+    """One branch of an AR-Seg method alone, frame by frame: what the stages before the fusion are validated with.
+
+    Source: specification section 5.2 (validation of stage 1).
+    """
+
+    def __init__(self, method: ARSeg, part: Literal["hr", "lr"]) -> None:
+        super().__init__(method.options, method.context)
+        self.method, self.part = method, part
+
+    @property
+    def needs(self) -> Needs:
+        """Pixels of the scored frame only."""
+        return Needs(every_frame=False, stateless=True)
+
+    def parts(self) -> dict[str, nn.Module]:
+        """The branch."""
+        return {self.part: self.method.parts()[self.part]}
+
+    def start(self, batch: int) -> None:
+        """Frames do not depend on one another: there is no state."""
+        return
+
+    @torch.no_grad()
+    def step(self, state: None, frame: Frame) -> list[Prediction]:
+        """Segment the frame, at lr_scale by the LR network."""
+        if frame.image is None:
+            raise ValueError(f"ar-seg: frame {frame.index} carries no pixels")
+        image = normalise_image(frame.image, self.method.normalisation)
+        if self.part == "hr":
+            logits = self.method.hr(image)
+        else:
+            logits = self.method.lr.network(self.method.lr_input(image))
+        kind: Literal["key", "non_key"] = "key" if frame.is_key else "non_key"
+        return [Prediction(frame.index, predict_labels(logits, frame.size), kind)]
 
 
 class TrainingStages:
@@ -37,7 +74,7 @@ class TrainingStages:
 
     def stages(self) -> list[Stage]:
         """'hr', and for variants with an LR network 'lr-image' and 'fusion'."""
-        hr = Stage("hr", "image", ("hr",), self.hr_loss)
+        hr = Stage("hr", "image", ("hr",), self.hr_loss, predictor=SingleNetwork(self.method, "hr"))
         if not self.method.variant.uses_lr_network:
             return [hr]
         classifier = ("lr.network.classifier.",) if self.shared else ()
@@ -49,6 +86,7 @@ class TrainingStages:
             self.lr_image_loss,
             frozen=(*classifier, "lr.fusion."),
             prepare=prepare,
+            predictor=SingleNetwork(self.method, "lr"),
         )
         fusion = Stage(
             "fusion",
@@ -89,7 +127,7 @@ class TrainingStages:
     def lr_image_loss(self, batch: TrainingBatch) -> dict[str, Tensor]:
         """Segmentation loss of the LR network alone, and its feature against the HR feature. Section 5.2, stage 1."""
         network = self.method.lr.network
-        image = self._lr_input(batch.image)
+        image = self.method.lr_input(batch.image)
         partial = network.partial(image, self.cut)
         final = network.resume(partial, self.cut)
         size = (image.shape[-2], image.shape[-1])
@@ -102,7 +140,9 @@ class TrainingStages:
     def fusion_loss(self, batch: TrainingBatch) -> dict[str, Tensor]:
         """Segmentation loss behind CReFF, and the fused feature against the HR feature. Section 5.2, stage 2."""
         size = (batch.image.shape[-2], batch.image.shape[-1])
-        output = self.method.lr.forward_training(self._lr_input(batch.image), self._reference(batch), size)
+        output = self.method.lr.forward_training(
+            self.method.lr_input(batch.image), self._reference(batch), size
+        )
         return {**self._segmentation(output, batch), **self._feature(output.feature, batch)}
 
     def feature_distances(self, batch: TrainingBatch) -> dict[str, float]:
@@ -110,7 +150,7 @@ class TrainingStages:
         size = (batch.image.shape[-2], batch.image.shape[-1])
         with torch.no_grad():
             target, warped = self._hr_feature(batch, "image", batch.image), self._reference(batch)
-            low = self._lr_input(batch.image)
+            low = self.method.lr_input(batch.image)
             maps = {
                 "lr": self.method.lr.network.partial(low, self.cut).feature,
                 "warped": warped,
@@ -119,12 +159,6 @@ class TrainingStages:
             return {
                 f"{name}_feature_mse": float(feature_mse(target, feature)) for name, feature in maps.items()
             }
-
-    def _lr_input(self, image: Tensor) -> Tensor:
-        settings = self.method.settings
-        return resize_input(
-            image, self.method.options.lr_scale, size_rule=settings.lr_size, corners=settings.input_corners
-        )
 
     def _hr_feature(self, batch: TrainingBatch, name: str, image: Tensor) -> Tensor:
         """Feature of the frozen HR network, from memory where samples come again."""

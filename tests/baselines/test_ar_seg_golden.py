@@ -113,7 +113,7 @@ def test_lr_branch_and_fusion(golden, file, seed_prefix, tolerance):
     method = golden.method
     load_ar_seg_checkpoint(state, network=method.lr.network, fusion=method.lr.fusion)
     with torch.no_grad():
-        small = method._lr_input(golden.current)
+        small = method.lr_input(golden.current)
         output = method.lr(small, golden.warped, (64, 96))
         golden.check(file, "lr_feature", method.lr.network.features(small), 2e-5)
     golden.check(file, "fused_feature", output.feature, tolerance)
@@ -135,7 +135,7 @@ def test_step_runs_the_same_path(golden):
     with torch.no_grad():
         logits, feature = method._keyframe(images[0].float())
         warped = method.warp_reference(feature, golden.flow)
-        fused = method.lr(method._lr_input(images[1].float()), warped, (64, 96)).logits
+        fused = method.lr(method.lr_input(images[1].float()), warped, (64, 96)).logits
     assert key.kind == "key"
     assert torch.equal(key.labels, logits.argmax(1).byte())
     assert between.kind == "non_key"

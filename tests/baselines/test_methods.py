@@ -281,7 +281,7 @@ def test_feature_loss_compares_with_the_hr_feature_of_the_current_frame():
         target = method.hr.features(batch.image)
         reference = method.hr.features(batch.reference)
         warped = method.warp_reference(reference, batch.flow_key, training=True)
-        fused = method.lr(method._lr_input(batch.image), warped, SIZE).feature
+        fused = method.lr(method.lr_input(batch.image), warped, SIZE).feature
     expected = ((target - fused) ** 2).mean()
     torch.testing.assert_close(stage.compute_loss(batch)["feature"], expected)
     assert set(stage.monitors(batch)) == {"lr_feature_mse", "warped_feature_mse", "fused_feature_mse"}

@@ -47,6 +47,9 @@ class PairSection(Strict):
     """The stored flow is sampled on every n-th pixel (4 is the grid of the codec's own motion)."""
     original_share: float = Field(0.25, ge=0, le=1)
     """Share of image-stage samples that use the uncoded frame instead of the decoded one."""
+    pixels: Literal["decoded", "original"] = "decoded"
+    """Frame and keyframe of pair stages: decoded, or 'original' as in AR-Seg's training, which takes only motion from
+    the bitstream (specification section 4.1)."""
     seed: int | None = Field(None, ge=0)
     """What is drawn while pairs are made (distances of sparse labels, pseudo-video); None: the experiment's `seed`."""
 
@@ -63,7 +66,14 @@ class PairSection(Strict):
 class StageSection(Strict):
     """Length and optimiser of one stage of one contestant."""
 
-    steps: int = Field(ge=1)
+    steps: int | None = Field(None, ge=1)
+    """Optimiser steps; exactly one of `steps` and `epochs` is given."""
+    epochs: int | None = Field(None, ge=1)
+    """Passes over the samples. A pass has floor(samples / batch) steps, the samples left over are dropped, and the cosine
+    is stretched to epochs * (floor(samples / batch) + 1) steps: AR-Seg's rule (specification section 5.1)."""
+    continues: str | None = None
+    """Stage of this contestant that this one goes on from: last weights, optimiser state, one schedule over both, and the
+    best mIoU so far, which is not reset (specification section 5.2)."""
     batch: int = Field(4, ge=1)
     accumulate: int = Field(1, ge=1)
     """Micro-batches per optimiser step; `batch` samples are split over them."""
@@ -87,6 +97,24 @@ class StageSection(Strict):
     augmentation: Augmentation | None = None
     """Overrides the experiment's augmentation."""
 
+    @property
+    def length(self) -> int:
+        """`steps`; stages given in epochs have one when the samples are counted (`schedule.spans`)."""
+        if self.steps is None:
+            raise ValueError("the length in steps is known when the samples are counted")
+        return self.steps
+
+    @property
+    def words(self) -> str:
+        """'500 steps' or '50 epochs'."""
+        return f"{self.steps} steps" if self.steps is not None else f"{self.epochs} epochs"
+
+    @model_validator(mode="after")
+    def _one_length(self) -> StageSection:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give exactly one of steps and epochs")
+        return self
+
     @model_validator(mode="after")
     def _batch_divides(self) -> StageSection:
         if self.batch % self.accumulate:
@@ -102,8 +130,23 @@ class ContestantSection(Strict):
     label: str = Field(pattern=NAME)
     options: dict[str, Any] = Field(default_factory=dict)
     stages: dict[str, StageSection] = Field(min_length=1)
+    seed: int | None = Field(None, ge=0)
+    """Seed of this contestant where it has one of its own; None: the experiment's."""
     compare: bool = True
     """False for helpers (pretraining) that are no row of the comparison and need no matched steps."""
+
+    @model_validator(mode="after")
+    def _continues_what_comes_before(self) -> ContestantSection:
+        earlier: list[str] = []
+        for name, stage in self.stages.items():
+            if stage.continues is not None and (not earlier or stage.continues != earlier[-1]):
+                raise ValueError(
+                    f"stages.{name}.continues: {stage.continues!r} is not the stage before it ({earlier[-1:] or 'none'})"
+                )
+            if stage.continues is not None and stage.initialise_from:
+                raise ValueError(f"stages.{name}: continues and initialise_from exclude each other")
+            earlier.append(name)
+        return self
 
 
 class EvaluationSection(Strict):
@@ -121,12 +164,22 @@ class ValidationSection(Strict):
     """Validation by the real protocol: coded clips, scored at chosen distances."""
 
     split: Literal["train", "val"] = "val"
-    every: int = Field(200, ge=1)
+    every: int | Literal["epoch"] = Field(200)
+    """Steps between validations, or 'epoch': after each pass over the samples."""
+    pixels: Literal["decoded", "original"] = "decoded"
+    """'original': uncoded frames with the motion of the coded ones, as AR-Seg's code validates."""
     clips: int = Field(4, ge=1)
     distances: tuple[int, ...] = (0, 5, 11)
     final_clips: int | None = Field(None, ge=1)
     """Clips of the closing validation of each contestant; None: as `clips`."""
     final_distances: tuple[int, ...] | None = None
+
+    @field_validator("every")
+    @classmethod
+    def _positive(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and value < 1:
+            raise ValueError(f"every must be at least 1, got {value}")
+        return value
 
     @field_validator("distances", "final_distances")
     @classmethod
@@ -218,7 +271,8 @@ class TrainingExperiment(Strict):
         content = self.model_dump(
             mode="json", exclude={"description", "outputs", "contestants", "evaluations", "seeds"}
         )
-        _forget_unset(content["pairs"], PairSection, "seed")
+        _forget_unset(content["pairs"], PairSection, "seed", "pixels")
+        _forget_unset(content["validation"], ValidationSection, "pixels")
         _forget_unset(content, TrainingExperiment, "feature_memory_mb")
         _forget_unset(content["augmentation"], Augmentation, "variants")
         for key in ("final_clips", "final_distances"):
@@ -258,9 +312,11 @@ class TrainingExperiment(Strict):
         return found
 
     def unmatched_steps(self) -> dict[str, int]:
-        """Own steps of each compared contestant, empty if they all agree (helpers with compare=False left out)."""
+        """Own steps (or epochs) of each compared contestant, empty if they all agree (compare=False left out)."""
         steps = {
-            c.label: sum(stage.steps for stage in c.stages.values()) for c in self.contestants if c.compare
+            c.label: sum(stage.steps or stage.epochs or 0 for stage in c.stages.values())
+            for c in self.contestants
+            if c.compare
         }
         return steps if len(set(steps.values())) > 1 else {}
 
@@ -268,7 +324,9 @@ class TrainingExperiment(Strict):
 def _identity(contestant: ContestantSection) -> dict[str, Any]:
     """The contestant as digests see it."""
     content = contestant.model_dump(mode="json")
+    _forget_unset(content, ContestantSection, "seed")
     for stage in content["stages"].values():
+        _forget_unset(stage, StageSection, "epochs", "continues")
         if stage["augmentation"] is not None:
             _forget_unset(stage["augmentation"], Augmentation, "variants")
     return content
@@ -282,13 +340,17 @@ def _forget_unset(section: dict[str, Any], model: type[BaseModel], *names: str) 
 
 
 def packaged_experiments() -> dict[str, Path]:
-    """Packaged training experiments ('quickstart'): name -> its train.yaml."""
+    """Packaged training experiments: 'quickstart' is quickstart/train.yaml, 'ar-seg/x' is ar_seg/train-x.yaml."""
     folders = {folder.name.replace("_", "-"): folder for folder in files("vssbench.reports").iterdir()}
-    return {
-        name: Path(str(f / "train.yaml"))
-        for name, f in sorted(folders.items())
-        if (f / "train.yaml").is_file()
-    }
+    found = {}
+    for name, folder in folders.items():
+        if folder.is_dir():
+            for entry in folder.iterdir():
+                if entry.name == "train.yaml":
+                    found[name] = Path(str(entry))
+                elif entry.name.startswith("train-") and entry.name.endswith(".yaml"):
+                    found[f"{name}/{entry.name[6:-5]}"] = Path(str(entry))
+    return dict(sorted(found.items()))
 
 
 def load_experiment(name_or_path: str, overrides: Sequence[str] = ()) -> TrainingExperiment:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -60,7 +61,13 @@ class BatchSource:
         rank: int = 0,
         world_size: int = 1,
         memory: SampleMemory | None = None,
+        drop_last: bool = False,
+        pixels: Literal["decoded", "original"] = "decoded",
     ) -> None:
+        self.pixels = pixels
+        count = len(entries)
+        self.epoch_length = count - count % batch if drop_last else count
+        """Samples of one pass; with drop_last those that do not fill a batch are left out."""
         self.memory = memory
         """Where features of repeated samples are kept."""
         self.store, self.recipe, self.entries, self.augmentation = store, recipe, list(entries), augmentation
@@ -79,7 +86,7 @@ class BatchSource:
         return self.entries[self._index(position)]
 
     def _index(self, position: int) -> int:
-        epoch, index = divmod(position, len(self.entries))
+        epoch, index = divmod(position, self.epoch_length)
         order = self._order
         if order is None or order[0] != epoch:
             rng = np.random.default_rng([self.seed, self.stage_key, 1, epoch])
@@ -91,7 +98,7 @@ class BatchSource:
         variants = self.augmentation.variants
         if variants is None:
             return [self.seed, self.stage_key, 2, position]
-        epoch = position // len(self.entries)
+        epoch = position // self.epoch_length
         return [self.seed, self.stage_key, 4, self._index(position), epoch % variants]
 
     def _keys(self, positions: range) -> tuple[str, ...]:
@@ -100,7 +107,7 @@ class BatchSource:
             return ()
         variants = self.augmentation.variants or 1
         return tuple(
-            f"{self._index(position)}-{position // len(self.entries) % variants}" for position in positions
+            f"{self._index(position)}-{position // self.epoch_length % variants}" for position in positions
         )
 
     def sample(self, position: int) -> tuple[Sample, str]:
@@ -116,7 +123,7 @@ class BatchSource:
         else:
             assert isinstance(self.store, PairStore)
             raw = (
-                self.store.pair(entry)
+                self.store.pair(entry, pixels=self.pixels)
                 if self.recipe == "pair"
                 else self.store.image(entry, original=original)
             )

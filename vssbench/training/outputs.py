@@ -59,12 +59,14 @@ def _write(
     summary: dict[str, Any],
 ) -> dict[str, Any]:
     label = output.source.split("/")[0]
+    own = next(c.seed for c in experiment.contestants if c.label == label)
+    seed = experiment.seed if own is None else own
     final = summary["contestants"].get(label, {}).get("final", {})
     metadata = WeightsMetadata.describing(
         module,
         class_names=dataset.classes.names,
         experiment=f"{experiment.name} {experiment.digest()}",
-        seed=experiment.seed,
+        seed=seed,
         metrics={key: float(value) for key, value in final.items()},
         notes=output.source,
     )
@@ -82,6 +84,6 @@ def _write(
         "experiment_digest": experiment.digest(),
         "data_digest": summary["data_digest"],
         "source": output.source,
-        "seed": experiment.seed,
+        "seed": seed,
         "validation": final,
     }

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from zipfile import BadZipFile
 
 import numpy as np
@@ -96,17 +96,21 @@ class PairStore:
                 archive[f"{'original' if original else 'image'}_{d:02d}"], archive[f"label_{d:02d}"]
             )
 
-    def pair(self, entry: PairEntry) -> Sample:
-        """The decoded frame with label, decoded keyframe and flow [2, H, W], each stored vector filling its cell."""
+    def pair(self, entry: PairEntry, *, pixels: Literal["decoded", "original"] = "decoded") -> Sample:
+        """The frame with label, keyframe and flow [2, H, W], each stored vector filling its cell.
+
+        'original' pixels exist where the store was made with them (`pairs.pixels`).
+        """
         d = entry.distance
         with self._open(entry) as archive:
             label = archive[f"label_{d:02d}"]
             flow = archive[f"flow_{d:02d}"]
-            pixels = archive[f"image_{d:02d}"], label, archive["image_00"]
+            kind = "image" if pixels == "decoded" else "original"
+            frames = archive[f"{kind}_{d:02d}"], label, archive[f"{kind}_00"]
         rows, columns = (np.arange(n) * m // n for n, m in zip(label.shape, flow.shape[1:], strict=True))
         dense = flow.astype(np.float32).take(columns, 2).take(rows, 1)
         dense /= FLOW_UNITS_PER_PIXEL
-        return Sample(*pixels, dense)
+        return Sample(*frames, dense)
 
     @contextmanager
     def _open(self, entry: PairEntry) -> Iterator[Any]:
@@ -187,6 +191,14 @@ def _single(
             yield ClipPlan(sequence.name, t - d, d + 1, (d,))
 
 
+def pair_identity(section: PairSection) -> dict[str, Any]:
+    """What the section says about the content of a store; keys that came later are left out while unset."""
+    content = section.model_dump(mode="json", exclude={"original_share", "seed"})
+    if content["pixels"] == "decoded":
+        del content["pixels"]
+    return content
+
+
 def _digest(
     dataset: Dataset,
     sequences: Sequence[VideoSequence],
@@ -198,7 +210,7 @@ def _digest(
         "version": STORE_VERSION,
         "dataset": type(dataset).__name__,
         "sequences": [[sequence.name, sequence.identity] for sequence in sequences],
-        "pairs": section.model_dump(mode="json", exclude={"original_share", "seed"}),
+        "pairs": pair_identity(section),
         "codecs": [codec.model_dump(mode="json") for codec in codecs],
         "seed": seed,
     }
@@ -273,6 +285,8 @@ def _code(
         originals, settings, sequence.frame_rate_hz, rule=section.flow_rule, motion=plan.length > 1
     )
     arrays: dict[str, NDArray[np.generic]] = {"image_00": clip.images[0]}
+    if section.pixels == "original":
+        arrays["original_00"] = originals[0]
     for d in plan.kept:
         arrays[f"image_{d:02d}"] = clip.images[d]
         arrays[f"label_{d:02d}"] = labels[d]

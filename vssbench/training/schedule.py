@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -11,6 +12,55 @@ from torch import nn
 from vssbench.errors import ConfigError
 from vssbench.registry import nearest
 from vssbench.training.config import StageSection
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where a stage lies in its schedule."""
+
+    steps: int
+    """Optimiser steps of the stage."""
+    start: int
+    """Steps before it under the same schedule."""
+    total: int
+    """Step of the schedule at which the cosine reaches 0."""
+    epoch: int | None = None
+    """Steps of one pass over the samples where the length was given in epochs."""
+
+
+def spans(sections: Mapping[str, StageSection], samples: Mapping[str, int]) -> dict[str, Span]:
+    """The span of every stage, in order; stages that continue one another share a schedule.
+
+    100 samples, batch 8:  50 epochs -> 600 steps, then `continues` with 50 epochs -> steps 600..1199; the cosine ends
+    at 50 * 13 + 50 * 13 = 1300.  Source: specification sections 5.1 and 5.2. Raises ConfigError for fewer samples than a
+    batch has.
+    """
+    lengths = {name: _length(name, section, samples[name]) for name, section in sections.items()}
+    chains: list[list[str]] = []
+    for name, section in sections.items():
+        if section.continues is not None:
+            chains[-1].append(name)
+        else:
+            chains.append([name])
+    found = {}
+    for chain in chains:
+        total = sum(lengths[name][1] for name in chain)
+        start = 0
+        for name in chain:
+            steps, _, epoch = lengths[name]
+            found[name] = Span(steps, start, total, epoch)
+            start += steps
+    return found
+
+
+def _length(name: str, section: StageSection, samples: int) -> tuple[int, int, int | None]:
+    """Steps, steps of the schedule, steps of an epoch."""
+    if section.epochs is None:
+        return section.length, section.length, None
+    epoch = samples // section.batch
+    if epoch == 0:
+        raise ConfigError(f"stage {name}: an epoch of {samples} samples has no batch of {section.batch}")
+    return section.epochs * epoch, section.epochs * (epoch + 1), epoch
 
 
 def rate_factor(step: int, steps: int, warmup_steps: int = 0, warmup_from: float = 0.0) -> float:
@@ -71,9 +121,13 @@ def build_optimiser(groups: list[dict[str, object]], section: StageSection) -> t
     return kind(groups, lr=section.learning_rate, fused=True)
 
 
-def set_rate(optimiser: torch.optim.Optimizer, section: StageSection, step: int) -> float:
-    """Set every group's rate for optimiser step `step`; returns the base rate."""
-    base = section.learning_rate * rate_factor(step, section.steps, section.warmup_steps, section.warmup_from)
+def set_rate(
+    optimiser: torch.optim.Optimizer, section: StageSection, step: int, span: Span | None = None
+) -> float:
+    """Set every group's rate for optimiser step `step` of the stage; returns the base rate."""
+    start, total = (span.start, span.total) if span is not None else (0, section.length)
+    factor = rate_factor(start + step, total, section.warmup_steps, section.warmup_from)
+    base = section.learning_rate * factor
     for group in optimiser.param_groups:
         group["lr"] = base * group["factor"]
     return base

@@ -20,7 +20,7 @@ from vssbench.training.config import StageSection
 from vssbench.training.data import BatchSource, NamedBatch, Prefetcher
 from vssbench.training.ema import MovingAverage
 from vssbench.training.log import Reporter, StageLog
-from vssbench.training.schedule import build_optimiser, parameter_groups, set_rate
+from vssbench.training.schedule import Span, build_optimiser, parameter_groups, set_rate
 
 CHECKPOINT_SECONDS = 120.0
 """A checkpoint is written at every validation, and in between when this much time has passed."""
@@ -49,6 +49,10 @@ class Setup:
     tensorboard: bool = False
     reduce_gradients: Callable[[list[Tensor]], None] | None = None
     """Averages gradients over processes in place (distributed training)."""
+    span: Span | None = None
+    """Place in a schedule that several stages share; None: a schedule of its own over `section.steps`."""
+    before: tuple[Path, str] | None = None
+    """Folder and title of the stage that this one goes on from."""
     is_main: bool = True
     """False in the processes of a distributed run that write nothing."""
 
@@ -67,6 +71,7 @@ class StageTrainer:
         multipliers = {**stage.lr_multipliers, **section.lr_multipliers}
         self.optimiser = build_optimiser(parameter_groups(self.parameters, multipliers, section), section)
         self.average = MovingAverage(self.trained, section.ema_decay) if section.ema_decay else None
+        self.steps = setup.span.steps if setup.span is not None else section.length
         self.step = 0
         self.best_miou = -1.0
         self.skipped_batches = 0
@@ -85,14 +90,14 @@ class StageTrainer:
             if self.step == 0:
                 self._validate(log)
             _set_modes(self.method, self.trained)
-            while self.step < self.section.steps:
+            while self.step < self.steps:
                 values = self._train_step(reader)
                 if log is not None:
                     log.step(self.step, values)
                 self.step += 1
                 note = f"loss {values['loss']:.3f}"
-                self.setup.reporter.advance(self.setup.title, self.step, self.section.steps, note)
-                if self.step % self.setup.validate_every == 0 or self.step == self.section.steps:
+                self.setup.reporter.advance(self.setup.title, self.step, self.steps, note)
+                if self.step % self.setup.validate_every == 0 or self.step == self.steps:
                     self._validate(log)
                     _set_modes(self.method, self.trained)
                     saved = time.monotonic()
@@ -119,7 +124,7 @@ class StageTrainer:
         started = time.perf_counter()
         # everything random inside the networks (dropout) hangs on seed and step alone, hence needs no storing
         torch.manual_seed(hash_seed(self.setup.seed, self.source.stage_key, self.step))
-        rate = set_rate(self.optimiser, self.section, self.step)
+        rate = set_rate(self.optimiser, self.section, self.step, self.setup.span)
         self.optimiser.zero_grad(set_to_none=True)
         totals: dict[str, float] = {}
         learned = 0
@@ -144,7 +149,7 @@ class StageTrainer:
     def _following(self, part: int) -> tuple[int, int] | None:
         if part + 1 < self.section.accumulate:
             return self.step, part + 1
-        return (self.step + 1, 0) if self.step + 1 < self.section.steps else None
+        return (self.step + 1, 0) if self.step + 1 < self.steps else None
 
     def _backward(self, named: NamedBatch) -> dict[str, float]:
         try:
@@ -228,6 +233,7 @@ class StageTrainer:
             "parts": state_of(self.trained),
             "average": self.average.state() if self.average is not None else None,
             "optimiser": self.optimiser.state_dict(),
+            "optimiser_names": self._optimiser_names(),
             "best_miou": self.best_miou,
             "skipped_batches": self.skipped_batches,
         }
@@ -237,6 +243,7 @@ class StageTrainer:
     def _resume(self) -> None:
         path = self.setup.folder / "last.pt"
         if not path.exists():
+            self._go_on()
             return
         state = load_checkpoint(path, experiment=self.setup.experiment, stage=self.setup.title)
         restore(self.trained, state["parts"], path)
@@ -245,6 +252,35 @@ class StageTrainer:
             self.average.load(state["average"])
         self.step, self.best_miou = state["step"], state["best_miou"]
         self.skipped_batches = state["skipped_batches"]
+
+    def _optimiser_names(self) -> list[str]:
+        """'part.parameter' in the order in which the optimiser numbers them."""
+        names = {id(parameter): name for name, parameter in self.parameters.items()}
+        return [names[id(p)] for group in self.optimiser.param_groups for p in group["params"]]
+
+    def _go_on(self) -> None:
+        """Begin with the last weights, the optimiser's memory and the best mIoU of the stage before, if there is one."""
+        if self.setup.before is None:
+            return
+        folder, title = self.setup.before
+        path = folder / "last.pt"
+        state = load_checkpoint(path, experiment=self.setup.experiment, stage=title)
+        restore(self.trained, {k: v for k, v in state["parts"].items() if k in self.trained}, path)
+        remembered = dict(enumerate(state["optimiser_names"]))
+        memory = {remembered[index]: value for index, value in state["optimiser"]["state"].items()}
+        document = self.optimiser.state_dict()
+        for index, name in enumerate(self._optimiser_names()):
+            if name in memory:  # what trains for the first time here has no memory yet
+                document["state"][index] = memory[name]
+        self.optimiser.load_state_dict(document)
+        self.best_miou = state["best_miou"]
+        best = folder / "best.pt"
+        if self.setup.is_main and best.exists():
+            kept = load_checkpoint(best, experiment=self.setup.experiment, stage=title)
+            body = {k: v for k, v in kept.items() if k not in ("format", "experiment", "stage")}
+            save_checkpoint(
+                self.setup.folder / "best.pt", body, experiment=self.setup.experiment, stage=self.setup.title
+            )
 
 
 def hash_seed(*numbers: int) -> int:

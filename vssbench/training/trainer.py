@@ -42,6 +42,7 @@ from vssbench.training.log import Reporter, Silent, read_log
 from vssbench.training.outputs import write_weights
 from vssbench.training.pairs import PairEntry, PairStore, build_pairs
 from vssbench.training.plateau import still_improving
+from vssbench.training.schedule import Span, spans
 from vssbench.training.stage_trainer import Setup, StageTrainer, hash_seed
 from vssbench.training.storage import write_atomically
 from vssbench.training.validation import ValidationSet
@@ -145,9 +146,9 @@ class Trainer:
             keyframe_interval=self.experiment.pairs.keyframe_interval,
             device=self.device,
             normalisation=self.dataset.normalisation,
-            seed=self.experiment.seed,
+            seed=self._seed(contestant),
         )
-        torch.manual_seed(hash_seed(self.experiment.seed, 77))
+        torch.manual_seed(hash_seed(self._seed(contestant), 77))
         method: Method = method_class(options, context)
         layout = torch.channels_last if self.experiment.channels_last else torch.contiguous_format
         for part in method.parts().values():
@@ -156,6 +157,10 @@ class Trainer:
             if self.processes.share_norms is not None:
                 self.processes.share_norms(part)
         return method
+
+    def _seed(self, contestant: ContestantSection | EvaluationSection) -> int:
+        own = contestant.seed if isinstance(contestant, ContestantSection) else None
+        return self.experiment.seed if own is None else own
 
     def _train_contestant(self, contestant: ContestantSection) -> None:
         final = self.folder / contestant.label / "final.json"
@@ -170,8 +175,13 @@ class Trainer:
                     f"contestant {contestant.label}: method {contestant.name} has no stage {name!r}; "
                     f"{nearest(name, list(offered))}"
                 )
-        for name, section in contestant.stages.items():
-            self._train_stage(contestant, method, offered[name], section)
+        samples = {
+            name: len(self._entries(offered[name], section.distances)[1])
+            for name, section in contestant.stages.items()
+        }
+        found = spans(contestant.stages, samples)
+        for name in contestant.stages:
+            self._train_stage(contestant, method, offered[name], found[name])
         if self.processes.rank == 0:
             digest = self.experiment.digest(contestant.label)
             _write_json(final, {"digest": digest, "scores": self._final_scores(method)})
@@ -186,11 +196,10 @@ class Trainer:
             scores = self._final_scores(method)
             _write_json(self.folder / evaluation.label / "final.json", {"scores": scores})
 
-    def _train_stage(
-        self, contestant: ContestantSection, method: Method, stage: Stage, section: StageSection
-    ) -> None:
+    def _train_stage(self, contestant: ContestantSection, method: Method, stage: Stage, span: Span) -> None:
         title = f"{contestant.label}/{stage.name}"
         folder = self.folder / contestant.label / stage.name
+        section = contestant.stages[stage.name]
         for part, source in section.initialise_from.items():
             self._initialise(method, part, source, title)
         validation = self.experiment.validation
@@ -198,27 +207,42 @@ class Trainer:
             folder=folder,
             experiment=self.experiment.digest(contestant.label),
             title=title,
-            seed=self.experiment.seed,
+            seed=self._seed(contestant),
             device=self.device,
             precision=self.precision,
-            validate_every=validation.every,
-            validate=lambda: self._scores(method, validation.distances, validation.clips),
+            validate_every=self._interval(span),
+            validate=lambda: self._scores(stage.predictor or method, validation.distances, validation.clips),
             reporter=self.reporter,
             tensorboard=self.tensorboard,
             reduce_gradients=self.processes.reduce_gradients,
             is_main=self.processes.rank == 0,
+            span=span,
+            before=(folder.parent / section.continues, f"{contestant.label}/{section.continues}")
+            if section.continues is not None
+            else None,
         )
-        trainer = StageTrainer(method, stage, section, self._source(stage, section, title), setup)
+        trainer = StageTrainer(
+            method, stage, section, self._source(stage, section, title, method, contestant.seed), setup
+        )
         if not self._finished(folder / "done.json", contestant.label):
             started = time.time()
             trainer.run()
             if self.processes.rank == 0:
                 _write_json(
                     folder / "done.json",
-                    {"digest": setup.experiment, "steps": section.steps, "seconds": time.time() - started},
+                    {"digest": setup.experiment, "steps": span.steps, "seconds": time.time() - started},
                 )
         self.processes.wait()  # the main process has written the checkpoints by now
         trainer.finish(section.checkpoint)
+
+    def _interval(self, span: Span) -> int:
+        """Steps between validations."""
+        every = self.experiment.validation.every
+        if every != "epoch":
+            return every
+        if span.epoch is None:
+            raise ConfigError("validation.every = 'epoch' needs stages whose length is given in epochs")
+        return span.epoch
 
     @property
     def windows(self) -> WindowStore:
@@ -243,7 +267,14 @@ class Trainer:
             return self.store, self.store.select(pairs=stage.recipe == "pair", distances=distances)
         return self.windows, self.windows.select(stage.recipe, stage.window, distances)
 
-    def _source(self, stage: Stage, section: StageSection, title: str) -> BatchSource:
+    def _source(
+        self,
+        stage: Stage,
+        section: StageSection,
+        title: str,
+        method: Method | None = None,
+        seed: int | None = None,
+    ) -> BatchSource:
         store, entries = self._entries(stage, section.distances)
         return BatchSource(
             store,
@@ -252,10 +283,11 @@ class Trainer:
             section.augmentation or self.experiment.augmentation,
             batch=section.batch,
             accumulate=section.accumulate,
-            seed=self.experiment.seed,
+            seed=self.experiment.seed if seed is None else seed,
             stage_key=hash_seed(*title.encode()) % 2**32,
             original_share=self.experiment.pairs.original_share,
-            normalisation=self.dataset.normalisation,
+            # a method may normalise its pixels otherwise than the dataset says (Cityscapes BiSeNet: section 4.2)
+            normalisation=getattr(method, "normalisation", self.dataset.normalisation),
             device=self.device,
             ignore_index=self.dataset.classes.ignore_index,
             channels_last=self.experiment.channels_last,
@@ -263,6 +295,8 @@ class Trainer:
             rank=self.processes.rank,
             world_size=self.processes.world_size,
             memory=self._memory(),
+            drop_last=section.epochs is not None,
+            pixels=self.experiment.pairs.pixels,
         )
 
     def _memory(self) -> FeatureMemory | None:
@@ -342,7 +376,7 @@ class Trainer:
             rows[contestant.label] = {
                 "final": finished["scores"],
                 "still_improving": gain is not None,
-                "steps": sum(stage.steps for stage in contestant.stages.values()),
+                "steps": self._steps(contestant),
             }
         for evaluation in self.experiment.evaluations:
             final = self.folder / evaluation.label / "final.json"
@@ -358,6 +392,12 @@ class Trainer:
             "unmatched_steps": self.experiment.unmatched_steps(),
             "contestants": rows,
         }
+
+    def _steps(self, contestant: ContestantSection) -> int:
+        """Optimiser steps of a finished contestant."""
+        folder = self.folder / contestant.label
+        found = [json.loads((folder / name / "done.json").read_text()) for name in contestant.stages]
+        return sum(int(document["steps"]) for document in found)
 
     def _write_experiment(self) -> None:
         document = self.experiment.model_dump(mode="json")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -96,7 +96,8 @@ class ValidationSet:
         self.normalisation = dataset.normalisation
         self.distances = tuple(distances)
         chosen = choose_clips(dataset.sequences(experiment.validation.split), distances, interval, clips)
-        self.clips = [_prepare(clip, self.settings, needs) for clip in chosen]
+        pixels = experiment.validation.pixels
+        self.clips = [_prepare(clip, self.settings, needs, pixels) for clip in chosen]
 
     def score(self, method: Method, device: torch.device) -> DistanceIoU:
         """MIoU by distance of `method` (networks in eval mode during the call)."""
@@ -118,27 +119,44 @@ class ValidationSet:
         return counter.compute()
 
 
-def _prepare(clip: ValidationClip, settings: CodecSettings, needs: Needs) -> ReadyClip:
+def _prepare(
+    clip: ValidationClip, settings: CodecSettings, needs: Needs, pixels: Literal["decoded", "original"]
+) -> ReadyClip:
     sequence, interval = clip.sequence, settings.keyframe_interval
-    frames = _coded(sequence, clip.first, clip.first + clip.length, settings)
+    frames = _coded(sequence, clip.first, clip.first + clip.length, settings, pixels)
     plan = Clip(f"{sequence.name}:{clip.first}", clip.first, clip.length, clip.scored)
     decoded = DecodedClip(plan, frames, interval)
     if needs.history:
         before = max(0, clip.first - interval * math.ceil(needs.history / interval))
-        decoded.history = _coded(sequence, before, clip.first, settings)[-needs.history :]
+        decoded.history = _coded(sequence, before, clip.first, settings, pixels)[-needs.history :]
     if needs.lookahead:
         after = clip.first + clip.length
-        decoded.lookahead = _coded(sequence, after, min(len(sequence), after + needs.lookahead), settings)
+        stop = min(len(sequence), after + needs.lookahead)
+        decoded.lookahead = _coded(sequence, after, stop, settings, pixels)
     labels = {d: np.array(sequence.label(clip.first + d)) for d in clip.scored}
     return ReadyClip(decoded, labels)
 
 
-def _coded(sequence: VideoSequence, first: int, stop: int, settings: CodecSettings) -> list[DecodedFrame]:
-    """Frames first .. stop-1 as one bitstream of their own, decoded; none where stop <= first."""
+def _coded(
+    sequence: VideoSequence,
+    first: int,
+    stop: int,
+    settings: CodecSettings,
+    pixels: Literal["decoded", "original"],
+) -> list[DecodedFrame]:
+    """Frames first .. stop-1 as one bitstream of their own, decoded; none where stop <= first.
+
+    'original' puts the uncoded frame in place of the decoded one and keeps its motion.
+    """
     if stop <= first:
         return []
     originals = (np.array(sequence.image(index)) for index in range(first, stop))
     decoded = list(decode(encode(originals, settings, sequence.frame_rate_hz), motion=True))
     if len(decoded) != stop - first:
         raise InputError(f"{sequence.name}: {stop - first} frames were coded but {len(decoded)} decoded")
+    if pixels == "original":
+        return [
+            replace(frame, image=np.array(sequence.image(first + number)))
+            for number, frame in enumerate(decoded)
+        ]
     return decoded

@@ -34,6 +34,7 @@ from vssbench.training.pairs import (
     ClipPlan,
     check_label,
     frames_of,
+    pair_identity,
     plan_clips,
     strided_flow,
 )
@@ -165,7 +166,7 @@ def build_windows(
         "version": STORE_VERSION,
         "dataset": type(dataset).__name__,
         "sequences": [[sequence.name, sequence.identity] for sequence in sequences.values()],
-        "pairs": section.model_dump(mode="json", exclude={"original_share", "seed"}),
+        "pairs": pair_identity(section),
         "codecs": [codec.model_dump(mode="json") for codec in codecs],
         "seed": seed,
     }
