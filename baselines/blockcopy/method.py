@@ -159,7 +159,8 @@ class BlockCopy(Method):
             self.execute(state, image, torch.ones(self.layout.shape, dtype=torch.bool))
         else:
             self._decide_and_execute(state, image, frame)
-        assert state.output is not None and state.grid is not None
+        assert state.output is not None
+        assert state.grid is not None
         share = float(state.grid.float().mean())
         labels = predict_labels(self._cropped(state.output, frame.size), frame.size)
         if frame.is_key:
@@ -209,7 +210,9 @@ class BlockCopy(Method):
         gradients: bool,
     ) -> Tensor | None:
         """One frame under `policy`: decide, execute, reward. Returns the loss to minimise if `gradients`."""
-        assert state.output is not None and state.frame_state is not None and state.grid is not None
+        assert state.output is not None
+        assert state.frame_state is not None
+        assert state.grid is not None
         before = state.output
         seen = observe(image, state.frame_state, before, state.grid, self.layout.shape)
         with torch.set_grad_enabled(gradients):

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vssbench.baselines.tdnet.exchange import Exchange, Memory, Norm
-from vssbench.baselines.tdnet.paths import decode, encode, path_shape
+from vssbench.baselines.tdnet.paths import Place, decode, encode, path_shape
 from vssbench.baselines.tdnet.training import TDNetTraining
 from vssbench.method import BuildContext, Frame, Method, MethodOptions, Needs, Prediction, Stage, StepKind
 from vssbench.networks import SegmentationNetwork, create
@@ -29,8 +29,11 @@ class TeacherOptions(MethodOptions):
 class TDNetOptions(MethodOptions):
     """Options of TDNet. Parts for `weights`: 'path0' .. 'path3', 'exchange' (and 'teacher' for training)."""
 
-    network: str = Field(
-        "pspnet18-cityscapes", description="bisenet18, pspnet18-cityscapes or pspnet18-camvid"
+    network: str = Field("pspnet18-cityscapes", description="registered network of every path")
+    exchange_at: Place = Field(
+        "pyramid",
+        description="pyramid: TDNet's own place and head, for BiSeNet18 and the PSPNets; feature: the network's feature p, "
+        "with all layers before it paid, as the costs of AR-Seg's table imply",
     )
     width: int = Field(64, ge=1, description="base channels; 64 is the published network")
     paths: int = Field(
@@ -93,7 +96,7 @@ class TDNet(Method):
 
     def _exchange(self) -> Exchange:
         options, first = self.options, self.networks[0]
-        shape = path_shape(first, options.paths)
+        shape = path_shape(first, options.paths, options.exchange_at)
         keys = options.key_channels or max(1, options.width)
         head = None if shape.own_head else (max(1, 2 * options.width), self.context.classes)
         exchange = Exchange(
@@ -132,7 +135,7 @@ class TDNet(Method):
         if self.options.paths == 1:
             labels = predict_labels(self.networks[0](image), frame.size)
             return [Prediction(frame.index, labels, _kind(frame))]
-        encoded, _ = encode(self.networks[path], image, path, self.options.paths)
+        encoded, _ = self.encode(path, image)
         answer = []
         if frame.index >= 0:  # nobody asks for the labels of history
             past = list(state.past) if len(state.past) == self.options.paths - 1 else []
@@ -146,12 +149,16 @@ class TDNet(Method):
         state.past.append(self.exchange.remember(path, encoded))
         return answer
 
+    def encode(self, path: int, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Encoded map z and side maps of a normalised image by path `path`."""
+        return encode(self.networks[path], image, path, self.options.paths, self.options.exchange_at)
+
     def classify(self, path: int, gathered: Tensor, size: tuple[int, int]) -> Tensor:
         """Output [N, K, h, w] of path `path` from its value with or without what attention brought."""
         layers = self.exchange.path(path)
         maps: Tensor = layers.norm(gathered)
         if layers.head is None:
-            return decode(self.networks[path], maps, size)
+            return decode(self.networks[path], maps, size, self.options.exchange_at)
         logits: Tensor = layers.head(maps)
         return logits
 

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vssbench.baselines.tdnet.paths import encode
 from vssbench.method import Stage, TrainingBatch
 from vssbench.networks import TrainingOutput
 from vssbench.ops.losses import segmentation_loss
@@ -82,8 +81,8 @@ class TDNetTraining:
         past = []
         for age, image in zip(range(len(batch.window), 0, -1), batch.window, strict=True):
             path = (served - age) % paths
-            past.append(method.exchange.remember(path, encode(method.networks[path], image, path, paths)[0]))
-        encoded, side = encode(method.networks[served], batch.image, served, paths)
+            past.append(method.exchange.remember(path, method.encode(path, image)[0]))
+        encoded, side = method.encode(served, batch.image)
         value, gathered = method.exchange.gather(served, encoded, past[-(paths - 1) :])
         auxiliary, class_logits = method.networks[served].heads(side, size)
         logits = method.classify(served, gathered, size)
