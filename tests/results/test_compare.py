@@ -109,12 +109,13 @@ def test_an_incomplete_run_is_refused(tmp_path, baseline):
         compare(load_run(run.path), baseline)
 
 
-def test_latency_of_another_processor_is_skipped_unless_paired(tmp_path, baseline):
+def test_latency_of_another_processor_is_skipped_and_paired_refuses_it(tmp_path, baseline):
     other = copy.deepcopy(baseline)
     other["environment"]["machine"]["processor"] = "other processor"
     run = write_run(tmp_path / "head", [unit(i) for i in range(12)])
     assert {r.verdict for r in compare(run, other) if r.metric.endswith("_ms")} == {"skipped"}
-    assert {r.verdict for r in compare(run, other, paired=True) if r.metric.endswith("_ms")} == {"pass"}
+    with pytest.raises(ConfigError, match=r"machine\.processor \('other processor' there"):
+        compare(run, other, paired=True)  # one job on one machine cannot have two processors
 
 
 def _latency_regressions(tmp_path, factor: float, repetitions: int) -> int:
@@ -152,6 +153,43 @@ def test_reports_escape_what_comes_from_data(tmp_path, baseline):
     suite = ElementTree.fromstring(as_junit(rows))
     assert suite.get("failures") == "1"
     assert int(suite.get("tests", "0")) == len(rows)
+
+
+def test_other_class_tables_are_refused_with_the_key(tmp_path, baseline):
+    other = copy.deepcopy(baseline)
+    other["must_match"]["classes"]["synthetic"]["class_names"][1] = "bus"
+    with pytest.raises(ConfigError, match=r"classes\.synthetic\.class_names\.1 \('bus' there, 'b' here\)"):
+        compare(write_run(tmp_path / "head", [unit(i) for i in range(12)]), other)
+
+
+def test_a_baseline_of_another_schema_is_refused(tmp_path, baseline):
+    with pytest.raises(InputError, match="baseline update"):
+        compare(write_run(tmp_path / "head", [unit(0)]), {**baseline, "schema": 1})
+
+
+def test_a_single_metric_has_its_own_limit(tmp_path, baseline):
+    units = [unit(i, wrong_pixels=11 if i == 5 else 10) for i in range(12)]
+    run = write_run(tmp_path / "head", units)
+    loose = Limits(metrics={"miou_0": 0.01})
+    assert [r.metric for r in compare(run, baseline, loose) if r.verdict == "regression"] == ["miou"]
+    assert not regressed(compare(run, baseline, Limits(metrics={"miou_0": 0.01, "miou": 0.01})))
+    with pytest.raises(ConfigError, match="'moiu'; did you mean miou"):
+        compare(run, baseline, Limits(metrics={"moiu": 0.01}))
+
+
+def with_boundary(record: UnitRecord, common: int) -> UnitRecord:
+    counts = np.array([[[common, 10], [20, 20]]] * 2, dtype=np.int64)
+    return replace(record, measured={"boundary": counts})
+
+
+def test_a_further_metric_that_fell_is_a_regression(tmp_path):
+    base = make_baseline(write_run(tmp_path / "base", [with_boundary(unit(i), 10) for i in range(4)]))
+    rows = compare(write_run(tmp_path / "head", [with_boundary(unit(i), 9) for i in range(4)]), base)
+    bad = {row.metric: row for row in rows if row.verdict == "regression"}
+    assert list(bad) == ["boundary IoU (2 % of the diagonal)"]
+    # per class intersection / union: (10 / 20, 10 / 20), then (9 / 20, 10 / 20)
+    assert bad["boundary IoU (2 % of the diagonal)"].baseline == pytest.approx(1 / 2)
+    assert bad["boundary IoU (2 % of the diagonal)"].value == pytest.approx((9 / 20 + 1 / 2) / 2)
 
 
 def test_limits_can_be_loosened_on_purpose(tmp_path, baseline):
