@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from vssbench.codec.colour import CONVERSION
 from vssbench.codec.encode import Bitstream, encode, encoder_build
 from vssbench.codec.settings import CodecSettings
-from vssbench.errors import StorageError
+from vssbench.errors import DiskFullError, StorageError
 
 CACHE_VERSION = 1
 """Part of every key: raise it when the meaning of an entry changes."""
@@ -252,7 +252,7 @@ def _storage_errors(root: Path) -> Iterator[None]:
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         remedy = "free space" if full else "check that the folder exists and is writable"
-        raise StorageError(
+        raise (DiskFullError if full else StorageError)(
             f"{error.filename or root}: cannot write the bitstream cache ({error.strerror or error}); {remedy}, or set "
             f"{LOCATION_VARIABLE} to another folder"
         ) from error
