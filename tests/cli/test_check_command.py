@@ -1,0 +1,149 @@
+"""`check`, `baseline` and `compare` as a user calls them, on fabricated runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vssbench.cli import main
+from vssbench.results.run import load_run
+from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord
+from vssbench.results.store import RunFolder
+from vssbench.results.table import COLUMNS, long_table
+
+UNITS = 12
+
+
+def make_run(
+    path: Path, *, wrong: int = 10, step_ms: float = 10.0, kbps: float = 300.0, **limits: object
+) -> Path:
+    folder = RunFolder(path)
+    folder.write_json(
+        "experiment.json",
+        {
+            "datasets": [{"name": "synthetic"}],
+            "codecs": [{"label": "hevc", "codec": "hevc", "bitrate_kbps": kbps}],
+            "protocol": {"kind": "stream", "keyframe_interval": 2},
+            "methods": [{"name": "constant", "label": "m"}],
+            "limits": limits,
+        },
+    )
+    folder.write_json("environment.json", {"bits": {}, "machine": {"processor": "p"}, "forced": []})
+    table = {"class_names": ["a", "b"], "ignore_index": 255}
+    folder.write_json("datasets.json", {"synthetic": table})
+    titles = {"datasets": ["synthetic"], "codecs": ["hevc"], "methods": ["m"]}
+    folder.write_json("plan.json", {"units": UNITS, "titles": titles})
+    generator = np.random.default_rng(3)
+    for number in range(UNITS):
+        counts = np.array([[[50, wrong], [5, 35]], [[40, 20], [10, 30]]], dtype=np.int64)
+        cases = tuple(
+            CaseRecord(2 * number + d, d, "IP"[d], 2 * number, 2, 100, ("key", "non_key")[d]) for d in (0, 1)
+        )
+        key = UnitKey("synthetic", "hevc", "m", "street", f"phase-00-gop-{number:06d}")
+        seconds = step_ms / 1000 * float(generator.normal(1, 0.02))
+        times = {"step_key": seconds, "step_non_key": seconds}
+        steps = {"key": 1, "non_key": 1}
+        folder.write_unit(UnitRecord(key, cases, counts, steps, 1.0, 300.0, f"d{number}", times))
+    return path
+
+
+@pytest.fixture
+def call(monkeypatch, tmp_path):
+    """Run the command in an empty folder and return its exit code."""
+    monkeypatch.chdir(tmp_path)
+
+    def called(*words: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["vssbench", *words])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        return int(stopped.value.code or 0)
+
+    return called
+
+
+def test_the_gate_passes_and_fails_with_the_codes_of_the_help(call, tmp_path, capsys):
+    make_run(tmp_path / "base")
+    assert call("baseline", "update", "base", "-o", "b.json") == 0
+    assert call("check", "base", "--baseline", "b.json") == 0
+    make_run(tmp_path / "worse", wrong=11)
+    assert call("check", "worse", "--baseline", "b.json", "--markdown", "s.md", "--junit", "s.xml") == 1
+    assert "lower by" in (tmp_path / "s.md").read_text()
+    assert ElementTree.parse(tmp_path / "s.xml").getroot().get("failures") == "2"  # miou and miou_0
+    make_run(tmp_path / "unlike", kbps=500.0)
+    assert call("check", "unlike", "--baseline", "b.json") == 2
+    assert "codecs.0.bitrate_kbps (300.0 there, 500.0 here)" in capsys.readouterr().err
+    (tmp_path / "b.json").write_text("{")
+    assert call("check", "base", "--baseline", "b.json") == 3
+    assert "b.json: not a readable baseline" in capsys.readouterr().err
+
+
+def test_limits_of_single_metrics_come_from_the_experiment_and_the_command_line(call, tmp_path, capsys):
+    make_run(tmp_path / "base")
+    make_run(tmp_path / "worse", wrong=11)
+    loose = ("--limit", "miou_0=0.02", "--limit", "miou=0.02")
+    assert call("check", "worse", "--baseline", "base", *loose) == 0
+    make_run(tmp_path / "tolerant", wrong=11, metrics={"miou_0": 0.02, "miou": 0.02})
+    assert call("check", "tolerant", "--baseline", "base") == 0
+    capsys.readouterr()
+    assert call("check", "worse", "--baseline", "base", "--limit", "miou=much") == 2
+    assert "--limit 'miou=much': expected METRIC=VALUE" in capsys.readouterr().err
+    assert call("check", "worse", "--baseline", "base", "--limit", "miuo=0.1") == 2
+    assert "did you mean miou" in capsys.readouterr().err
+
+
+def test_paired_times_fail_beyond_noise(call, tmp_path):
+    make_run(tmp_path / "base")
+    make_run(tmp_path / "slow", step_ms=13.0)
+    make_run(tmp_path / "alike", step_ms=10.2)
+    assert call("check", "alike", "--baseline", "base", "--paired") == 0
+    assert call("check", "slow", "--baseline", "base", "--paired") == 1
+
+
+def test_step_times_travel_through_the_json_of_pytest_benchmark(call, tmp_path, capsys):
+    make_run(tmp_path / "base")
+    make_run(tmp_path / "slow", step_ms=13.0)
+    assert call("baseline", "benchmark", "base", "-o", "base.json") == 0
+    assert call("baseline", "benchmark", "slow", "-o", "slow.json") == 0
+    names = [b["fullname"] for b in json.loads((tmp_path / "base.json").read_text())["benchmarks"]]
+    assert names == [f"vssbench::synthetic::hevc::m::{kind}" for kind in ("key", "non_key")]
+    assert call("check", "base.json", "--baseline", "base.json", "--paired") == 0
+    assert call("check", "slow.json", "--baseline", "base.json", "--paired") == 1
+    assert call("check", "slow", "--baseline", "base.json") == 1
+    assert call("check", "base.json", "--baseline", "base") == 0
+    capsys.readouterr()
+    (tmp_path / "no.json").write_text('{"benchmarks": 3, "machine_info": {}}')
+    assert call("check", "no.json", "--baseline", "base") == 3
+    assert "no.json: not pytest-benchmark's JSON" in capsys.readouterr().err
+
+
+def test_runs_become_one_long_table(call, tmp_path, capsys):
+    make_run(tmp_path / "base")
+    make_run(tmp_path / "head", wrong=11)
+    assert call("compare", "base", "head", "--csv", "t.csv", "--markdown", "c.md") == 0
+    table = pd.read_csv(
+        tmp_path / "t.csv", keep_default_na=False, na_values={"value": "", "low": "", "high": ""}
+    )
+    assert tuple(table.columns) == COLUMNS
+    assert sorted(set(table["run"])) == ["base", "head"]
+    assert "## head against base" in (tmp_path / "c.md").read_text()
+    assert call("compare", "base", "--csv", "one.csv") == 0
+    capsys.readouterr()
+    assert call("compare", "base") == 2
+    assert "two runs or more" in capsys.readouterr().err
+    make_run(tmp_path / "other" / "base")
+    assert call("compare", "base", "other/base", "--csv", "t.csv") == 2
+    assert "runs named base could not be told apart" in capsys.readouterr().err
+
+
+def test_every_column_of_the_long_table_has_one_type(tmp_path):
+    table = long_table([load_run(make_run(tmp_path / "base"))])
+    assert table["d"].dtype == np.int64
+    assert {str(table[name].dtype) for name in ("value", "low", "high")} == {"float64"}
+    for name in ("run", "dataset", "codec", "method", "class", "metric"):
+        assert {type(value) for value in table[name]} == {str}
