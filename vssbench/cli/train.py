@@ -103,6 +103,13 @@ def train(
             "--seed", help="train with this seed (repeatable), in seed-N; default: the file's `seeds`"
         ),
     ] = None,
+    backbone_weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--backbone-weights",
+            help="torchvision's ImageNet ResNet-18 (.pth or .safetensors) to start from; width 64 only",
+        ),
+    ] = None,
     only: Annotated[
         list[str] | None, typer.Option("--only", help="train the contestants with these labels, nothing else")
     ] = None,
@@ -115,6 +122,8 @@ def train(
     from vssbench.training.trainer import Trainer
 
     loaded = load_experiment(experiment, settings or ())
+    if backbone_weights is not None:
+        loaded = loaded.model_copy(update={"backbone_weights": backbone_weights})
     seeds = list(dict.fromkeys(seed or loaded.seeds))
     _set_threads(threads)
     folder = output or Path("training") / loaded.name

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from vssbench.errors import CheckpointError, ConfigError
 from vssbench.networks.network import SegmentationNetwork
 from vssbench.networks.resnet import ResNet18
+from vssbench.networks.weights import read_weights
 from vssbench.registry import nearest
 
 StateDict = Mapping[str, Tensor]
@@ -55,6 +56,8 @@ FUSION_KEYS: Prefixes = (
 _LEFTOVERS = re.compile(r"(^|\.)total_(ops|params)$")
 """Counters that thop leaves behind in a state dict."""
 _FUSION_PREFIX = "fuse_attention."
+FULL_WIDTH = 64
+"""Base channels of the published networks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,9 +232,11 @@ def _check(
 
 
 def _state_dict(source: str | Path | StateDict) -> tuple[str, StateDict]:
-    """A printable name and the tensors of a state dict or file."""
+    """A printable name and the tensors of a state dict or file (.safetensors, else a PyTorch checkpoint)."""
     if isinstance(source, Mapping):
         return "the state dict", source
+    if str(source).endswith(".safetensors"):
+        return str(source), read_weights(source)[0]
     return str(source), read_state_dict(Path(source))
 
 
@@ -277,8 +282,14 @@ def load_imagenet_backbone(network: SegmentationNetwork, path_or_state_dict: str
     """Load torchvision's ImageNet ResNet-18 (`resnet18-5c106cde.pth` or later) into the backbone of `network`.
 
     The classifier `fc.*` is dropped. Batch counters, which old files lack, keep their value.
-    Raises CheckpointError if another key is missing or a shape differs (the full width of 64 is needed).
+    Raises ConfigError unless the network has the full width of 64, CheckpointError if another key is missing or a shape
+    differs.
     """
+    if network.width != FULL_WIDTH:
+        raise ConfigError(
+            f"{network.name} of width {network.width} cannot take ImageNet weights, which fit width {FULL_WIDTH} only; "
+            "set width: 64, or leave them out and pretrain at low resolution (docs/training.md)"
+        )
     label, state = _state_dict(path_or_state_dict)
     backbone = _find_backbone(network)
     own = backbone.state_dict()
@@ -300,6 +311,15 @@ def _torchvision_name(name: str) -> str:
     """Name of one of our ResNet-18's parameters in torchvision's."""
     rule = next(rule for rule in _backbone("", "", ("conv1.", "bn1.")) if name.startswith(rule.ours))
     return rule.theirs + _renamed(name[len(rule.ours) :], rule.inner)
+
+
+def imagenet_networks(module: nn.Module) -> list[SegmentationNetwork]:
+    """Segmentation networks inside `module` (which may be one) whose backbone is a ResNet-18."""
+    return [
+        inner
+        for inner in module.modules()
+        if isinstance(inner, SegmentationNetwork) and any(isinstance(m, ResNet18) for m in inner.modules())
+    ]
 
 
 def _find_backbone(network: SegmentationNetwork) -> nn.Module:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from vssbench.codec import CodecSettings
 from vssbench.config import DatasetSpec, read_yaml, validate
-from vssbench.errors import ConfigError
+from vssbench.errors import ConfigError, InputError
 from vssbench.expansion import substitute
 from vssbench.registry import nearest
 from vssbench.training.augment import Augmentation
@@ -218,6 +219,9 @@ class TrainingExperiment(Strict):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """'auto': bfloat16 autocast where the processor has instructions for it, else float32."""
     channels_last: bool = True
+    backbone_weights: Path | None = None
+    """ImageNet ResNet-18 in torchvision's layout (.pth or .safetensors) that every ResNet-18 backbone starts from, where
+    `initialise_from` says nothing else; width 64 only. `--backbone-weights` sets it. None: from scratch."""
     feature_memory_mb: int = Field(0, ge=0)
     """Room for features of frozen networks, where augmentation lets samples come again; 0 keeps none."""
     contestants: tuple[ContestantSection, ...] = Field(min_length=1)
@@ -273,7 +277,9 @@ class TrainingExperiment(Strict):
         )
         _forget_unset(content["pairs"], PairSection, "seed", "pixels")
         _forget_unset(content["validation"], ValidationSection, "pixels")
-        _forget_unset(content, TrainingExperiment, "feature_memory_mb")
+        _forget_unset(content, TrainingExperiment, "feature_memory_mb", "backbone_weights")
+        if self.backbone_weights is not None:  # what the file holds decides, not where it lies
+            content["backbone_weights"] = _file_digest(self.backbone_weights)
         _forget_unset(content["augmentation"], Augmentation, "variants")
         for key in ("final_clips", "final_distances"):
             content["validation"].pop(key)
@@ -319,6 +325,20 @@ class TrainingExperiment(Strict):
             if c.compare
         }
         return steps if len(set(steps.values())) > 1 else {}
+
+
+def _file_digest(path: Path) -> str:
+    """SHA-256 of a file. Raises InputError if it cannot be read."""
+    try:
+        stamp = path.stat()
+        return _digest_of(path, stamp.st_mtime_ns, stamp.st_size)
+    except OSError as error:
+        raise InputError(f"{path}: backbone weights cannot be read ({error.strerror})") from error
+
+
+@lru_cache(maxsize=8)
+def _digest_of(path: Path, modified: int, size: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _identity(contestant: ContestantSection) -> dict[str, Any]:

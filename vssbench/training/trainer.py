@@ -27,6 +27,7 @@ from vssbench.config import validate
 from vssbench.dataset import Dataset
 from vssbench.errors import CheckpointError, ConfigError
 from vssbench.method import BuildContext, Method, Stage
+from vssbench.networks.checkpoints import imagenet_networks, load_imagenet_backbone
 from vssbench.networks.weights import load_weights
 from vssbench.registry import datasets, methods, nearest
 from vssbench.training.checkpoint import load_checkpoint
@@ -150,6 +151,7 @@ class Trainer:
         )
         torch.manual_seed(hash_seed(self._seed(contestant), 77))
         method: Method = method_class(options, context)
+        self._load_backbones(method, contestant.label)
         layout = torch.channels_last if self.experiment.channels_last else torch.contiguous_format
         for part in method.parts().values():
             part.to(self.device)
@@ -157,6 +159,18 @@ class Trainer:
             if self.processes.share_norms is not None:
                 self.processes.share_norms(part)
         return method
+
+    def _load_backbones(self, method: Method, label: str) -> None:
+        """Put the ImageNet weights, where the experiment names some, into every ResNet-18 of the method."""
+        path = self.experiment.backbone_weights
+        if path is None:
+            return
+        for part, module in method.parts().items():
+            for network in imagenet_networks(module):
+                try:
+                    load_imagenet_backbone(network, path)
+                except ConfigError as error:
+                    raise ConfigError(f"contestant {label}, part {part}: {error}") from error
 
     def _seed(self, contestant: ContestantSection | EvaluationSection) -> int:
         own = contestant.seed if isinstance(contestant, ContestantSection) else None
