@@ -103,21 +103,27 @@ class Campaign:
         if process.wait(timeout=600) != 0:
             raise AssertionError((self.folder / "errors.txt").read_text())
 
-    def run(self, kills: int, kinds: tuple[str, ...] = KINDS) -> Outcome:
-        """Kill until `kills` were made, each run finished and compared before the next begins."""
+    def run(self, kills: int, kinds: tuple[str, ...] = KINDS, per_run: int | None = None) -> Outcome:
+        """Kill until `kills` were made, each run finished and compared before the next begins.
+
+        per_run: kills of one run before it may finish; None draws 1 to 3.
+        """
         number = 0
         while sum(self.outcome.kills.values()) < kills:
             name = f"killed-{number}"
             number += 1
-            for _ in range(self.random.randint(1, 3)):
+            finished = False
+            for _ in range(per_run or self.random.randint(1, 3)):
                 done = sum(self.outcome.kills.values())
-                if done < kills:
-                    self._kill_once(name, kinds[done % len(kinds)])
-            self.wait(self.start(name))
+                if done < kills and not finished:
+                    finished = self._kill_once(name, kinds[done % len(kinds)])
+            if not finished:
+                self.wait(self.start(name))
             self._compare(name)
         return self.outcome
 
-    def _kill_once(self, name: str, kind: str) -> None:
+    def _kill_once(self, name: str, kind: str) -> bool:
+        """Start or resume a run and kill in it; True if it is finished all the same."""
         process = self.start(name)
         stored = self._moment(process, name, kind)
         if process.poll() is None and self._strike(process, kind):
@@ -126,9 +132,10 @@ class Campaign:
         if kind in ("worker", "encoder thread"):
             self.wait(process)  # the session must survive the loss of a worker
             self.outcome.survived += 1
-        else:
-            process.wait(timeout=60)
-            _await_end_of_group(process.pid)
+            return True
+        process.wait(timeout=120)
+        _await_end_of_group(process.pid)
+        return False
 
     def _moment(self, process: subprocess.Popen[bytes], name: str, kind: str) -> int:
         """Sleep until a random moment and return how many units are stored by then."""

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -125,28 +120,6 @@ def test_missing_and_damaged_units_are_redone_identically(undisturbed, tmp_path,
     again = vssbench.run(TINY, tmp_path / "copy", workers=1, cache=cache, device="cpu")
     assert records(tmp_path / "copy") == records(undisturbed.path)
     assert any("damaged" in warning for warning in again.warnings)
-
-
-@pytest.mark.slow
-def test_a_run_killed_anywhere_resumes_to_the_same_records(undisturbed, tmp_path):
-    experiment = tmp_path / "tiny.yaml"
-    experiment.write_text(json.dumps(TINY))
-    output = tmp_path / "killed"
-    command = [sys.executable, "-m", "vssbench", "run", str(experiment), "-o", str(output), "--no-report"]
-    command += ["--workers", "2", "--cache", str(tmp_path / "cache"), "--device", "cpu"]
-    for wanted in (1, 30):
-        process = subprocess.Popen(
-            command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        deadline = time.monotonic() + 120
-        while process.poll() is None and len(list(output.glob("units/*/*/*/*/*.json"))) < wanted:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        assert process.poll() is None, "the run ended before it could be killed"
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    assert records(output) == records(undisturbed.path)
 
 
 def test_clip_and_stream_protocols_score_the_same_cases(tmp_path, cache, undisturbed):
