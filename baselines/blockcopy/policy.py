@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vssbench.networks.network import DescribedNetwork
+
 BLOCK_INPUT = 32
 """Pixels of the policy's input per block: 0.25 of the published 128."""
 
@@ -28,16 +30,18 @@ class _Residual(nn.Module):
         return F.relu(self.norm2(self.conv2(inner)) + shortcut)
 
 
-class BlockPolicy(nn.Module):
+class BlockPolicy(DescribedNetwork):
     """ResNet-8 and three strided convolutions: [N, 7 + K, 32 rows, 32 columns] -> logits [N, rows, columns].
 
     `running_cost` is the moving mean of the executed share that the learning keeps, so that it is stored with weights.
     """
 
+    name = "blockcopy-policy"
     running_cost: Tensor
 
     def __init__(self, classes: int, *, width: int = 32, target: float = 0.5, momentum: float = 0.02) -> None:
         super().__init__()
+        self.classes, self.width = classes, width
         wide, deep = 2 * width, 4 * width
         self.stem = nn.Conv2d(7 + classes, width, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(width, momentum=momentum)

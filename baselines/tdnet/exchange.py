@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vssbench.networks.network import DescribedNetwork
+
 Norm = Literal["instance", "none"]
 _QUERIES_AT_ONCE = 8192
 """Queries whose scores over all keys are held at one time."""
@@ -95,8 +97,10 @@ class _Head(nn.Module):
         return self.classifier(F.dropout2d(inner, 0.1, self.training))  # type: ignore[no-any-return]
 
 
-class Exchange(nn.Module):
+class Exchange(DescribedNetwork):
     """All paths' layers, and the chain over the frames that are remembered."""
+
+    name = "tdnet-exchange"
 
     def __init__(
         self,
@@ -109,6 +113,7 @@ class Exchange(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
+        self.width, self.classes = channels, head[1] if head is not None else 0
         self.decimation, self.dropout = decimation, dropout
         self.paths = nn.ModuleList(
             PathExchange(channels, key_channels, paths - 1, norm, head) for _ in range(paths)

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vssbench.networks.adoption import StartsFromBiSeNet
 from vssbench.networks.network import Cut, Partial, SegmentationNetwork, scale_channels
 from vssbench.networks.resnet import PLAIN, ResNet18
 from vssbench.ops.losses import SegmentationLoss
@@ -79,7 +80,7 @@ class LadderStep(nn.Module):
         return blended
 
 
-class SwiftNet18(SegmentationNetwork):
+class SwiftNet18(StartsFromBiSeNet, SegmentationNetwork):
     """SwiftNet-RN18: the feature p has stride 4; logits are enlarged to the image (aligned pixel areas)."""
 
     name = "swiftnet18"
