@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from vssbench.errors import InputError
 from vssbench.metrics.bootstrap import PairedDifference, bootstrap_difference, compare_methods, holm
+from vssbench.results.remarks import unlike_bits
 from vssbench.results.run import Group, Run
 
 
@@ -37,6 +38,9 @@ def paired_differences(run: Run) -> list[SectionDifferences]:
 def _compare(run: Run, groups: Sequence[Group]) -> SectionDifferences:
     place = (groups[0].dataset, groups[0].codec)
     reference = reference_method(run, *place)
+    bits = unlike_bits(groups)
+    if bits:
+        return SectionDifferences(*place, reference, (), f"no paired comparison: {bits}")
     try:
         found = compare_methods([group.unit_counts() for group in groups], reference=reference)
     except InputError as error:

@@ -17,6 +17,7 @@ from vssbench.metrics.confusion import mean_of_present
 from vssbench.results.decomposition import Decomposition, decompose
 from vssbench.results.group import Group as Group
 from vssbench.results.group import build_group
+from vssbench.results.remarks import data_remarks
 from vssbench.results.schema import UnitRecord
 from vssbench.results.store import RunFolder
 
@@ -95,7 +96,7 @@ class Run:
                 lines.append(
                     f"{group.method} on {group.dataset}, {group.codec}: some distances have no scored frame"
                 )
-        return lines + self._interval_warnings()
+        return lines + data_remarks(self.groups, self.datasets) + self._interval_warnings()
 
     def _interval_warnings(self) -> list[str]:
         without = sorted(

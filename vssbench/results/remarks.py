@@ -1,0 +1,82 @@
+"""What a reader of a run's numbers must know about its data: empty frames, empty classes, unlike bits, missing values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from vssbench.results.group import Group
+
+
+def data_remarks(groups: Sequence[Group], datasets: Mapping[str, Any]) -> list[str]:
+    """One line per finding, nothing where all is as it should be."""
+    lines = []
+    for name in dict.fromkeys(group.dataset for group in groups):
+        mine = [group for group in groups if group.dataset == name]
+        lines += _unscored(name, mine)
+        lines += _without_truth(name, mine, datasets[name]["class_names"])
+    for place in dict.fromkeys((group.dataset, group.codec) for group in groups):
+        here = [group for group in groups if (group.dataset, group.codec) == place]
+        bits = unlike_bits(here)
+        if bits:
+            lines.append(f"{place[0]}, {place[1]}: {bits}")
+        lines += [f"{place[0]}, {place[1]}: {line}" for line in _undefined(here)]
+    return lines
+
+
+def _unscored(dataset: str, groups: Sequence[Group]) -> list[str]:
+    frames = dict.fromkeys(place for group in groups for place in group.unscored_frames)
+    if not frames:
+        return []
+    sequence, frame = next(iter(frames))
+    found = f"{len(frames)} labelled frame(s) have no scored pixel, every label is ignored"
+    return [f"{dataset}: {found} (first: frame {frame} of {sequence}); they count nothing"]
+
+
+def _without_truth(dataset: str, groups: Sequence[Group], names: Sequence[str]) -> list[str]:
+    true = np.sum([group.total.sum(axis=(0, 2)) for group in groups], axis=0)
+    missing = [i for i in range(len(true)) if true[i] == 0]
+    if not missing:
+        return []
+    predicted = [i for i in missing if any(group.total[:, :, i].any() for group in groups)]
+    line = f"{dataset}: no true pixel of {', '.join(names[i] for i in missing)}; such classes are in no mean"
+    if predicted:
+        line += f", but count as 0 for methods that predict them ({', '.join(names[i] for i in predicted)})"
+    return [line]
+
+
+def unlike_bits(groups: Sequence[Group]) -> str:
+    """Why methods of one dataset and codec did not see the same pixels and motion; '' if they did."""
+    first, digests = groups[0], dict(zip(groups[0].unit_names, groups[0].decoded_digests, strict=True))
+    for group in groups[1:]:
+        other = dict(zip(group.unit_names, group.decoded_digests, strict=True))
+        differing = [name for name in digests.keys() & other.keys() if digests[name] != other[name]]
+        if differing:
+            return (
+                f"{first.method} and {group.method} saw different decoded pixels or motion in {len(differing)} unit(s), for "
+                f"example {min(differing)}; delete the run folder and run it again"
+            )
+    return ""
+
+
+def _undefined(groups: Sequence[Group]) -> list[str]:
+    """Further metrics that have no value for any method, with the reason."""
+    values: dict[str, list[float]] = {}
+    for group in groups:
+        for row in group.further:
+            if (row.distance, row.class_index) == (-1, -1) and row.metric.startswith(
+                ("VC", "TC", "boundary")
+            ):
+                values.setdefault(row.metric, []).append(row.value)
+    reasons = {
+        "VC": "no window of so many neighbouring scored frames in which a true pixel stays the same",
+        "TC": "no neighbouring scored frames with known flow",
+        "bo": "some distance has no contour",
+    }
+    return [
+        f"{metric} has no value: {reasons[metric[:2]]}"
+        for metric, found in values.items()
+        if np.isnan(found).all()
+    ]
