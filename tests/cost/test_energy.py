@@ -27,7 +27,7 @@ def test_energy_on_cpu_is_refused():
 
 
 def test_idle_and_busy_windows_are_read_separately(monkeypatch):
-    joules = iter([100.0, 160.0, 160.0, 460.0])
+    joules = iter([100.0, 220.0, 220.0, 520.0])
     clock = iter([0.0, 0.5, 1.0, 1.5, 2.0, 2.0])
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
@@ -35,7 +35,7 @@ def test_idle_and_busy_windows_are_read_separately(monkeypatch):
     monkeypatch.setattr(energy, "_counter", lambda device: lambda: next(joules))
     monkeypatch.setattr(energy.time, "sleep", lambda seconds: None)
     monkeypatch.setattr(energy.time, "perf_counter", lambda: next(clock))
-    result = measure_energy(lambda: None, seconds=2.0, idle_seconds=1.0)
+    result = measure_energy(lambda: None, seconds=2.0, idle_seconds=2.0)
     assert (result.calls, result.seconds, result.energy_j, result.idle_power_w) == (3, 2.0, 300.0, 60.0)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +9,10 @@ from typing import Any
 
 import torch
 
+from vssbench.cost.gpu_conditions import open_nvml
 from vssbench.errors import CapabilityError, ConfigError
 
-MIN_SECONDS = 1.0
+MIN_SECONDS = 2.0
 """The counter moves every 20 to 100 ms, so shorter windows read mostly its rounding."""
 
 
@@ -45,7 +45,7 @@ def measure_energy(
     device: str | torch.device = "cuda",
     *,
     seconds: float = 2.0,
-    idle_seconds: float = 1.0,
+    idle_seconds: float = 2.0,
 ) -> EnergyResult:
     """Repeat `callable()` for `seconds` on a CUDA device and divide the energy it drew by the calls.
 
@@ -78,15 +78,8 @@ def measure_energy(
 
 def _counter(device: torch.device) -> Callable[[], float]:
     """Function that reads the device's lifetime energy in joules."""
+    nvml, handle = open_nvml(device, "energy")
     try:
-        nvml = importlib.import_module("pynvml")
-    except ImportError as error:
-        raise CapabilityError("energy needs NVML: pip install 'vssbench[gpu]'") from error
-    try:
-        nvml.nvmlInit()
-        # CUDA may number devices unlike NVML; the UUID is the same in both.
-        uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
-        handle = nvml.nvmlDeviceGetHandleByUUID(uuid)
         nvml.nvmlDeviceGetTotalEnergyConsumption(handle)
     except nvml.NVMLError as error:
         raise CapabilityError(f"NVML cannot read the energy of {device}: {error}") from error

@@ -11,8 +11,8 @@ left out of the count, so an operator costs the same as Triton kernel, fused C++
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -75,3 +75,30 @@ def listening(listener: Listener) -> Iterator[None]:
         yield
     finally:
         _listeners.reset(token)
+
+
+Spans = Callable[[str], AbstractContextManager[None]]
+"""Told the name of a part of a step as it begins; leaves the context as it ends. What a stopwatch hangs in."""
+
+_spans: ContextVar[Spans | None] = ContextVar("vssbench_spans", default=None)
+
+
+@contextmanager
+def span(name: str) -> Iterator[None]:
+    """Name a part of a step (for example 'upsample') for whoever times it; nothing happens while nobody does."""
+    watch = _spans.get()
+    if watch is None:
+        yield
+        return
+    with watch(name):
+        yield
+
+
+@contextmanager
+def watching(spans: Spans) -> Iterator[None]:
+    """Let `spans` see the parts of this context's steps inside the block."""
+    token = _spans.set(spans)
+    try:
+        yield
+    finally:
+        _spans.reset(token)

@@ -20,10 +20,11 @@ def predict_labels(output: Tensor | Enlarged, size: tuple[int, int]) -> Tensor:
     number per pixel, equal for all classes, which linear interpolation keeps equal for all classes.
     Source: AR-Seg specification section 6.
     """
-    resized = _resized_in_one_step(output, size) if isinstance(output, Enlarged) else resize(output, size)
-    return (
-        _argmax_by_class(resized) if resized.device.type == "cpu" else resized.argmax(dim=1).to(torch.uint8)
-    )
+    with accounting.span("upsample"):
+        resized = _resized_in_one_step(output, size) if isinstance(output, Enlarged) else resize(output, size)
+        if resized.device.type == "cpu":
+            return _argmax_by_class(resized)
+        return resized.argmax(dim=1).to(torch.uint8)
 
 
 def _resized_in_one_step(output: Enlarged, size: tuple[int, int]) -> Tensor:

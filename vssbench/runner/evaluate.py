@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -53,12 +54,73 @@ def run_method(method: Method, clip: DecodedClip, feed: ClipFeed, memory: Any = 
                 break  # the frames that were still to come would answer nothing that is scored
         else:
             _note(result, method.flush(state), 0.0, clip)
+    _require_all(method, clip, result)
+    return result
+
+
+def run_lockstep(method: Method, clips: list[DecodedClip], feeds: list[ClipFeed]) -> list[ClipResult]:
+    """Push clips of one shape through a method side by side; one result per clip, each with its share of the time.
+
+    The clips must have the same scored positions, frame types and history (`lockstep_groups`).
+    """
+    needs = method.needs
+    results = [ClipResult({}) for _ in clips]
+    with torch.inference_mode():
+        state = method.begin(len(clips), None)
+        for position in feeds[0].positions(needs):
+            frame = _joined([feed.frame(position, needs) for feed in feeds])
+            started = time.perf_counter()
+            answered = method.step(state, frame)
+            seconds = (time.perf_counter() - started) / len(clips)
+            _note_each(results, answered, seconds, clips)
+        _note_each(results, method.flush(state), 0.0, clips)
+    for clip, result in zip(clips, results, strict=True):
+        _require_all(method, clip, result)
+    return results
+
+
+def lockstep_groups(clips: Iterable[DecodedClip], batch: int) -> Iterator[list[DecodedClip]]:
+    """Neighbouring clips of one shape, `batch` at most, in order; others stay alone."""
+    group: list[DecodedClip] = []
+    for clip in clips:
+        if group and _shape(clip) != _shape(group[0]):
+            yield group
+            group = []
+        group.append(clip)
+        if len(group) == batch:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _shape(clip: DecodedClip) -> tuple[Any, ...]:
+    types = [clip.at(position).frame_type for position in clip.positions()]
+    return clip.plan.scored, clip.positions(), types
+
+
+def _joined(frames: list[Frame]) -> Frame:
+    parts = {field.name: [getattr(frame, field.name) for frame in frames] for field in fields(frames[0])}
+    tensors = {
+        name: torch.cat(values) for name, values in parts.items() if isinstance(values[0], torch.Tensor)
+    }
+    return replace(frames[0], **tensors)
+
+
+def _note_each(
+    results: list[ClipResult], answered: list[Prediction], seconds: float, clips: list[DecodedClip]
+) -> None:
+    for i, (result, clip) in enumerate(zip(results, clips, strict=True)):
+        own = [replace(one, labels=one.labels[i : i + 1]) for one in answered]
+        _note(result, own, seconds, clip)
+
+
+def _require_all(method: Method, clip: DecodedClip, result: ClipResult) -> None:
     missing = [d for d in clip.plan.scored if d not in result.predictions]
     if missing:
         raise VssbenchError(
             f"{type(method).__name__} gave no prediction for positions {missing} of the clip at frame {clip.plan.first}"
         )
-    return result
 
 
 def _step(method: Method, state: Any, frame: Frame, result: ClipResult) -> list[Prediction]:

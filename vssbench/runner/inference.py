@@ -57,9 +57,15 @@ def apply_inference(method: Method, options: InferenceOptions, title: str) -> Me
     Raises ConfigError or CapabilityError (see `check_inference`).
     """
     check_inference(options, method.context.device, title)
+    needs = method.needs
+    if options.batch > 1 and (not needs.batchable or needs.adaptive or needs.memory != "none"):
+        raise ConfigError(
+            f"method {title}, inference.batch: {options.batch} clips in lockstep, but this method takes one at a time; "
+            "leave the option out"
+        )
     for part in method.parts().values():
         # online learning needs the statistics, block-wise execution the modules themselves
-        if options.fold_normalisation and method.needs.memory == "none" and not method.needs.adaptive:
+        if options.fold_normalisation and needs.memory == "none" and not needs.adaptive:
             fold_normalisation(part)
         if options.channels_last:
             part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -20,7 +20,15 @@ from vssbench.method import Method
 from vssbench.records import DecodedFrame
 from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord
 from vssbench.results.store import RunFolder, unit_name
-from vssbench.runner.evaluate import ClipResult, joint_needs, run_method, score
+from vssbench.runner.ahead import run_ahead
+from vssbench.runner.evaluate import (
+    ClipResult,
+    joint_needs,
+    lockstep_groups,
+    run_lockstep,
+    run_method,
+    score,
+)
 from vssbench.runner.feed import ClipFeed, DecodedClip, split_into_clips
 from vssbench.runner.frames import FrameKeeper, missing_units
 from vssbench.runner.measure import Measurer
@@ -189,6 +197,12 @@ class _JobRun:
             or needs.block_types
             or self.measurer.needs_motion
         )
+        self.batches = {
+            spec.title: spec.inference.batch
+            for spec in shop.specs(item.dataset, item.codec)
+            if spec.title in methods
+        }
+        self.together: dict[tuple[str, int], ClipResult] = {}
         self.builders: dict[UnitKey, _UnitBuilder] = {}
         # a memory over the sequence is the product of every clip before, so those are gone through again
         self.replayed = {
@@ -217,7 +231,7 @@ class _JobRun:
         bitstream = self._fetch(encode)
         if any(clip.unit in self.viewer_missing for clip in encode.clips):
             self.qps = read_qp(bitstream)
-        decoded = self.stopwatch.watch(decode(bitstream, motion=self.motion))
+        decoded = self.stopwatch.watch(self._decode(bitstream))
         clips = split_into_clips(
             decoded,
             encode,
@@ -225,10 +239,36 @@ class _JobRun:
             history=self.needs.history,
             lookahead=self.needs.lookahead,
         )
-        for decoded_clip in clips:
-            if self.shop.experiment.protocol.kind == "clip":
-                self._add_neighbours(decoded_clip)
-            self._evaluate(decoded_clip, bitstream)
+        for group in lockstep_groups(clips, max(self.batches.values(), default=1)):
+            for decoded_clip in group:
+                if self.shop.experiment.protocol.kind == "clip":
+                    self._add_neighbours(decoded_clip)
+            self._run_together(group)
+            for decoded_clip in group:
+                self._evaluate(decoded_clip, bitstream)
+            self.together.clear()
+
+    def _decode(self, bitstream: Bitstream) -> Iterator[DecodedFrame]:
+        frames = decode(bitstream, motion=self.motion)
+        if self.shop.device.type != "cuda":
+            return frames
+        return run_ahead(frames, 2 * self.settings.keyframe_interval)  # while the GPU is busy
+
+    def _run_together(self, group: list[DecodedClip]) -> None:
+        """Results of the methods that take several clips at once, for `_run` to find."""
+        scored = [clip for clip in group if clip.plan.scored]
+        for title, batch in self.batches.items():
+            if batch == 1 or len(scored) < 2 or not any(title in self._todo(c.plan.unit) for c in scored):
+                continue
+            for first in range(0, len(scored), batch):
+                clips = scored[first : first + batch]
+                feeds = [ClipFeed(clip, self.shop.device) for clip in clips]
+                for clip, result in zip(clips, run_lockstep(self.methods[title], clips, feeds), strict=True):
+                    self.together[title, clip.plan.first] = result
+
+    def _run(self, title: str, clip: DecodedClip, feed: ClipFeed) -> ClipResult:
+        known = self.together.get((title, clip.plan.first))
+        return known or run_method(self.methods[title], clip, feed, self.memories.get(title))
 
     def _add_neighbours(self, clip: DecodedClip) -> None:
         """Decode the GOPs before and after a clip that was encoded on its own, as bitstreams of their own.
@@ -298,9 +338,7 @@ class _JobRun:
             feed = ClipFeed(clip, self.shop.device)
             labels = {p: self.sequence.label(clip.plan.first + p) for p in clip.plan.scored}
             digest = clip.digest()
-            results = {
-                title: run_method(self.methods[title], clip, feed, self.memories.get(title)) for title in todo
-            }
+            results = {title: self._run(title, clip, feed) for title in todo}
             for title, result in results.items():
                 over_time = self.measurer.follow(title, clip, labels, result)
                 if self._key(title, unit) in self.owed:

@@ -22,6 +22,7 @@ from vssbench.runner.costs import measure_costs
 from vssbench.runner.environment import describe, differences, drift, refuse_drift
 from vssbench.runner.estimate import space_needed
 from vssbench.runner.job import JobReport, OwedItem, owed_item
+from vssbench.runner.latency import measure_run_latency
 from vssbench.runner.measure import refuse_what_cannot_be_measured
 from vssbench.runner.plan import PlanSummary, WorkItem, make_plan, summarise
 from vssbench.runner.pool import WorkerSettings, choose_workers, execute
@@ -160,6 +161,8 @@ def _session(
         if experiment.measure.macs:
             listener.on_stage("counting MACs")
             measure_costs(shop, folder, items)
+        if experiment.measure.latency:
+            measure_run_latency(shop, folder, items, listener.on_stage)
     except DiskFullError as error:
         still_owed = _owed_items(folder, items, listener)
         raise DiskFullError(f"{error}. {space_needed(shop, folder, still_owed).text}") from error
