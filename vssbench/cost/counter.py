@@ -159,7 +159,7 @@ class MacsCounter:
         self._inside += 1
         if self._inside > 1:
             return
-        if operation.kind in ("attention", "sparse"):
+        if operation.kind == "attention" or operation.kind == "sparse":
             self._count(operation.name, operation.macs)
         else:
             self._leave_out(operation.name, operation.kind, operation.macs // TAPS_PER_OUTPUT, operation.macs)
