@@ -25,7 +25,7 @@ from pydantic import (
 from vssbench.codec import CodecSettings
 from vssbench.dataset import DatasetOptions
 from vssbench.errors import ConfigError, InputError
-from vssbench.expansion import expand_method
+from vssbench.expansion import expand_method, named_weights
 from vssbench.method import MethodOptions
 from vssbench.metrics.further import METRIC_GROUPS
 from vssbench.registry import datasets, methods, nearest
@@ -493,7 +493,9 @@ def load_experiment(
     for override in overrides:
         apply_override(values, override)
     if isinstance(values.get("methods"), list):
-        values["methods"] = [one for entry in values["methods"] for one in expand_method(entry)]
+        values["methods"] = [
+            named_weights(one) for entry in values["methods"] for one in expand_method(entry)
+        ]
     built = validate(Experiment, values, where=where)
     for dataset in built.datasets:
         dataset.options()

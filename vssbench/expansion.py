@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping
+from importlib.resources import files
 from typing import Any
 
-from vssbench.errors import ConfigError
+from vssbench.errors import ConfigError, nearest
 
 
 def substitute(value: Any, replacements: Mapping[str, str]) -> Any:
@@ -37,6 +39,23 @@ def seeds_of(entry: Mapping[str, Any], where: str) -> list[int] | None:
     if "seeds" not in entry:
         return None
     return [int(value) for value in _distinct(entry["seeds"], (int,), f"{where}.seeds")]
+
+
+def named_weights(entry: Any) -> Any:
+    """The method with `weights: NAME` replaced by what the name stands for, part by part.
+
+    Raises ConfigError for a name that the manifest of packaged weights does not list as an alias.
+    """
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("weights"), str):
+        return entry
+    manifest = json.loads((files("vssbench.baselines.weights") / "manifest.json").read_text("utf-8"))
+    aliases, name = manifest.get("aliases", {}), entry["weights"]
+    if name not in aliases:
+        raise ConfigError(
+            f"method {entry.get('label') or entry.get('name')}: no packaged weights are called {name!r}; "
+            f"{nearest(name, list(aliases))}. Files and single packages are given part by part (weights: {{part: NAME}})"
+        )
+    return {**entry, "weights": dict(aliases[name])}
 
 
 def expand_method(entry: Any) -> list[Any]:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from importlib.resources import files
+from pathlib import Path
 
 import pytest
 import torch
 
 from vssbench import networks
 from vssbench.baselines.ar_seg import CReFF, FusionNetwork
-from vssbench.errors import CheckpointError, StorageError
+from vssbench.config import load_experiment
+from vssbench.errors import CheckpointError, ConfigError, StorageError
 from vssbench.networks import load_weights, save_weights, weights
-from vssbench.networks.weights import WeightsMetadata, packaged_weights
+from vssbench.networks.weights import WeightsMetadata, locate_weights, packaged_weights, weight_aliases
 
 
 def bisenet(classes: int = 5, width: int = 8) -> networks.SegmentationNetwork:
@@ -136,3 +139,53 @@ def test_every_packaged_file_exists_and_matches_its_checksum():
         tensors, described = weights.read_weights(name)
         assert tensors
         assert described is not None
+
+
+LIMIT_OF_ONE_BYTES, LIMIT_OF_ALL_BYTES = 4_000_000, 15_000_000
+
+
+def test_packaged_weights_are_small_and_say_where_they_come_from():
+    sizes = {}
+    for name, entry in packaged_weights().items():
+        sizes[name] = locate_weights(name).stat().st_size
+        assert sizes[name] == entry["bytes"], name
+        for key in (
+            "experiment",
+            "experiment_digest",
+            "data_digest",
+            "source",
+            "network",
+            "width",
+            "classes",
+        ):
+            assert entry[key], (name, key)
+        assert isinstance(entry["seed"], int)
+        assert 0 < entry["validation"]["miou"] < 1
+    assert max(sizes.values()) <= LIMIT_OF_ONE_BYTES, sizes
+    assert sum(sizes.values()) <= LIMIT_OF_ALL_BYTES, sizes
+    shipped = set(Path(str(files(weights.PACKAGE))).rglob("*.safetensors"))
+    assert shipped == {locate_weights(name) for name in packaged_weights()}  # nothing lies about unlisted
+
+
+def test_aliases_stand_for_packaged_weights_of_the_width_they_name():
+    known = packaged_weights()
+    assert weight_aliases()
+    for alias, parts in weight_aliases().items():
+        assert set(parts.values()) <= set(known), alias
+        widths = {known[name]["width"] for name in parts.values()}
+        named = {"half": 32, "full": 64}.get(alias.split("-")[2])
+        assert widths == {named or int(alias.split("-")[2].removeprefix("w"))}, alias
+        assert {known[name]["network"] for name in parts.values()} == {alias.split("-")[1]}
+
+
+def test_an_alias_is_given_to_a_method_as_a_whole_or_read_as_a_file():
+    alias, parts = next((a, p) for a, p in weight_aliases().items() if len(p) == 1)
+    both, several = next((a, p) for a, p in weight_aliases().items() if len(p) == 2)
+    assert locate_weights(alias) == locate_weights(next(iter(parts.values())))
+    with pytest.raises(CheckpointError, match="several parts"):
+        locate_weights(both)
+    base = {"dataset": {"name": "synthetic"}, "codec": {"codec": "h264", "qp": 30}}
+    method = {"name": "ar-seg", "weights": both}
+    assert load_experiment({**base, "method": method}).methods[0].options().weights == several
+    with pytest.raises(ConfigError, match=r"did you mean|known"):
+        load_experiment({**base, "method": {"name": "constant", "weights": alias + "x"}})

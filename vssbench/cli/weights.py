@@ -44,11 +44,13 @@ def convert(
 
 @app.command("list")
 def list_packaged() -> None:
-    """List the weights that ship with vssbench."""
-    from vssbench.networks.weights import packaged_weights
+    """List the weights that ship with vssbench, and the names that stand for them."""
+    from vssbench.networks.weights import packaged_weights, weight_aliases
 
     for name, entry in sorted(packaged_weights().items()):
         typer.echo(f"{name}  {entry.get('summary', entry['file'])}")
+    for name, parts in sorted(weight_aliases().items()):
+        typer.echo(f"{name}  = " + ", ".join(f"{part}: {target}" for part, target in parts.items()))
 
 
 @app.command()

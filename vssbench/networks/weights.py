@@ -124,8 +124,18 @@ def packaged_weights() -> dict[str, dict[str, Any]]:
     return weights
 
 
+def weight_aliases() -> dict[str, dict[str, str]]:
+    """Names for what ships with vssbench: alias -> part of a method -> packaged weights.
+
+    'camvid-bisenet18-w24-ar-0.5' -> {"hr": "camvid480/hr", "lr": "camvid480/ar-0.5"}
+    """
+    manifest = json.loads((files(PACKAGE) / "manifest.json").read_text("utf-8"))
+    aliases: dict[str, dict[str, str]] = manifest.get("aliases", {})
+    return aliases
+
+
 def locate_weights(reference: str | Path) -> Path:
-    """The file behind a packaged name ('quickstart/bisenet18-hr') or a path ending in .safetensors.
+    """The file behind a packaged name ('quickstart/hr'), an alias ('camvid-bisenet18-w24') or a path ending in .safetensors.
 
     Raises CheckpointError if the file is absent, its name unknown, or a packaged file does not match its checksum.
     """
@@ -136,10 +146,17 @@ def locate_weights(reference: str | Path) -> Path:
                 f"{text}: no such weight file; train it or correct the path under `weights`"
             )
         return Path(text)
-    known = packaged_weights()
+    known, aliases = packaged_weights(), weight_aliases()
+    if text in aliases:
+        if len(aliases[text]) > 1:
+            raise CheckpointError(
+                f"{text}: stands for the weights of several parts ({', '.join(aliases[text])}); give it to the method as a "
+                f"whole (`weights: {text}`) or name one of {', '.join(aliases[text].values())}"
+            )
+        text = next(iter(aliases[text].values()))
     if text not in known:
         raise CheckpointError(
-            f"no packaged weights named {text!r}; {nearest(text, list(known))}. "
+            f"no packaged weights named {text!r}; {nearest(text, [*known, *aliases])}. "
             "A file of your own must end in .safetensors (`vssbench weights convert` makes one from a .pth)"
         )
     path = Path(str(files(PACKAGE) / known[text]["file"]))
