@@ -224,11 +224,11 @@ def test_a_forced_run_is_marked_in_every_report_once(drifted, cache):
     run = load_run(drifted)
     marks = [warning for warning in run.warnings if "by force" in warning]
     assert len(marks) == 1
-    page = write_report(run, drifted / "report")
+    report = write_report(run, drifted / "report", figure_files=False)
     console = Console(record=True, width=400)
     for warning in run.warnings:
         console.print(warning)
-    written = [page.read_text(), *(p.read_text() for p in (drifted / "report").glob("*.md"))]
+    written = [report.page.read_text(), *(p.read_text() for p in report.folder.glob("*.md"))]
     assert len(written) > 1
     for text in [*written, console.export_text()]:
         assert "resumed by force in another environment" in text

@@ -145,7 +145,8 @@ class RunFolder:
                 del stored[name]
         if fresh or len(known) != len(stored):
             lines = [f"{size} {time} {name}" for name, (size, time) in sorted(stored.items())]
-            write_atomically(self.path / _CHECKED, "\n".join([*lines, ""]).encode())
+            with contextlib.suppress(StorageError):  # it only saves time
+                write_atomically(self.path / _CHECKED, "\n".join([*lines, ""]).encode())
         return set(stored), damaged
 
     def sweep(self) -> int:

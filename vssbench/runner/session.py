@@ -164,7 +164,8 @@ def _session(
         if experiment.measure.latency:
             measure_run_latency(shop, folder, items, listener.on_stage)
     except DiskFullError as error:
-        still_owed = _owed_items(folder, items, listener)
+        stored = folder.stored_units()
+        still_owed = [owed_item(folder, item, stored) for item in items]
         raise DiskFullError(f"{error}. {space_needed(shop, folder, still_owed).text}") from error
 
 
