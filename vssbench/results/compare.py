@@ -154,6 +154,11 @@ def _refuse_unlike(run: Run, baseline: dict[str, Any], paired: bool) -> None:
         raise InputError(
             f"not a baseline of schema {BASELINE_SCHEMA}; make one with `vssbench baseline update`"
         )
+    missing = [key for key in ("must_match", "environment", "rows") if key not in baseline]
+    if missing:
+        raise InputError(
+            f"the baseline lacks {', '.join(missing)}: it was damaged or edited; make it anew with `vssbench baseline update`"
+        )
     wanted, here = baseline["must_match"], _must_match(run)
     unlike = [path for key in here for path in _differing(wanted.get(key), here[key], key)]
     if paired:
