@@ -17,6 +17,7 @@ from vssbench.metrics.confusion import mean_of_present
 from vssbench.results.decomposition import Decomposition, decompose
 from vssbench.results.group import Group as Group
 from vssbench.results.group import build_group
+from vssbench.results.relatives import relatives
 from vssbench.results.remarks import data_remarks
 from vssbench.results.schema import UnitRecord
 from vssbench.results.store import RunFolder
@@ -228,6 +229,8 @@ class Run:
         for d, row in zip(group.distances, group.iou_d, strict=True):
             for name, value in zip(names, row, strict=True):
                 yield (*head, d, name, "iou", value, *nothing)
+        categories = self.datasets[group.dataset].get("categories")
+        yield from ((*head, *row, *nothing) for row in relatives(group, categories))
         cost = self.costs.get((group.dataset, group.method), {})
         for metric in ("key_gmacs", "non_key_gmacs", "gop_mean_gmacs"):
             if metric in cost:
