@@ -139,8 +139,10 @@
     slider.max = track().frames.length - 1;
     slider.value = index;
     slider.setAttribute("aria-valuetext", "frame " + f.frame + ", d = " + f.d);
+    const held = stage.contains(document.activeElement) || grid.contains(document.activeElement);
     stage.hidden = byId("swipe").hidden = !swipe;
     grid.hidden = swipe;
+    if (held) (swipe ? stage : grid).focus({ preventScroll: true }); // what is hidden loses the keyboard
     if (swipe) {
       paint(panes.left, pick.left.value, f);
       paint(panes.right, pick.right.value, f);

@@ -33,11 +33,12 @@ def read_qp(bitstream: Bitstream) -> list[float | None]:
         fields = read_motion(bitstream.data, details=True)
         return [None if field.details is None else float(field.details.qp.mean()) for field in fields]
     found: list[float | None] = []
-    with av.open(io.BytesIO(bitstream.data), format=_CONTAINERS[codec]) as container:
+    with av.open(io.BytesIO(bitstream.data), "r", format=_CONTAINERS[codec]) as container:
         context = container.streams.video[0].codec_context
         context.options = {"export_side_data": "+venc_params"}
         for frame in container.decode(video=0):
-            found.append(_exported_qp(frame.side_data.get(Type.VIDEO_ENC_PARAMS)))
+            side: Any = frame.side_data  # its stub is narrower than the mapping
+            found.append(_exported_qp(side.get(Type.VIDEO_ENC_PARAMS)))
     return found
 
 

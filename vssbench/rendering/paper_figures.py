@@ -28,7 +28,12 @@ from vssbench.results.store import storage_error, write_atomically
 _TILE = 1.7
 _FEW = 6
 """Methods that one set of axes can hold."""
-_HOLLOW = {"linestyle": "none", "markerfacecolor": "none", "markeredgewidth": 1.0, "markersize": 6.5}
+_HOLLOW: dict[str, Any] = {
+    "linestyle": "none",
+    "markerfacecolor": "none",
+    "markeredgewidth": 1.0,
+    "markersize": 6.5,
+}
 
 
 def write_paper(

@@ -70,10 +70,10 @@ def motion_dense(
     """Flow [2, H, W] and validity [H, W] from vectors kept at every `step`-th sample."""
     if motion is None or step == 1:
         return motion or (None, None)
-    flow, valid = (layer.repeat(step, axis=-2).repeat(step, axis=-1) for layer in motion)
-    room = [(0, max(0, size[i] - valid.shape[i])) for i in range(2)]  # sides that are no multiple of the step
-    flow, valid = np.pad(flow, [(0, 0), *room], mode="edge"), np.pad(valid, room, mode="edge")
-    return flow[:, : size[0], : size[1]], valid[: size[0], : size[1]]
+    rows, columns = (
+        np.minimum(np.arange(side) // step, motion[1].shape[i] - 1) for i, side in enumerate(size)
+    )
+    return motion[0][:, rows[:, None], columns], motion[1][rows[:, None], columns]
 
 
 def picture_cases(run: Run) -> list[PictureCase]:
