@@ -50,7 +50,7 @@ class Visit:
     def __init__(self, browser: Any, report: Report, **options: Any) -> None:
         self.context = browser.new_context(**{"viewport": {"width": 1300, "height": 900}, **options})
         self.page = self.context.new_page()
-        self.page.set_default_timeout(20_000)
+        self.page.set_default_timeout(60_000)
         self.address = report.page.resolve().as_uri()
         self.folder = report.folder.resolve().as_uri() + "/"
         self.complaints: list[str] = []
