@@ -126,7 +126,12 @@ class DaskNodes:
             experiment.canonical(),
             self._bits,
             items[0] if items else None,  # type: ignore[arg-type]  # replaced for every task
-            replace(settings, device=self._device, run_path=settings.run_path.resolve()),
+            replace(
+                settings,
+                device=self._device,
+                run_path=settings.run_path.resolve(),
+                cache=settings.cache.resolve() if settings.cache else None,
+            ),
             mark,
         )
         try:
