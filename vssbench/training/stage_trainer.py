@@ -160,7 +160,9 @@ class StageTrainer:
             if not math.isfinite(sum(values.values())):
                 raise self._diverged(f"loss {values}", named)
             (loss / self.section.accumulate).backward()  # type: ignore[no-untyped-call]
-        except (torch.OutOfMemoryError, MemoryError) as error:
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
             raise VssbenchError(
                 f"{self.setup.title}: out of memory at batch {self.section.batch} on {self.setup.device}; raise "
                 f"`accumulate` (now {self.section.accumulate}) or lower `batch` or `augmentation.crop`"
@@ -281,6 +283,12 @@ class StageTrainer:
             save_checkpoint(
                 self.setup.folder / "best.pt", body, experiment=self.setup.experiment, stage=self.setup.title
             )
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """On a GPU torch has a class for it; its CPU allocator only says so in words."""
+    known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+    return known or "can't allocate memory" in str(error) or "not enough memory" in str(error)
 
 
 def hash_seed(*numbers: int) -> int:

@@ -1,0 +1,249 @@
+"""What the trainer promises besides the weights: advice, warnings, layouts, accumulation, fused optimisers."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from vssbench.errors import StorageError, VssbenchError
+from vssbench.rendering.training_curves import read_curves
+from vssbench.training import storage
+from vssbench.training.config import StageSection, load_experiment
+from vssbench.training.log import read_log
+from vssbench.training.schedule import build_optimiser, parameter_groups
+from vssbench.training.stage_trainer import StageTrainer
+from vssbench.training.trainer import Trainer
+
+
+def contestants(options: dict[str, Any] | None = None, **stage: Any) -> list[dict[str, Any]]:
+    settings = {"steps": 6, "batch": 2, "learning_rate": 0.02, **stage}
+    return [{"name": "tiny", "label": "a", "options": options or {}, "stages": {"image": settings}}]
+
+
+def state(folder: Path, name: str = "last") -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = torch.load(folder / f"a/image/{name}.pt", weights_only=True)["parts"][
+        "network"
+    ]
+    return found
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
+
+    def advance(self, task: str, done: int, total: int, note: str = "") -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError(),
+        RuntimeError(
+            "DefaultCPUAllocator: can't allocate memory: you tried to allocate 4503599627370496 bytes"
+        ),
+    ],
+)
+def test_lack_of_memory_comes_with_advice(
+    write_experiment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fails(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(torch, "stack", fails)  # the first thing the trainer does with the loss terms
+    with pytest.raises(VssbenchError, match=r"a/image: out of memory at batch 2 on cpu; raise `accumulate`"):
+        Trainer(load_experiment(write_experiment()), tmp_path).run()
+
+
+def test_other_errors_of_torch_are_not_called_lack_of_memory(
+    write_experiment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> Any:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(torch, "stack", fails)
+    with pytest.raises(RuntimeError, match="mat1"):
+        Trainer(load_experiment(write_experiment()), tmp_path).run()
+
+
+def test_a_disk_that_fills_up_keeps_the_checkpoint_before_and_training_goes_on_from_it(
+    write_experiment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = load_experiment(write_experiment())
+    Trainer(experiment, tmp_path / "whole").run()
+    sync, calls = os.fsync, []
+
+    def full(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) > first:
+            raise OSError(28, "No space left on device")
+        sync(descriptor)
+
+    trainer = Trainer(experiment, tmp_path / "parts")
+    assert trainer.store.entries  # pairs are written before the disk fills up
+    first = 3  # last.pt before the first step; last.pt and best.pt after step 4
+    with monkeypatch.context() as filling:
+        filling.setattr(storage.os, "fsync", full)
+        with pytest.raises(StorageError, match=r"(last|best)\.pt: cannot be written .*free some space"):
+            trainer.run()
+    assert not list((tmp_path / "parts").rglob("*.tmp"))
+    assert torch.load(tmp_path / "parts/a/image/last.pt", weights_only=True)["step"] == 4
+    Trainer(experiment, tmp_path / "parts").run()
+    one, two = state(tmp_path / "whole"), state(tmp_path / "parts")
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_a_contestant_that_still_improves_is_named(
+    write_experiment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener = Listener()
+    experiment = load_experiment(
+        write_experiment(
+            validation={"every": 1, "clips": 1, "distances": [0, 3]}, contestants=contestants(steps=9)
+        )
+    )
+    values = [0.1 + 0.05 * step for step in range(10)]
+    steps = iter(values)
+    monkeypatch.setattr(Trainer, "_scores", lambda *_: {"miou": next(steps, values[-1])})
+    summary = Trainer(experiment, tmp_path, reporter=listener).run()
+    assert summary["contestants"]["a"]["still_improving"]
+    # the line through steps 7, 8, 9 rises 0.05 a step, over a third of the 9 steps 0.15
+    assert any("a was still improving at the end (+15.0 points" in text for text in listener.messages)
+
+
+def test_curves_of_all_contestants_meet_in_one_figure(write_experiment: Any, tmp_path: Path) -> None:
+    both = [*contestants(), {**contestants()[0], "label": "b"}]
+    Trainer(load_experiment(write_experiment(contestants=both)), tmp_path).run()
+    accuracy, _ = read_curves(tmp_path, [("a", "image"), ("b", "image")])
+    assert [curve.name for curve in accuracy] == ["a", "b"]
+    assert accuracy[0].steps == (0, 4, 6)
+
+
+def test_the_log_holds_every_step_with_its_terms(write_experiment: Any, tmp_path: Path) -> None:
+    Trainer(load_experiment(write_experiment()), tmp_path).run()
+    with (tmp_path / "a/image/train.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [int(row["step"]) for row in rows] == list(range(6))
+    assert set(rows[0]) == {
+        "step", "loss", "segmentation", "distance", "learning_rate", "gradient_norm", "skipped_batches", "seconds",
+    }  # fmt: skip
+    for row in rows:
+        assert float(row["loss"]) == pytest.approx(float(row["segmentation"]) + float(row["distance"]))
+
+
+@pytest.mark.parametrize("accumulate", [2, 4])
+def test_accumulated_gradients_are_those_of_the_whole_batch(
+    write_experiment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accumulate: int
+) -> None:
+    monkeypatch.setattr(
+        torch.nn.BatchNorm2d, "forward", lambda self, maps: maps
+    )  # statistics differ by batch
+    found = []
+    for parts in (1, accumulate):
+        section = contestants({"dropout": 0.0}, batch=4, steps=3, optimiser="sgd", accumulate=parts)
+        path = write_experiment(contestants=section)
+        Trainer(load_experiment(path), tmp_path / str(parts)).run()
+        found.append(state(tmp_path / str(parts)))
+    for key, value in found[0].items():
+        torch.testing.assert_close(found[1][key].float(), value.float(), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_batches_and_networks_have_the_wanted_layout(
+    write_experiment: Any, tmp_path: Path, channels_last: bool
+) -> None:
+    trainer = Trainer(load_experiment(write_experiment(channels_last=channels_last)), tmp_path)
+    contestant = trainer.experiment.contestants[0]
+    method = trainer.build(contestant)
+    batch = trainer._source(method.stages()[0], contestant.stages["image"], "a/image").micro_batch(0).batch
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    assert batch.image.is_contiguous(memory_format=layout)
+    convolution = method.parts()["network"][0]  # type: ignore[index]
+    assert convolution.weight.is_contiguous(memory_format=layout)
+
+
+def test_both_layouts_train_to_the_same_weights(write_experiment: Any, tmp_path: Path) -> None:
+    # SGD: the bias before a normalisation has no gradient but rounding, which Adam would blow up
+    plain = contestants({"dropout": 0.0}, optimiser="sgd")
+    for layout in (True, False):
+        path = write_experiment(channels_last=layout, contestants=plain)
+        Trainer(load_experiment(path), tmp_path / str(layout)).run()
+    one, two = state(tmp_path / "True"), state(tmp_path / "False")
+    for key, value in one.items():
+        torch.testing.assert_close(two[key].float(), value.float(), atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "adamw", "sgd"])
+def test_fused_optimisers_step_like_plain_ones(optimiser: str) -> None:
+    torch.manual_seed(0)
+    section = StageSection(steps=5, optimiser=optimiser, learning_rate=0.01, weight_decay=0.1)
+    start = [torch.randn(4, 3), torch.randn(3)]
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[optimiser]
+    results = []
+    for fused in (True, False):
+        parameters = {f"p.{i}": torch.nn.Parameter(value.clone()) for i, value in enumerate(start)}
+        groups = parameter_groups(parameters, {}, section)
+        more = {"momentum": section.momentum} if optimiser == "sgd" else {}
+        built = build_optimiser(groups, section) if fused else kind(groups, lr=0.01, fused=False, **more)
+        for step in range(5):
+            for number, parameter in enumerate(parameters.values()):
+                parameter.grad = torch.sin(parameter.detach() * (step + number + 1))
+            built.step()
+        results.append([p.detach() for p in parameters.values()])
+    for mine, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-5)
+
+
+def test_a_moving_average_is_what_is_validated_saved_and_handed_on(
+    write_experiment: Any, tmp_path: Path
+) -> None:
+    second = {
+        "steps": 1,
+        "batch": 2,
+        "learning_rate": 1e-9,
+        "initialise_from": {"network": "a/image/network"},
+    }
+    both = [*contestants(ema_decay=0.9), {"name": "tiny", "label": "b", "stages": {"image": second}}]
+    Trainer(load_experiment(write_experiment(contestants=both)), tmp_path).run()
+    kept = torch.load(tmp_path / "a/image/last.pt", weights_only=True)
+    own, average = kept["parts"]["network"]["0.weight"], kept["average"]["network"]["0.weight"]
+    assert not torch.allclose(own, average)
+    started = torch.load(tmp_path / "b/image/last.pt", weights_only=True)["parts"]["network"]["0.weight"]
+    torch.testing.assert_close(started, average, atol=1e-6, rtol=1e-5)
+
+
+def test_validation_leaves_training_as_it_was(write_experiment: Any, tmp_path: Path) -> None:
+    found = []
+    for every in (1, 6):
+        validation = {"every": every, "clips": 1, "distances": [0, 3]}
+        Trainer(load_experiment(write_experiment(validation=validation)), tmp_path / str(every)).run()
+        found.append(state(tmp_path / str(every)))
+    assert all(torch.equal(found[0][key], found[1][key]) for key in found[0])
+    assert len(read_log(tmp_path / "1/a/image/validation.csv")) == 7
+
+
+def test_frozen_parameters_are_not_in_the_optimiser(write_experiment: Any, tmp_path: Path) -> None:
+    trainer = Trainer(load_experiment(write_experiment()), tmp_path)
+    seen: list[StageTrainer] = []
+    original = StageTrainer.run
+
+    def recording(self: StageTrainer) -> None:
+        seen.append(self)
+        original(self)
+
+    StageTrainer.run = recording  # type: ignore[method-assign]
+    try:
+        trainer.run()
+    finally:
+        StageTrainer.run = original  # type: ignore[method-assign]
+    assert "network.4.bias" not in seen[0].parameters
+    assert not any(name.startswith("teacher.") for name in seen[0].parameters)
