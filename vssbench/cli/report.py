@@ -34,6 +34,12 @@ def report(
     figures: Annotated[
         bool, typer.Option("--figures/--no-figures", help="Write figures as SVG and PDF besides the page.")
     ] = True,
+    frames: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="Frames per dataset and codec in the viewer; default: all that the run kept."
+        ),
+    ] = None,
     paper: Annotated[
         str | None,
         typer.Option(
@@ -54,7 +60,9 @@ def report(
     from vssbench.results.run import load_run
 
     for path, folder in zip(runs, output_folders(runs, output), strict=True):
-        written = write_report(load_run(path), folder, pictures=pictures, figure_files=figures, embed=embed)
+        written = write_report(
+            load_run(path), folder, pictures=pictures, figure_files=figures, embed=embed, frames=frames
+        )
         typer.echo(f"{written.page}  ({len(written.files)} files in {written.folder})")
     return None
 

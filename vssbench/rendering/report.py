@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vssbench.errors import InputError
@@ -22,7 +22,7 @@ from vssbench.rendering import figures, latex, markdown
 from vssbench.rendering.class_figure import class_iou_figure
 from vssbench.rendering.curves import Panel, panels
 from vssbench.rendering.decomposition import decomposition_figure, decomposition_markdown
-from vssbench.rendering.frames import FrameCase, tracks
+from vssbench.rendering.frames import FrameCase, Track, tracks
 from vssbench.rendering.further_tables import further_markdown
 from vssbench.rendering.media import FOLDER, MediaStore
 from vssbench.rendering.page import PageContent, page
@@ -59,6 +59,7 @@ def write_report(
     pictures: bool = True,
     figure_files: bool = True,
     embed: bool = False,
+    frames: int | None = None,
     on_stage: Progress = lambda text: None,
 ) -> Report:
     """Render a run into a folder; existing files of an earlier report are replaced.
@@ -66,6 +67,7 @@ def write_report(
     pictures: show the kept frames (leave out where frames must not be passed on).
     figure_files: write SVG and PDF files besides the page.
     embed: put the frames into the page instead of a folder beside it.
+    frames: at most so many per dataset and codec, the last of its longest sequence; default: all that the run kept.
     Raises InputError if nothing is stored yet or a record is damaged, StorageError if the folder cannot be written.
     """
     on_stage("reading records")
@@ -76,7 +78,7 @@ def write_report(
     families = run.families
     summary, drawn = summary_table(run, families), panels(run)
     store = MediaStore(embed)
-    viewer = make_viewer(run, tracks(run), store) if pictures else None
+    viewer = make_viewer(run, _shortened(tracks(run), frames), store) if pictures else None
     stills = _stills(viewer)
     found: list[Path] = []
     on_stage("figures")
@@ -110,6 +112,18 @@ def write_report(
         found.append(output / name)
     found += _write_media(output, store)
     return Report(output, output / "index.html", tuple(found))
+
+
+def _shortened(found: list[Track], frames: int | None) -> list[Track]:
+    """The first track of each dataset and codec with its last `frames` cases; all tracks where None."""
+    if frames is None:
+        return found
+    first: dict[tuple[str, str], Track] = {}
+    for track in found:
+        first.setdefault(
+            (track.dataset, track.codec), replace(track, cases=track.cases[-frames:] if frames else ())
+        )
+    return [track for track in first.values() if track.cases]
 
 
 def _stills(viewer: Viewer | None) -> list[FrameCase]:
