@@ -1,0 +1,73 @@
+"""Render an example report for the repository: the files worth keeping, and a screenshot where a browser is installed.
+
+    python reports/examples/render.py RUN reports/examples/quickstart                  12 frames per codec
+    python reports/examples/render.py RUN reports/examples/camvid480 --no-pictures     numbers and charts only
+
+Frames of datasets that may not be passed on must be left out with --no-pictures. The screenshot is OUT/page.webp.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+from vssbench.rendering.report import write_report
+from vssbench.results.run import load_run
+
+FRAMES = 12
+LEFT_OUT = ("table.csv", "table.tex", "figures/*.pdf")
+
+
+def main(run: Path, output: Path, pictures: bool) -> None:
+    """Replace `output` by the report of `run`."""
+    if output.exists() and (output / "index.html").exists():
+        shutil.rmtree(output)
+    written = write_report(load_run(run), output, pictures=pictures, frames=FRAMES)
+    for pattern in LEFT_OUT:
+        for path in output.glob(pattern):
+            path.unlink()
+    screenshot(written.page)
+    size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
+    print(f"{output}: {size / 1e6:.1f} MB")
+
+
+def screenshot(page: Path) -> None:
+    """page.webp beside the page: the summary and the viewer, 1200 columns; nothing without a browser."""
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        browser = None
+    if browser is None:
+        print("no chromium or no playwright: no screenshot")
+        return
+    with sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu"])
+        view = opened.new_page(viewport={"width": 1200, "height": 1500})
+        view.set_default_timeout(120_000)
+        view.goto(page.resolve().as_uri() + "#left=e2&right=p3&at=45")
+        parts = ("#summary", "#distance", "#pictures")
+        shots = [
+            Image.open(io.BytesIO(view.locator(place).screenshot()))
+            for place in parts
+            if view.locator(place).count()
+        ]
+        opened.close()
+    shots = [shot.crop((0, 0, shot.width, min(shot.height, 1000))) for shot in shots]
+    whole = Image.new("RGB", (max(s.width for s in shots), sum(s.height for s in shots)), "white")
+    top = 0
+    for shot in shots:
+        whole.paste(shot.convert("RGB"), (0, top))
+        top += shot.height
+    whole.save(page.parent / "page.webp", quality=70, method=6)
+
+
+if __name__ == "__main__":
+    arguments = [a for a in sys.argv[1:] if not a.startswith("--")]
+    if len(arguments) != 2:
+        sys.exit(__doc__)
+    main(Path(arguments[0]), Path(arguments[1]), "--no-pictures" not in sys.argv)
