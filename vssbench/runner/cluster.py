@@ -341,8 +341,9 @@ def _write_returned(folder: RunFolder, done: _Done) -> None:
         if relative.startswith("units/"):
             record = from_json(data.decode("utf-8"), relative)
             write_atomically(folder.path / "units" / unit_name(record.key), data)
-        elif relative.startswith("pictures/") and ".." not in Path(relative).parts:
-            write_atomically(folder.path / relative, data)
+        elif relative.startswith(("pictures/", "frames/")) and ".." not in Path(relative).parts:
+            if not (folder.path / relative).exists():  # what is there is not made better by a second copy
+                write_atomically(folder.path / relative, data)
         else:
             raise VssbenchError(f"a worker returned the file {relative!r}; expected units and pictures only")
 
