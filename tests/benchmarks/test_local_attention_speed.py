@@ -12,15 +12,18 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from vssbench.baselines.ar_seg import ARSeg
+from vssbench.config import MethodSpec
 from vssbench.method import BuildContext, Frame
 from vssbench.ops import local_attention
+from vssbench.runner.memory import keep_freed_memory
+from vssbench.runner.workshop import build_method
 
 ROUNDS = 5
 
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
+    keep_freed_memory()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -54,11 +57,12 @@ def test_tiles_are_faster_than_windows_forward_and_backward(channels, capsys, be
         {
             f"{name} {b}": lambda f=f, b=b: f(b)
             for name, f in (("forward", forward), ("training", both))
-            for b in ("tiled", "eager")
+            for b in ("fused", "tiled", "eager")
         }
     )
     with capsys.disabled():
         print("\n" + ", ".join(f"C={channels} {name} {1e3 * value:.1f} ms" for name, value in times.items()))
+    assert times["forward fused"] < times["forward tiled"]
     assert times["forward tiled"] < times["forward eager"] / 2
     assert times["training tiled"] < times["training eager"]
     benchmark.pedantic(forward, args=("tiled",), rounds=ROUNDS)
@@ -67,7 +71,8 @@ def test_tiles_are_faster_than_windows_forward_and_backward(channels, capsys, be
 @pytest.mark.parametrize("width", [8, 12, 16])
 def test_non_keyframes_of_a_slim_ar_seg_are_cheaper_than_keyframes(width, capsys, benchmark):
     size = (360, 480)
-    method = ARSeg(ARSeg.Options(width=width), BuildContext(11, size, 12, torch.device("cpu")))
+    spec = MethodSpec.model_validate({"name": "ar-seg", "width": width})
+    method = build_method(spec, BuildContext(11, size, 12, torch.device("cpu")))
     image = torch.randint(0, 256, (1, 3, *size), dtype=torch.uint8)
     flow = torch.randint(-20, 21, (1, 2, *size)).float()
     state = method.start(1)
@@ -77,5 +82,6 @@ def test_non_keyframes_of_a_slim_ar_seg_are_cheaper_than_keyframes(width, capsys
     )
     with capsys.disabled():
         print(f"\nwidth {width}: key {1e3 * times['key']:.1f} ms, non-key {1e3 * times['non-key']:.1f} ms")
-    assert times["non-key"] < 0.9 * times["key"]
+    # fixed work (normalising, resizing, labels) weighs most where the network is slimmest
+    assert times["non-key"] < (0.85 if width < 12 else 0.75) * times["key"]
     benchmark.pedantic(method.step, args=(state, between), rounds=ROUNDS)

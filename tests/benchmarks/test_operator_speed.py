@@ -9,6 +9,7 @@ and compare two such files with `vssbench check`.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,6 +29,7 @@ from vssbench.runner.workshop import build_method
 FULL = (64, 720, 960)
 """Channels, rows and columns of PSPNet18's feature on CamVid."""
 THREADS = 2
+ROUNDS = int(os.environ.get("VSSBENCH_ROUNDS", "2"))
 BAND = 45
 """Rows that the unfolding reference computes at once: its windows of the whole map would take 17 GB."""
 
@@ -84,12 +86,12 @@ def test_fused_attention_beats_unfolding_at_full_size(benchmark, capsys) -> None
     maps = full_maps()
     with torch.inference_mode():
         ours, theirs = [], []
-        for _ in range(2):  # in turns, because the machine's speed drifts
+        for _ in range(ROUNDS):  # in turns, because the machine's speed drifts
             ours.append(seconds(lambda: local_attention(*maps, backend="fused")))
             theirs.append(seconds(lambda: unfold_in_bands(*maps)))
         with Allocated() as allocated:
             local_attention(*maps, backend="fused")
-        benchmark.pedantic(local_attention, args=maps, kwargs={"backend": "fused"}, rounds=2)
+        benchmark.pedantic(local_attention, args=maps, kwargs={"backend": "fused"}, rounds=ROUNDS)
     inputs = 3 * maps[0].numel() * 4
     ratio, share = min(theirs) / min(ours), (inputs + allocated.bytes) / inputs
     benchmark.extra_info.update(times_faster_than_unfold=ratio, memory_over_inputs=share, threads=THREADS)

@@ -267,7 +267,7 @@ def as_cuda_graph(callable: Callable[[], Any]) -> Callable[[], None]:  # noqa: A
         raise CapabilityError(
             "a CUDA graph was asked for, but torch finds no CUDA device; time the plain call"
         )
-    side = torch.cuda.Stream()
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):  # type: ignore[no-untyped-call]
         for _ in range(3):

@@ -168,7 +168,7 @@ def _set(state: Any, name: Any, value: Any) -> None:
 
 def _capture_cuda(run: Callable[[], None]) -> Callable[[], None]:
     """Record what `run` launches; calling the result launches it again on the same memory."""
-    side = torch.cuda.Stream()
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):  # type: ignore[no-untyped-call]
         for _ in range(3):  # libraries choose their kernels before recording
@@ -231,7 +231,8 @@ class StepGraphs:
     def _record(
         self, frame: Frame, own: dict[str, Tensor]
     ) -> tuple[Callable[[], None], Frame, list[list[Prediction]]]:
-        fixed = dataclasses.replace(frame, **{name: value.clone() for name, value in own.items()})
+        copies: dict[str, Any] = {name: value.clone() for name, value in own.items()}
+        fixed = dataclasses.replace(frame, **copies)
         batch = next(iter(own.values())).shape[0]
         if self.shared is None:
             self.shared = self.method.start(batch)

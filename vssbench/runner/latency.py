@@ -243,7 +243,7 @@ def _decode_times(subject: _Subject) -> dict[bool, list[float]]:
 
 
 def _pull_times(frames: Iterator[DecodedFrame]) -> list[float]:
-    times = []
+    times: list[float] = []
     while True:
         started = time.perf_counter()
         if next(frames, None) is None:
