@@ -183,18 +183,20 @@ class RunFolder:
         """Store a unit. Raises StorageError."""
         write_atomically(self.unit_path(record.key), to_json(record).encode())
 
-    def read_unit(self, path: Path) -> UnitRecord:
+    def read_unit(self, path: Path | str) -> UnitRecord:
         """Read one unit file. Raises InputError if it is damaged."""
         try:
-            text = path.read_bytes()
+            with open(path, "rb") as file:
+                text = file.read()
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error})") from error
         return from_json(text, str(path))
 
     def units(self) -> Iterator[UnitRecord]:
         """All stored units, in a fixed order. Raises InputError at the first damaged one."""
+        root = f"{self.path / 'units'}/"  # plain text: a Path for each of ten thousand files takes a second
         for name in sorted(self.stored_units(), key=lambda name: name.split("/")):
-            path = self.path / "units" / name
+            path = root + name
             try:
                 yield self.read_unit(path)
             except InputError as error:
