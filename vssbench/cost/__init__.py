@@ -2,13 +2,21 @@
 
 from vssbench.cost.counter import MacsCounter
 from vssbench.cost.energy import EnergyResult, measure_energy
-from vssbench.cost.latency import LatencyComparison, LatencyResult, compare_latency, measure_latency
+from vssbench.cost.gpu_conditions import GpuConditions, read_conditions
+from vssbench.cost.latency import (
+    LatencyComparison,
+    LatencyResult,
+    as_cuda_graph,
+    compare_latency,
+    measure_latency,
+)
 from vssbench.cost.ledger import LedgerEntry, MacsLedger, UncountedOperator, combine
 from vssbench.cost.macs import count_macs, meta_copy
 from vssbench.cost.steps import MethodCost, StepCost, count_method_macs, step_under_ledger
 
 __all__ = [
     "EnergyResult",
+    "GpuConditions",
     "LatencyComparison",
     "LatencyResult",
     "LedgerEntry",
@@ -17,6 +25,7 @@ __all__ = [
     "MethodCost",
     "StepCost",
     "UncountedOperator",
+    "as_cuda_graph",
     "combine",
     "compare_latency",
     "count_macs",
@@ -24,5 +33,6 @@ __all__ = [
     "measure_energy",
     "measure_latency",
     "meta_copy",
+    "read_conditions",
     "step_under_ledger",
 ]

@@ -100,10 +100,11 @@ def _shape(clip: DecodedClip) -> tuple[Any, ...]:
 
 
 def _joined(frames: list[Frame]) -> Frame:
-    parts = {field.name: [getattr(frame, field.name) for frame in frames] for field in fields(frames[0])}
-    tensors = {
-        name: torch.cat(values) for name, values in parts.items() if isinstance(values[0], torch.Tensor)
-    }
+    tensors: dict[str, Any] = {}
+    for field_ in fields(frames[0]):
+        values = [getattr(frame, field_.name) for frame in frames]
+        if isinstance(values[0], torch.Tensor):
+            tensors[field_.name] = torch.cat(values)
     return replace(frames[0], **tensors)
 
 
