@@ -112,7 +112,7 @@ def test_wrong_sign_is_below_copy_last_is_below_the_right_sign_on_streets_with_e
     from vssbench.registry import datasets
 
     dataset = datasets.load("synthetic")
-    streets = dataset(dataset.Options(sequences=1, frames=7, size=(96, 128), frame_rate_hz=10))
+    streets = dataset(dataset.Options(sequences=1, frames=7, size=(96, 128), frame_rate_hz=15))
     sequence = streets.sequences("val")[0]
     key = torch.from_numpy(np.array(sequence.label(5))).float()[None, None]
     truth = torch.from_numpy(np.array(sequence.label(6)))
