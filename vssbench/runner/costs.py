@@ -8,6 +8,7 @@ from vssbench.cost.steps import count_method_macs
 from vssbench.errors import InputError
 from vssbench.results.store import RunFolder, slug
 from vssbench.runner.plan import WorkItem
+from vssbench.runner.thop import thop_gop_mean
 from vssbench.runner.workshop import Workshop
 
 
@@ -18,6 +19,7 @@ def measure_costs(shop: Workshop, folder: RunFolder, items: Sequence[WorkItem]) 
     their record sums up the stored units of all codecs and is written anew in every session.
     """
     interval = shop.experiment.protocol.keyframe_interval
+    names = {spec.title: spec.name for spec in shop.experiment.methods}
     executed: dict[tuple[str, str], StepMacs] | None = None
     for item in {(i.dataset, i.codec): i for i in items}.values():
         size = shop.sequence(item.dataset, item.sequence).size
@@ -37,6 +39,9 @@ def measure_costs(shop: Workshop, folder: RunFolder, items: Sequence[WorkItem]) 
                     "non_key_gmacs": cost.non_key / 1e9,
                     "gop_mean_gmacs": cost.gop_mean / 1e9,
                 }
+            thop = thop_gop_mean(names[title], method, size, interval)
+            if thop is not None:
+                figures = {**figures, "gop_mean_thop_gmacs": thop}
             known = {"dataset": item.dataset, "method": title, "size": list(size)}
             record = {**known, "keyframe_interval": interval, **figures, "rule": "exact"}
             folder.write_json(
