@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -27,6 +28,9 @@ from vssbench.method import BuildContext, Frame
 from vssbench.ops import normalise_image, resize, warp
 from vssbench.ops.compensation import compensated_difference, residual_energy
 
+LONG = pytest.mark.skipif(
+    "long" not in os.environ.get("VSSBENCH_REQUIRE", ""), reason="long form: VSSBENCH_REQUIRE=long runs it"
+)
 SIZE = (64, 96)
 CONTEXT = BuildContext(4, SIZE, 12, torch.device("cpu"))
 SUBJECTS = {
@@ -35,6 +39,8 @@ SUBJECTS = {
         "taplab", {"width": 8, "network": "bisenet18", "residual": "references", "threshold_scale": 4.0}
     ),
 }
+
+LONGER = {"taplab on the stream's residual"}
 
 
 def build(**options) -> TapLab:
@@ -56,7 +62,9 @@ def frame(d: int, image: torch.Tensor, flow: torch.Tensor | None = None) -> Fram
 
 
 @pytest.mark.parametrize("check", sorted(CHECKS))
-@pytest.mark.parametrize("name", sorted(SUBJECTS))
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[LONG] if n in LONGER else []) for n in sorted(SUBJECTS)]
+)
 def test_method_keeps_its_contract(name, check):
     CHECKS[check](SUBJECTS[name])
 
