@@ -24,7 +24,6 @@ from vssbench.method import BuildContext, Frame
 SMALL = {"width": 8, "block": 32, "policy_width": 4, "clip_frames": 3}
 SUBJECTS = {
     "learned": Subject("blockcopy", {**SMALL, "policy_reset": "clip"}, (50, 64), keyframe_interval=3),
-    "residual": Subject("blockcopy", {**SMALL, "policy": "residual"}, (32, 64), keyframe_interval=3),
 }
 
 
@@ -91,7 +90,7 @@ def by_blocks(toy: Toy, image: Tensor, grid: Tensor, store: dict[str, Tensor]) -
     return F.conv2d(maps.repeat_interleave(2, -1).repeat_interleave(2, -2), toy.last.weight, toy.last.bias)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_dense_emulation_equals_block_sparse_execution(seed):
     torch.manual_seed(seed)
     toy, layout = Toy().eval(), BlockGrid(32, (3, 4))

@@ -20,7 +20,6 @@ from vssbench.networks import create
 SIZE = (32, 48)
 SUBJECTS = {
     "copy-last": Subject("copy-last", {"width": 8}, SIZE),
-    "clockwork": Subject("clockwork", {"width": 8, "period": 2}, SIZE),
     "adaptive": Subject("clockwork", {"width": 8, "clock": "adaptive", "threshold": 0.5}, SIZE),
     "pipelined": Subject("clockwork", {"width": 8, "clock": "pipelined", "period": 2}, SIZE),
 }
