@@ -546,7 +546,7 @@ RUNS: dict[str, tuple[Callable[[], Words], int]] = {
     "a baseline that is not there": (lambda: ["check", "run", "--baseline", "absent.json"], 3),
     "a baseline that is no JSON": (lambda: _baseline("{"), 3),
     "a baseline of another kind": (lambda: _baseline('{"schema": 77}'), 3),
-    "a baseline without rows": (lambda: _baseline('{"schema": 1}'), 3),
+    "a baseline without rows": (lambda: _baseline('{"schema": 2}'), 3),
     "a file as output folder": (
         lambda: (Path("file").write_text(""), [*changed()[:2], "-o", "file/run", "--workers", 1])[1],
         3,
@@ -600,6 +600,7 @@ def readable(message: str, place: Path) -> str:
     text = re.sub(r"0x[0-9a-f]{6,}", "0x...", text)
     text = re.sub(r"(torch|vssbench) \d+\.\d+\.\d+", r"\1 ...", text)
     text = re.sub(r"\b[0-9a-f]{16,64}\b", "(digest)", text)
+    text = re.sub(r"known: [\w ,./+-]+", "known: ...", text)  # grows with every plug-in
     return text if len(text) <= 420 else text[:300] + " ... " + text[-100:]
 
 
