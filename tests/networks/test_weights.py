@@ -158,7 +158,8 @@ def test_packaged_weights_are_small_and_say_where_they_come_from():
             "width",
             "classes",
         ):
-            assert entry[key], (name, key)
+            # flow networks and other parts without classes say 0
+            assert entry[key] or (key == "classes" and entry[key] == 0), (name, key)
         assert isinstance(entry["seed"], int)
         assert 0 < entry["validation"]["miou"] < 1
     assert max(sizes.values()) <= LIMIT_OF_ONE_BYTES, sizes
