@@ -247,3 +247,21 @@ def test_frozen_parameters_are_not_in_the_optimiser(write_experiment: Any, tmp_p
         StageTrainer.run = original  # type: ignore[method-assign]
     assert "network.4.bias" not in seen[0].parameters
     assert not any(name.startswith("teacher.") for name in seen[0].parameters)
+
+
+def test_validation_clips_beyond_the_room_are_coded_anew_with_the_same_score(
+    write_experiment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vssbench.training import validation
+
+    trainer = Trainer(load_experiment(write_experiment()), tmp_path)
+    method = trainer.build(trainer.experiment.contestants[0])
+    found = []
+    for room in (2**30, 0):
+        monkeypatch.setattr(validation, "KEPT_BYTES", room)
+        made = validation.ValidationSet(
+            trainer.dataset, trainer.experiment, method.needs, distances=(0, 3), clips=2
+        )
+        found += [made.score(method, trainer.device).miou, made.score(method, trainer.device).miou]
+        assert len(made._kept) == (2 if room else 0)
+    assert len(set(found)) == 1

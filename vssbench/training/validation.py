@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
@@ -23,6 +23,9 @@ from vssbench.runner.feed import ClipFeed, DecodedClip
 from vssbench.training.config import TrainingExperiment
 
 Item = TypeVar("Item")
+
+KEPT_BYTES = 2 * 2**30
+"""Decoded pictures of one validation set that stay in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ def _spread(items: list[Item], count: int) -> list[Item]:
 
 
 class ValidationSet:
-    """Coded validation clips, made once and kept decoded, with the history and lookahead that `needs` asks for."""
+    """Coded validation clips, kept decoded while there is room, with the history and lookahead that `needs` asks for."""
 
     def __init__(
         self,
@@ -95,9 +98,22 @@ class ValidationSet:
         self.classes = dataset.classes
         self.normalisation = dataset.normalisation
         self.distances = tuple(distances)
-        chosen = choose_clips(dataset.sequences(experiment.validation.split), distances, interval, clips)
-        pixels = experiment.validation.pixels
-        self.clips = [_prepare(clip, self.settings, needs, pixels) for clip in chosen]
+        self.needs, self.pixels = needs, experiment.validation.pixels
+        self.plan = choose_clips(dataset.sequences(experiment.validation.split), distances, interval, clips)
+        self._kept: dict[int, ReadyClip] = {}
+        self._kept_bytes = 0
+
+    def clips(self) -> Iterator[ReadyClip]:
+        """The clips in order; those that do not fit into `KEPT_BYTES` are coded anew each time."""
+        for number, clip in enumerate(self.plan):
+            ready = self._kept.get(number)
+            if ready is None:
+                ready = _prepare(clip, self.settings, self.needs, self.pixels)
+                size = sum(frame.image.nbytes for frame in ready.clip.frames)
+                if self._kept_bytes + size <= KEPT_BYTES:
+                    self._kept[number] = ready
+                    self._kept_bytes += size
+            yield ready
 
     def score(self, method: Method, device: torch.device) -> DistanceIoU:
         """MIoU by distance of `method` (networks in eval mode during the call)."""
@@ -109,7 +125,7 @@ class ValidationSet:
         for module in modules:
             module.training = False
         try:
-            for clip in self.clips:
+            for clip in self.clips():
                 result = run_method(method, clip.clip, ClipFeed(clip.clip, device))
                 for d, label in clip.labels.items():
                     counter.update(label, result.predictions[d].labels[0].cpu().numpy(), d)
