@@ -379,7 +379,14 @@ def validate(model: type[Model], values: Mapping[str, Any], *, where: str) -> Mo
 
 def _raise_config_error(model: type[BaseModel], error: ValidationError, where: str) -> NoReturn:
     lines = []
-    for problem in error.errors():
+    problems = error.errors()
+    places = [problem["loc"] for problem in problems]
+    for problem in problems:
+        inner = any(
+            len(p) > len(problem["loc"]) and p[: len(problem["loc"])] == problem["loc"] for p in places
+        )
+        if problem["type"] == "too_short" and inner:
+            continue  # the entry that is told of next was left out of its list
         location = ".".join(str(part) for part in problem["loc"]) or "(whole)"
         if problem["type"] == "extra_forbidden":
             known = sorted(_known_keys(model, problem["loc"][:-1]))

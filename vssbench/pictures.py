@@ -99,7 +99,7 @@ def read_label_values(path: Path, *, colours: bool | None = None) -> NDArray[np.
             False: "8-bit values or a palette",
             None: "8-bit values or RGB",
         }
-        raise ValueError(f"mode {own}, expected {wanted[colours]}")
+        raise InputError(f"{path}: mode {own}, expected {wanted[colours]}; export the label in that form")
 
     values = _loaded(path, mode)
     if found == "1":

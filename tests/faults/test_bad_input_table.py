@@ -449,8 +449,9 @@ def tensors() -> bytes:
 
 
 def convert(data: bytes) -> Words:
-    Path("release").mkdir()
-    Path("release/camvid-psp18-hr.pth").write_bytes(data)
+    branch = Path("release/camvid-psp18/HR")
+    branch.mkdir(parents=True)
+    (branch / "PSPNet_resnet18_1.0_100_.pth").write_bytes(data)
     return ["weights", "convert", "release", "--out", "out"]
 
 
@@ -467,7 +468,7 @@ WEIGHTS: dict[str, Callable[[], Words]] = {
     "tensors that lie outside the file": lambda: weights(tensors().replace(b"[0,16]", b"[0,99]")),
     "weights of another network": lambda: weights(tensors()),
     "a pickle named .safetensors (never unpickled)": lambda: weights(pickle.dumps(Executes())),
-    "weights under an unknown name": lambda: changed("method.weights={network: quickstart/nothing}"),
+    "weights under an unknown name": lambda: changed("method.weights={network: nothing/like-it}"),
     "a .pth where safetensors are expected": lambda: changed("method.weights={network: model.pth}"),
     "weights for a part that the method lacks": lambda: changed("method.weights={hr: w.safetensors}"),
     "a .pth that would run a command (never unpickled)": lambda: convert(torch_file({"a": Executes()})),
@@ -599,7 +600,10 @@ def readable(message: str, place: Path) -> str:
     text = re.sub(r"\s+", " ", text).strip()
     text = re.sub(r"0x[0-9a-f]{6,}", "0x...", text)
     text = re.sub(r"(torch|vssbench) \d+\.\d+\.\d+", r"\1 ...", text)
-    text = re.sub(r"\b[0-9a-f]{16,64}\b", "(digest)", text)
+    text = re.sub(r"\bx?[0-9a-f]{16,64}\b", "(digest)", text)
+    text = re.sub(
+        r"(line|column|char|position|positions) [\d-]+", r"\1 N", text
+    )  # moves with every new field
     text = re.sub(r"known: [\w ,./+-]+", "known: ...", text)  # grows with every plug-in
     return text if len(text) <= 420 else text[:300] + " ... " + text[-100:]
 
