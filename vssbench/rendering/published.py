@@ -81,6 +81,8 @@ def _rows(table: str) -> tuple[PublishedRow, ...]:
 
 def describes(table: str, row: PublishedRow, identity: PaperIdentity) -> bool:
     """Whether a row of a published table is about this identity."""
+    if table != "table5" and not identity.all_distances:
+        return False
     plain = identity.variant == "final" and identity.fst == "mse+shared"
     if table == "table3":
         return _describes_ablation(row, identity)
