@@ -268,5 +268,10 @@ def textures() -> Textures:
 
 def mip_level(footprint_squared: NDArray[np.float32]) -> NDArray[np.intp]:
     """Pyramid level for an area of texels per pixel: floor of half its binary logarithm, read off the exponent bits."""
-    exponent = (np.maximum(footprint_squared, np.float32(1e-6)).view(np.int32) >> 23) - 127
-    return np.clip((exponent + 1) >> 1, 0, LEVELS - 1).astype(np.intp)
+    level = np.maximum(footprint_squared, np.float32(1e-6)).view(np.int32)
+    level >>= 23
+    level -= 126
+    level >>= 1
+    np.maximum(level, 0, out=level)  # np.clip takes several times as long on small arrays
+    np.minimum(level, LEVELS - 1, out=level)
+    return level.astype(np.intp)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,11 +106,19 @@ def shade(view: View, scene: Scene, time_s: float) -> NDArray[np.float32]:
     return result.reshape(3, height, width)
 
 
+@lru_cache(maxsize=4)
+def _coordinates(size: tuple[int, int]) -> tuple[Row, Row]:
+    """Column and line of every flat pixel number."""
+    height, width = size
+    columns, lines = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
+    return np.tile(columns, height), np.repeat(lines, width)
+
+
 class _Tables:
     """Per-face numbers as contiguous columns, for quick lookups."""
 
     def __init__(self, view: View) -> None:
-        self.width = view.camera.size[1]
+        self.x, self.y = _coordinates(view.camera.size)
         self.focal_px = view.camera.focal_px
         self.planes = np.ascontiguousarray(view.from_pixel.reshape(-1, 9).T.astype(np.float32))
         self.parameters = np.ascontiguousarray(view.faces.parameters.T)
@@ -117,9 +126,8 @@ class _Tables:
 
     def patch(self, pixel: NDArray[np.intp], face: NDArray[np.intp], one_plane: bool) -> Patch:
         """Surface coordinates of the given pixels on the given faces, which all lie in one plane if so told."""
-        row = pixel // self.width
-        x = (pixel - row * self.width).astype(np.float32)
-        y = row.astype(np.float32)
+        x = self.x.take(pixel, mode="clip")
+        y = self.y.take(pixel, mode="clip")
 
         def affine(first: int) -> Row:
             if one_plane:

@@ -225,11 +225,16 @@ class _Canvas:
         x, y = self.x[:, x0:x1], self.y[y0:y1]
         a, b, c = plane[2]
         q = (x * a + c) + y * b
-        here = (slice(y0, y1), slice(x0, x1))
-        depth = self.depth.reshape(self.size)[here]
+        depth = self.depth.reshape(self.size)[y0:y1, x0:x1]
         nearer = q > depth
-        if not nearer.any():
+        lines = np.flatnonzero(nearer.any(axis=1))
+        if len(lines) == 0:
             return
+        if len(lines) < y1 - y0:  # what is hidden above and below needs no cover
+            kept = slice(int(lines[0]), int(lines[-1]) + 1)
+            q, depth, nearer, y = q[kept], depth[kept], nearer[kept], y[kept]
+            y0, y1 = y0 + kept.start, y0 + kept.stop
+        here = (slice(y0, y1), slice(x0, x1))
         cover = _between(
             (x * edges[0][0] + edges[0][2]) + y * edges[0][1],
             (x * edges[1][0] + edges[1][2]) + y * edges[1][1],
@@ -349,12 +354,18 @@ class _Fragments:
         """Every pixel of every box (x0, y0, x1, y1) of an image of the given width."""
         wide = boxes[:, 2] - boxes[:, 0]
         count = wide * (boxes[:, 3] - boxes[:, 1])
-        member = np.repeat(np.arange(len(boxes)), count)
-        inside = np.arange(len(member)) - np.repeat(np.cumsum(count) - count, count)
-        line = inside // wide[member]
-        column = inside - line * wide[member] + boxes[:, 0][member]
-        line += boxes[:, 1][member]
-        return cls(member, line * width + column, column.astype(np.float32), line.astype(np.float32))
+        tall = boxes[:, 3] - boxes[:, 1]
+        of_line = np.repeat(np.arange(len(boxes)), tall)  # box of each line of pixels
+        long = wide[of_line]
+        y = np.arange(len(of_line)) - np.repeat(np.cumsum(tall) - tall - boxes[:, 1], tall)
+        # what leads from a place in the list to a column of the image, and on to its pixel
+        shift = boxes[:, 0][of_line] - (np.cumsum(long) - long)
+        column = np.arange(int(count.sum()))
+        column += np.repeat(shift, long)
+        number = np.repeat(y * width, long)
+        number += column
+        line = np.repeat(y.astype(np.float32), long)
+        return cls(np.repeat(of_line, long), number, column.astype(np.float32), line)
 
     def chosen(self, index: NDArray[np.intp]) -> _Fragments:
         """The pixels at the given places of the list."""
