@@ -109,7 +109,9 @@ methods.register(
     "deep stage runs when its clock ticks, unwarped between (ECCV-W 2016)",
 )
 methods.register(
-    "tdnet", "vssbench.baselines.tdnet:TDNet", "shallow networks in rotation, gathered by attention (CVPR 2020)"
+    "tdnet",
+    "vssbench.baselines.tdnet:TDNet",
+    "shallow networks in rotation, gathered by attention (CVPR 2020)",
 )
 methods.register(
     "blockcopy",
@@ -157,7 +159,9 @@ networks.register(
     "light-fpn18", "vssbench.networks.light_fpn:LightFPN18", "TapLab's BL2: light FPN, feature at stride 4"
 )
 networks.register(
-    "swiftnet18", "vssbench.networks.swiftnet:SwiftNet18", "SwiftNet-RN18, BlockCopy's base, feature at stride 4"
+    "swiftnet18",
+    "vssbench.networks.swiftnet:SwiftNet18",
+    "SwiftNet-RN18, BlockCopy's base, feature at stride 4",
 )
 networks.register(
     "fcn18", "vssbench.networks.fcn:FCN18", "FCN with skip scores, a shallow and a deep stage, for Clockwork"
