@@ -20,14 +20,14 @@ def quickstart(tmp_path_factory):
 def test_the_quickstart_shows_the_phenomenon(quickstart, codec):
     group = {g.method: g for g in quickstart.groups if g.codec == codec}
     cost = {row.method: row.gop_mean_gmacs for row in quickstart.summary.itertuples() if row.codec == codec}
-    assert group["AR 0.5"].miou > group["0.5x"].miou
-    assert group["AR 0.5"].miou_d[-1] > group["warp-only"].miou_d[-1]
-    assert cost["AR 0.5"] < 0.40 * cost["1.0x"]
+    assert group["AR 0.5"].miou > group["0.5x"].miou + 0.02
+    assert group["AR 0.5"].miou_d[-1] > group["warp-only"].miou_d[-1] + 0.02
+    assert cost["AR 0.5"] < 0.35 * cost["1.0x"]
     assert group["warp-only"].miou_d[-1] < group["warp-only"].miou_d[0]
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="waits for weights retrained at 15 Hz: AR 0.5 is 4 points below 1.0x")
+@pytest.mark.xfail(strict=True, reason="AR 0.5 is 4.6 points below 1.0x, as the LR network is 9 (docs/training.md)")
 @pytest.mark.parametrize("codec", ["hevc", "h264"])
 def test_ar_seg_is_near_full_resolution(quickstart, codec):
     group = {g.method: g for g in quickstart.groups if g.codec == codec}

@@ -10,28 +10,15 @@ from vssbench.errors import ConfigError, InputError
 from vssbench.training.config import load_experiment, packaged_experiments
 
 
-@pytest.mark.parametrize("name", ["quickstart", "camvid480"])
+@pytest.mark.parametrize("name", ["quickstart", "camvid480", "camvid-alphas"])
 def test_packaged_experiments_are_valid(name: str) -> None:
     assert load_experiment(name).name == name
     assert name in packaged_experiments()
 
 
-RETRAINING = pytest.mark.xfail(strict=True, reason="waits for the quickstart's retraining with matched steps")
-
-
-@pytest.mark.parametrize("name", [pytest.param("quickstart", marks=RETRAINING), "camvid480"])
+@pytest.mark.parametrize("name", ["quickstart", "camvid480", "camvid-alphas"])
 def test_packaged_contestants_are_matched(name: str) -> None:
     assert load_experiment(name).unmatched_steps() == {}
-
-
-def test_low_resolution_contestants_of_the_quickstart_are_matched_and_the_other_is_reported() -> None:
-    steps = load_experiment("quickstart").unmatched_steps()
-    assert steps["constant-0.5"] == steps["ar-0.5"]
-    assert set(steps) == {
-        "constant-1.0",
-        "constant-0.5",
-        "ar-0.5",
-    }  # 1.0x was flat after fewer (docs/training.md)
 
 
 def test_overrides_reach_lists_by_label_even_with_dots(write_experiment: Any) -> None:

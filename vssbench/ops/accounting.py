@@ -17,8 +17,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-OperationKind = Literal["attention", "warp", "resize", "search"]
-"""'attention' products are counted by the rule 'exact'; warps, resizes and block searches are listed but not counted."""
+OperationKind = Literal["attention", "sparse", "warp", "resize", "search"]
+"""'attention' products and 'sparse' layers (their executed share) are counted by the rule 'exact'.
+
+Warps, resizes and block searches are listed but not counted.
+"""
 
 
 @dataclass(frozen=True, slots=True)
