@@ -161,7 +161,8 @@ def test_the_method_tutorial_is_a_conforming_method_in_at_most_forty_lines(tmp_p
     [
         page
         for page in PAGES
-        if "```yaml\ndataset" in page.read_text() or "```yaml\ntitle" in page.read_text()
+        if page.name != "tutorial.md"  # its method exists in its own test only
+        and ("```yaml\ndataset" in page.read_text() or "```yaml\ntitle" in page.read_text())
     ],
 )
 def test_documented_experiments_are_valid(page):

@@ -68,8 +68,10 @@ def test_constant_at_full_scale_is_the_network():
 def test_constant_input_size_follows_the_mode(mode, rows, monkeypatch):
     method = build(ConstantResolution, lr_scale=0.7, mode=mode)
     seen = []
-    forward = method.network.forward
-    monkeypatch.setattr(method.network, "forward", lambda x: seen.append(tuple(x.shape)) or forward(x))
+    partial = method.network.partial
+    monkeypatch.setattr(
+        method.network, "partial", lambda x, *cut: seen.append(tuple(x.shape)) or partial(x, *cut)
+    )
     method.step(None, Frame(0, 0, images(1)[0], "I", SIZE))
     assert seen == [(1, 3, rows, 67)]
 

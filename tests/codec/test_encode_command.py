@@ -92,7 +92,7 @@ def test_wrong_use_is_refused_before_anything_is_written(
 
 def test_a_bad_picture_is_named_and_leaves_no_output(pictures, tmp_path) -> None:
     (pictures / "002.png").write_bytes(b"broken")
-    with pytest.raises(InputError, match=r"002\.png: cannot be read as a picture"):
+    with pytest.raises(InputError, match=r"002\.png: not a readable picture"):
         run(pictures, "-o", tmp_path / "a.hevc", "--qp", 30)
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(pictures / "002.png")
     with pytest.raises(InputError, match="frame 2: is 64x64, the frames before are 128x96"):

@@ -114,5 +114,5 @@ def test_sound_alone_is_no_video(tmp_path) -> None:
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
         frame.rate = 8000
         file.mux(stream.encode(frame))
-    with pytest.raises(InputError, match="holds no video stream"):
+    with pytest.raises(InputError, match="not a video that FFmpeg can open"):
         read_video(path)

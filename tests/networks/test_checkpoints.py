@@ -186,7 +186,7 @@ def test_a_truncated_file_an_absent_file_and_a_wrapped_state_are_refused(tmp_pat
 
 @pytest.mark.parametrize("name", sorted(ALIASES))
 def test_torchvisions_resnet_fills_the_backbone(name):
-    network = networks.create(name, 5, width=8)
+    network = networks.create(name, 5, width=64)
     prefix = {"bisenet18": "cp.resnet.", "pspnet18-camvid": "feats.", "pspnet18-cityscapes": ""}[name]
     state = {}
     for key, value in released_state(network, prefix="").items():

@@ -89,3 +89,13 @@ def test_without_gradients_nothing_is_left_to_the_loss() -> None:
     network = create("bisenet18", 5, width=8)
     with torch.no_grad():
         assert torch.is_tensor(network.train().forward_training(torch.randn(2, 3, 40, 56)).scores)
+
+
+def test_weights_first_made_without_gradients_serve_a_backward_pass():
+    maps = torch.randn(1, 2, 7, 9, requires_grad=True)
+    with torch.inference_mode():
+        resize_by_products(maps, (23, 31), align_corners=True)
+        Enlarged(maps, (14, 18), False).resized((29, 37))
+    resize_by_products(maps, (23, 31), align_corners=True).sum().backward()
+    Enlarged(maps, (14, 18), False).resized((29, 37)).sum().backward()
+    assert maps.grad is not None

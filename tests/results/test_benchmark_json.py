@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -53,7 +54,9 @@ def test_pytest_benchmark_compares_what_is_written(tmp_path):
         document = to_document(made({"vssbench::d::c::m::key": [10 * factor, 11 * factor]}))
         (tmp_path / f"{name}.json").write_text(json.dumps(document))
     command = [sys.executable, "-m", "pytest_benchmark", "compare", "0001_base.json", "0002_head.json"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    # inside a worker of pytest-xdist benchmarks are not stored
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_XDIST")}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "vssbench::d::c::m::key" in done.stdout
     assert "(2.0" in done.stdout  # the head's time relative to the base's
@@ -113,7 +116,9 @@ def test_the_fixture_stores_the_stopwatch_s_samples(tmp_path: Path):
         "--benchmark-json=times.json",
         ".",
     ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    # inside a worker of pytest-xdist benchmarks are not stored
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_XDIST")}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     values = json.loads((tmp_path / "times.json").read_text())
     found = from_document(values, "times.json")

@@ -326,6 +326,7 @@ class _Tiling:
 
 
 @lru_cache(maxsize=16)
+@torch.inference_mode(False)  # what is kept may be wanted for a backward pass later
 def _window_bias(window: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """[1, 64, side^2]: 0 where a pixel of the tile sees a pixel of its surroundings, else _OUTSIDE."""
     ahead = torch.arange(TILE + window - 1)[None] - torch.arange(TILE)[:, None]

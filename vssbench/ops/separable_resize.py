@@ -47,6 +47,7 @@ class Enlarged:
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is kept may be wanted for a backward pass later
 def _chained(length: int, through: int, wanted: int, align_corners: bool) -> Tensor:
     """[wanted, length]: enlargement to `through`, then a resize with aligned corners."""
     first = _weights(length, through, align_corners)
@@ -54,6 +55,7 @@ def _chained(length: int, through: int, wanted: int, align_corners: bool) -> Ten
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is kept may be wanted for a backward pass later
 def _weights(length: int, wanted: int, align_corners: bool) -> Tensor:
     """[wanted, length] contributions of source to target positions.
 
