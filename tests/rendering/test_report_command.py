@@ -33,3 +33,25 @@ def test_runs_of_one_name_do_not_overwrite_each_other() -> None:
     assert output_folders([Path("a/x"), Path("b/y")], Path("o")) == [Path("o/x"), Path("o/y")]
     with pytest.raises(ConfigError, match="share a folder"):
         output_folders([Path("a/x"), Path("b/x")], Path("o"))
+
+
+def test_two_runs_are_compared_with_the_significance_of_each_difference(
+    fabricate: Any, tmp_path: Path
+) -> None:
+    runs = [
+        fabricate(tmp_path / name, sequences=2, units=2, distances=2, pictures=False)
+        for name in ("base", "head")
+    ]
+    folder = tmp_path / "changes"
+    made = CliRunner().invoke(app, ["--compare", *(str(run.path) for run in runs), "-o", str(folder)])
+    assert made.exit_code == 0, made.output
+    assert "0.00" in made.output
+    assert (
+        "base" in (folder / "comparison.md").read_text()
+    )
+    assert (
+        "head" in (folder / "comparison.md").read_text()
+    )
+    assert (folder / "comparison.csv").read_text().startswith("run,dataset,codec,method")
+    alone = CliRunner().invoke(app, ["--compare", str(runs[0].path)])
+    assert isinstance(alone.exception, ConfigError)

@@ -48,12 +48,22 @@ def report(
             "several runs fill one set.",
         ),
     ] = None,
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare",
+            help="Compare instead: every method's change from the first run to the others, with its significance; "
+            "-o is the folder of comparison.md and comparison.csv.",
+        ),
+    ] = False,
 ) -> None:
     """Write the report of each run: index.html, report.md, summary.csv, table.csv, table.tex, figures.
 
     The page works offline; frames for its viewer are in media/ beside it. Only the run folder is read.
     Exit code 0: written; 3: a run folder is missing, empty or damaged, or the output cannot be written.
     """
+    if compare:
+        return _compare(runs, output)
     if paper is not None:
         return _paper(runs, output, paper, pictures)
     from vssbench.rendering.report import write_report
@@ -65,6 +75,19 @@ def report(
         )
         typer.echo(f"{written.page}  ({len(written.files)} files in {written.folder})")
     return None
+
+
+def _compare(runs: list[Path], output: Path | None) -> None:
+    from vssbench.cli.compare import compare
+    from vssbench.errors import ConfigError
+
+    if len(runs) < 2:
+        raise ConfigError("--compare needs two runs or more")
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+    names = ("comparison.md", "comparison.csv")
+    markdown, csv = (None if output is None else output / name for name in names)
+    compare(runs, markdown, csv)
 
 
 def _paper(runs: list[Path], output: Path | None, name: str, pictures: bool) -> None:
