@@ -40,7 +40,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     scale = 1.0 / math.sqrt(query.shape[-1])
     parts = [
         torch.softmax(torch.matmul(part, key.transpose(1, 2)) * scale, dim=-1) @ value
-        for part in query.split(_QUERIES_AT_ONCE, dim=1)
+        for part in torch.split(query, _QUERIES_AT_ONCE, dim=1)
     ]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
@@ -151,7 +151,7 @@ class Exchange(DescribedNetwork):
             brought = F.dropout(attended, self.dropout, self.training)
         assert brought is not None
         rows, columns = encoded.shape[-2:]
-        return value, value + brought.transpose(1, 2).unflatten(2, (rows, columns))
+        return value, value + brought.transpose(1, 2).reshape(value.shape[0], -1, rows, columns)
 
 
 def _tokens(maps: Tensor) -> Tensor:

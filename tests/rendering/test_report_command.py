@@ -46,12 +46,8 @@ def test_two_runs_are_compared_with_the_significance_of_each_difference(
     made = CliRunner().invoke(app, ["--compare", *(str(run.path) for run in runs), "-o", str(folder)])
     assert made.exit_code == 0, made.output
     assert "0.00" in made.output
-    assert (
-        "base" in (folder / "comparison.md").read_text()
-    )
-    assert (
-        "head" in (folder / "comparison.md").read_text()
-    )
+    assert "base" in (folder / "comparison.md").read_text()
+    assert "head" in (folder / "comparison.md").read_text()
     assert (folder / "comparison.csv").read_text().startswith("run,dataset,codec,method")
     alone = CliRunner().invoke(app, ["--compare", str(runs[0].path)])
     assert isinstance(alone.exception, ConfigError)

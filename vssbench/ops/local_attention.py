@@ -32,6 +32,8 @@ Border = Literal["zero", "exclude"]
 Backend = Literal["auto", "eager", "tiled", "fused", "triton"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 
+_native: Any = _kernels
+"""Its stub knows arrays only; tensors come in through DLPack as well."""
 LARGEST_FUSED_WINDOW = 11
 """'fused' and 'triton' are built for windows up to this side."""
 LARGEST_TRITON_CHANNELS = 512
@@ -236,7 +238,7 @@ def _attend_in_strips(
 ) -> Tensor:
     attended = torch.empty_like(query)
     maps = [one.detach() for one in (query, key, value, attended)]
-    _kernels.local_attention(*maps, window, scale, border == "exclude", torch.get_num_threads())
+    _native.local_attention(*maps, window, scale, border == "exclude", torch.get_num_threads())
     return attended
 
 

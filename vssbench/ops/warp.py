@@ -6,7 +6,7 @@ Source: AR-Seg specification sections 3.3 and 3.4 ('paper'); baselines specifica
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,8 @@ Ratio = Literal["paper", "exact"]
 Border = Literal["zero", "clamp"]
 Interpolation = Literal["bilinear", "nearest"]
 
+_native: Any = _kernels
+"""Its stub knows arrays only; tensors come in through DLPack as well."""
 MACS_PER_SAMPLE = 4
 """Multiply-accumulates of one bilinear sample of one channel, as ledgers list them."""
 
@@ -96,7 +98,7 @@ def _sample_in_one_pass(feature: Tensor, flow: Tensor, released: bool, clamp: bo
     strides = (height * width * channels, 1, width * channels, channels)
     warped = torch.empty_like(source, memory_format=torch.channels_last)
     known = flow.detach() if flow.dtype in (torch.float32, torch.float64) else flow.detach().float()
-    _kernels.warp(
+    _native.warp(
         source.as_strided(source.shape, strides),
         known.contiguous(),
         warped.as_strided(source.shape, strides),
