@@ -110,6 +110,11 @@ def test_the_command_prints_one_line_and_returns_the_code(tmp_path):
     assert "Traceback" not in finished.stderr
 
 
+def hear_ctrl_c():
+    """A suite that a script started in the background has Ctrl-C ignored, and its children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_stops_within_two_seconds_and_keeps_what_is_finished(experiment, tmp_path):
     long = {**EXPERIMENT, "datasets": [{"name": "synthetic", "sequences": 8, "frames": 60, "size": [64, 96]}]}
     experiment.write_text(json.dumps(long))
@@ -117,7 +122,12 @@ def test_ctrl_c_stops_within_two_seconds_and_keeps_what_is_finished(experiment, 
     command = [sys.executable, "-m", "vssbench", "run", str(experiment), "-o", str(output), "--workers", "2"]
     environment = {**os.environ, "VSSBENCH_CACHE": str(tmp_path / "cache")}
     process = subprocess.Popen(
-        command, start_new_session=True, env=environment, stderr=subprocess.PIPE, text=True
+        command,
+        start_new_session=True,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=hear_ctrl_c,
     )
     deadline = time.monotonic() + 120
     while process.poll() is None and not list(output.glob("units/*/*/*/*/*.json")):
@@ -157,6 +167,7 @@ def test_ctrl_c_is_heard_inside_a_long_computation(experiment, tmp_path):
         [sys.executable, "-c", BLOCKED, *map(str, words)],
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=hear_ctrl_c,
     )
     deadline = time.monotonic() + 120
     while not (output / "blocked").exists():
