@@ -171,3 +171,17 @@ def test_memory_views_of_a_stream_are_streamed() -> None:
     fields = read_motion(io.BytesIO(STREAM.read_bytes()).getvalue())
     assert next(fields).frame_type == "I"
     fields.close()  # type: ignore[attr-defined]
+
+
+def test_memory_stays_flat_over_a_long_stream() -> None:
+    resident = Path("/proc/self/statm")
+    if not resident.exists():
+        pytest.skip("no /proc to read the resident size from")
+    once = STREAM.read_bytes()
+    pictures = len(list(read_motion(once)))
+    sizes = []
+    for index, _ in enumerate(read_motion(once * 400)):
+        if index % (20 * pictures) == 0:
+            sizes.append(int(resident.read_text().split()[1]) * 4096)
+    assert len(sizes) == 20
+    assert max(sizes[5:]) - sizes[5] < 4 << 20
