@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import dataclasses
 import io
 import os
@@ -226,8 +227,34 @@ def test_an_unknown_encoder_option_is_an_error_not_a_warning(pan, codec) -> None
 def test_a_refused_option_value_is_an_error(pan) -> None:
     with pytest.raises(ConfigError, match=r"libx265 refuses hevc medium qp 12 L=12 at 64x64"):
         encode(pan((64, 64), 1), settings_of("hevc", extra={"rd": "99"}), 30)
-    with pytest.raises(ConfigError, match=r"Image size is too small \(8x8\)"):
-        encode([np.zeros((8, 8, 3), np.uint8)], settings_of("hevc"), 30)
+    with pytest.raises(ConfigError, match=r"Image size is too small \(64x8\)"):
+        encode([np.zeros((8, 64, 3), np.uint8)], settings_of("hevc"), 30)
+
+
+@pytest.mark.parametrize("width", [16, 47, 48])
+def test_widths_at_which_x265_damages_its_memory_are_refused(width: int) -> None:
+    frames = [np.zeros((96, width, 3), np.uint8)] * 2
+    with pytest.raises(ConfigError, match=rf"hevc: frames are {width} pixels wide; expected at least 49"):
+        encode(frames, settings_of("hevc"), 30)
+    assert encode(frames, settings_of("h264"), 30).frame_count == 2
+
+
+def test_the_least_width_leaves_the_heap_whole() -> None:
+    """glibc's checking allocator aborts at the first free of a block that was written past its end."""
+    library = ctypes.util.find_library("c_malloc_debug") or "libc_malloc_debug.so.0"
+    program = (
+        "import numpy as np; from vssbench.codec import CodecSettings, encode;"
+        "s = CodecSettings(codec='hevc', qp=30, keyframe_interval=4);"
+        "[encode([np.random.default_rng(i).integers(0, 255, (h, 49, 3)).astype(np.uint8) for i in range(5)], s, 25)"
+        " for h in (64, 90)]"
+    )
+    environment = {**os.environ, "LD_PRELOAD": library, "MALLOC_CHECK_": "3", "MALLOC_PERTURB_": "165"}
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    if "cannot be preloaded" in ended.stderr:
+        pytest.skip("this C library has no checking allocator beside it")
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_extra_reaches_the_encoder(pan) -> None:

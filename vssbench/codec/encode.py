@@ -215,10 +215,17 @@ def _new_context(settings: CodecSettings, size: tuple[int, int], rate: Fraction)
 
 
 _LOG_LOCK = threading.Lock()
+# At 48 pixels and below, the vector code of x265's cu-tree (build 216 and before) writes past its arrays.
+_LEAST_X265_WIDTH = 50
 
 
 def _open(settings: CodecSettings, size: tuple[int, int], rate: Fraction, threads: int) -> Any:
     """Opened encoder. Unknown options only make FFmpeg's wrappers warn, so their warnings are read and raised."""
+    if settings.codec == "hevc" and size[1] < _LEAST_X265_WIDTH - 1:
+        raise ConfigError(
+            f"hevc: frames are {size[1]} pixels wide; expected at least {_LEAST_X265_WIDTH - 1}, because libx265 "
+            "damages its memory below; use larger frames or another codec"
+        )
     context = _new_context(settings, size, rate)
     context.options = _options(settings, threads)
     _check_mpeg4_options(context, settings)
