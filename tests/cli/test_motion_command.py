@@ -22,7 +22,7 @@ STREAM = GOLDEN / "v18_444.hevc"
 def run(*words: object) -> str:
     result = CliRunner().invoke(app, ["motion", *map(str, words)])
     assert result.exception is None, result.exception
-    return result.output
+    return result.stdout
 
 
 def error_of(*words: object) -> VssbenchError:
@@ -52,7 +52,9 @@ def test_every_picture_has_one_line_with_its_shares() -> None:
 def test_arrays_and_picture_are_written(tmp_path: Path) -> None:
     run(STREAM, "--npz", tmp_path / "m.npz", "--picture", tmp_path / "m.png", "--frame", 2)
     written, golden = np.load(tmp_path / "m.npz"), np.load(GOLDEN / "v18_444.npz")
-    for key in written.files:
+    assert not written["unreliable"].any()
+    assert not written["lost"].any()
+    for key in set(written.files) - {"unreliable", "lost"}:
         assert np.array_equal(written[key], golden[key]), key
     assert {"mv", "ref_poc", "pred_mode", "poc"} <= set(written.files)
     width, height = golden["crop_ltwh"][2, 2:]
@@ -67,6 +69,23 @@ def test_wrong_use_and_broken_files_are_named(tmp_path: Path) -> None:
     broken.write_bytes(STREAM.read_bytes()[:9000])
     assert isinstance(error_of(broken), BitstreamError)
     assert "damaged" in run(broken, "--partial")
+
+
+def test_pictures_whose_vectors_rest_on_missing_motion_are_marked_unreliable(tmp_path: Path) -> None:
+    """Leave out the second slice of the tiled stream: picture 0 loses blocks, and others predict from its motion."""
+    parts = (GOLDEN / "vs02_tiles_pps_switch_dep.hevc").read_bytes().split(b"\0\0\1")
+    slices = [index for index, part in enumerate(parts) if index and part[0] >> 1 < 32]
+    damaged = tmp_path / "damaged.hevc"
+    damaged.write_bytes(b"\0\0\1".join(parts[: slices[1]] + parts[slices[1] + 1 :]))
+    lines = run(damaged, "--partial", "--npz", tmp_path / "m.npz").splitlines()
+    fields = list(read_motion(damaged, strict=False))
+    assert [line.endswith("  damaged") for line in lines[1:-1]] == [field.poc == 0 for field in fields]
+    unreliable = [line.endswith("  unreliable") for line in lines[1:-1]]
+    assert unreliable == [field.poc in (1, 2, 3, 4, 5, 7) for field in fields]
+    assert lines[-1] == "8 pictures, 1 damaged, 6 unreliable"
+    written = np.load(tmp_path / "m.npz")
+    assert written["unreliable"].tolist() == unreliable
+    assert written["lost"].any((1, 2)).tolist() == [field.poc == 0 for field in fields]
 
 
 def test_velocity_is_per_picture_and_points_to_the_past() -> None:

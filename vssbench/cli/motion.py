@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -35,17 +36,23 @@ def motion(
     ] = False,
     threads: Annotated[int, typer.Option(help="HEVC: pictures parsed at the same time.")] = 1,
 ) -> None:
-    """Print type, POC, share of intra and skip blocks, vector lengths and bits of every picture of FILE."""
+    """Print type, POC, share of intra and skip blocks, vector lengths and bits of every picture of FILE.
+
+    With --partial a line ends in "damaged" where blocks of the picture are lost, and in "unreliable" where its vectors
+    may differ from those of the undamaged stream.
+    """
     _check_request(file, npz, picture, frame, threads)
     fields = []
+    marks: Counter[str] = Counter()
     count = 0
     typer.echo(_HEADER)
     for index, field in enumerate(_with_progress(file, _read(file, partial, threads))):
         typer.echo(_line(index, field))
         count += 1
+        marks.update(_marks(field))
         if npz is not None:
             fields.append(field)
-    typer.echo(f"{count} pictures")
+    typer.echo(", ".join([f"{count} pictures", *(f"{number} {mark}" for mark, number in marks.items())]))
     if npz is not None:
         _write_arrays(npz, fields)
         typer.echo(f"arrays: {npz}")
@@ -106,11 +113,16 @@ def _line(index: int, field: MotionField) -> str:
         for value, width in ((median, 10), (high, 8))
     )
     bits = "-" if field.coded_bits is None else f"{field.coded_bits / 1000:.1f}"
-    mark = "  damaged" if field.lost is not None else ""
+    marks = _marks(field)
     return (
         f"{index:>5} {field.frame_type:>4} {field.poc:>6} {np.mean(field.mode == MODE_INTRA):>6.1%}"
-        f" {np.mean(field.mode == MODE_SKIP):>6.1%}{moved} {bits:>9}{mark}"
+        f" {np.mean(field.mode == MODE_SKIP):>6.1%}{moved} {bits:>9}{'  ' if marks else ''}{', '.join(marks)}"
     )
+
+
+def _marks(field: MotionField) -> list[str]:
+    """What the user must know before trusting the picture's numbers."""
+    return ["damaged"] * (field.lost is not None) + ["unreliable"] * field.unreliable
 
 
 def _write_arrays(path: Path, fields: list[MotionField]) -> None:
@@ -122,6 +134,7 @@ def _write_arrays(path: Path, fields: list[MotionField]) -> None:
         "cvs": np.array([field.coded_sequence for field in fields], np.int32),
         "decode_order": np.array([field.decode_order for field in fields], np.int32),
         "slice_type": np.array(["BPI".index(field.frame_type) for field in fields], np.uint8),
+        "unreliable": np.array([field.unreliable for field in fields], np.bool_),
     }
     begins = [
         index
@@ -134,6 +147,9 @@ def _write_arrays(path: Path, fields: list[MotionField]) -> None:
         arrays["mv" + suffix] = np.stack([field.vectors_qpel for field in part])
         arrays["ref_poc" + suffix] = np.stack([field.reference_poc for field in part])
         arrays["pred_mode" + suffix] = np.stack([field.mode for field in part])
+        arrays["lost" + suffix] = np.stack(
+            [np.zeros(field.mode.shape, np.bool_) if field.lost is None else field.lost for field in part]
+        )
     try:
         np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
     except OSError as error:
