@@ -142,13 +142,19 @@ def write_frames(
     *,
     count: int = 6,
     size: tuple[int, int] = (144, 192),
+    sequence: str = "seq-0",
+    place: Callable[[int], tuple[int, int]] = lambda number: (20, number),
 ) -> None:
-    """Kept frames of the first unit of seq-0 at its first `count` distances, in the layout of runner.frames."""
+    """Kept frames of a sequence, in the layout of runner.frames; `place` gives frame and distance of each.
+
+    Without it: the first unit's frame at its first `count` distances.
+    """
     palette = np.zeros((256, 3), np.uint8)
     palette[: len(PALETTE)] = PALETTE
     files: dict[str, bytes] = {}
     cases = []
     for d in range(count):
+        frame, distance = place(d)
         truth = _street(*size, d)
         files[f"{d}-decoded.webp"] = _webp(palette[truth])
         files[f"{d}-truth.png"] = _palette_png(truth, palette)
@@ -163,8 +169,9 @@ def write_frames(
         files[f"{d}-motion.npz"] = buffer.getvalue()
         cases.append(
             {
-                "dataset": dataset, "codec": codec, "sequence": "seq-0", "unit": "frame-000000", "frame": 20, "distance": d,
-                "frame_type": "I" if d == 0 else "P", "coded_bytes": 9000 if d == 0 else 2100, "qp": 24.5 + d,
+                "dataset": dataset, "codec": codec, "sequence": sequence, "unit": "frame-000000", "frame": frame,
+                "distance": distance, "frame_type": "P" if distance else "I",
+                "coded_bytes": 2100 if distance else 9000, "qp": 24.5 + distance,
                 "motion_step": 4, "class_names": list(CLASSES), "palette": [list(c) for c in PALETTE], "ignore_index": 255,
                 "decoded": f"{d}-decoded.webp", "truth": f"{d}-truth.png", "predictions": predictions,
                 "motion": f"{d}-motion.npz",
@@ -174,7 +181,7 @@ def write_frames(
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, data in {"cases.json": json.dumps(cases).encode(), **files}.items():
             archive.writestr(zipfile.ZipInfo(name), data)
-    path = folder.path / f"frames/{slug(dataset)}/{slug(codec)}/seq-0-frame-000000.zip"
+    path = folder.path / f"frames/{slug(dataset)}/{slug(codec)}/{slug(sequence)}-frame-000000.zip"
     write_atomically(path, buffer.getvalue())
 
 
