@@ -8,6 +8,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from vssbench.datasets.synthetic import _sampling
+
 _MASK = (1 << 64) - 1
 _PI = 3.141592653589793
 
@@ -186,11 +188,11 @@ class Textures:
 
     def __init__(self) -> None:
         parts: list[NDArray[np.float32]] = []
-        offsets = np.zeros((len(LAYERS), LEVELS), np.intp)
+        offsets = np.zeros((len(LAYERS), LEVELS), np.int64)
         position = 0
         for number, layer in enumerate(LAYERS):
-            tile = _tile(layer)
-            tile = tile + (np.float32(0.5) - np.float32(float(tile.astype(np.float64).mean())))
+            tile = _tile(layer).astype(np.float32)
+            tile += np.float32(0.5) - np.float32(float(tile.astype(np.float64).mean()))
             for level in range(LEVELS):
                 offsets[number, level] = position
                 parts.append(tile.ravel())
@@ -200,59 +202,25 @@ class Textures:
                 ) * np.float32(0.25)
         self._texels = np.concatenate(parts)
         self._offsets = offsets.ravel()
-        self._scale = (2.0 ** -np.arange(LEVELS)).astype(np.float32)
-        self._mask = ((TILE >> np.arange(LEVELS)) - 1).astype(np.intp)
 
     def sample(
         self,
         layer: int | NDArray[np.intp],
         u: NDArray[np.float32],
         v: NDArray[np.float32],
-        level: NDArray[np.intp],
+        footprint_squared: NDArray[np.float32],
     ) -> NDArray[np.float32]:
-        """Values in 0..1 at texel coordinates (u, v) of level 0, band-limited by `level` (0..LEVELS-1).
+        """Values in 0..1 at texel coordinates (u, v) of level 0, band-limited to pixels of that many texels.
 
-        `layer` is a position in LAYERS, one for all or one for each.
+        The pyramid level is floor((floor(log2(footprint_squared)) + 1) / 2). `layer` is a position in LAYERS, one for all or one
+        for each.
         """
-        scale = self._scale.take(level, mode="clip")
-        x = u * scale
-        x -= np.float32(0.5)
-        y = v * scale
-        y -= np.float32(0.5)
-        left, top = np.floor(x), np.floor(y)
-        x -= left
-        y -= top
-        mask = self._mask.take(level, mode="clip")
-        base = self._offsets.take(level + layer * LEVELS, mode="clip")
-        shift = 8 - level
-        # intp indices and take(mode="clip") are several times quicker than int32 and plain indexing
-        column, row = left.astype(np.intp), top.astype(np.intp)
-        right = column + 1
-        right &= mask
-        column &= mask
-        below = row + 1
-        for line in (row, below):
-            line &= mask
-            line <<= shift
-            line += base
-        texels = self._texels
-        a = texels.take(row + column, mode="clip")
-        row += right
-        b = texels.take(row, mode="clip")
-        b -= a
-        b *= x
-        a += b
-        column += below
-        below += right
-        b = texels.take(column, mode="clip")
-        c = texels.take(below, mode="clip")
-        c -= b
-        c *= x
-        b += c
-        b -= a
-        b *= y
-        a += b
-        return a
+        result = np.empty(u.shape, np.float32)
+        layers = np.asarray(layer, np.int64).ravel()
+        _sampling.sample(
+            self._texels, self._offsets, layers, u.ravel(), v.ravel(), footprint_squared.ravel(), result.ravel()
+        )
+        return result
 
     def pick(self, layer: int, u: NDArray[np.float32], v: NDArray[np.float32]) -> NDArray[np.float32]:
         """Single texels at whole coordinates (u, v): a random number per cell."""
@@ -265,13 +233,3 @@ def textures() -> Textures:
     """The process-wide textures; they depend on nothing, so every scene shares them."""
     return Textures()
 
-
-def mip_level(footprint_squared: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Pyramid level for an area of texels per pixel: floor of half its binary logarithm, read off the exponent bits."""
-    level = np.maximum(footprint_squared, np.float32(1e-6)).view(np.int32)
-    level >>= 23
-    level -= 126
-    level >>= 1
-    np.maximum(level, 0, out=level)  # np.clip takes several times as long on small arrays
-    np.minimum(level, LEVELS - 1, out=level)
-    return level.astype(np.intp)

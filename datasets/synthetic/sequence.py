@@ -21,7 +21,7 @@ from vssbench.datasets.synthetic.visibility import CentreLine, View, render_view
 from vssbench.errors import InputError
 from vssbench.records import FlowField
 
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 3
 """Raise with every change that alters a pixel: it keys the caches."""
 
 _BEHIND_M = 24.0

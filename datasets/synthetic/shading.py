@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vssbench.datasets.synthetic.faces import Material
-from vssbench.datasets.synthetic.noise import LAYERS, mip_level, textures
+from vssbench.datasets.synthetic.noise import LAYERS, textures
 from vssbench.datasets.synthetic.silhouettes import unit
 from vssbench.datasets.synthetic.street import PAVEMENT_ROW, Layout
 from vssbench.datasets.synthetic.traffic import Traffic
@@ -57,8 +57,7 @@ class Patch:
     ) -> Row:
         """Band-limited texture minus one half; `density` in texels per metre."""
         d = density if isinstance(density, np.ndarray) else np.float32(density)
-        level = mip_level(self.area * (d * d))
-        value = textures().sample(layer, self.u * d + du, self.v * d + dv, level)
+        value = textures().sample(layer, self.u * d + du, self.v * d + dv, self.area * (d * d))
         value -= np.float32(0.5)
         return value
 
@@ -176,8 +175,7 @@ def _sky(patch: Patch) -> list[Row]:
     far = np.clip(patch.inverse_depth * np.float32(6.0) - np.float32(0.15), 0, 1)
     d = np.float32(26.0)
     u, v = np.clip(patch.u, -30, 30) * d, np.clip(patch.v, -30, 30) * d
-    level = mip_level(patch.area * (d * d))
-    cloud = textures().sample(_FBM, u, v, level)
+    cloud = textures().sample(_FBM, u, v, patch.area * (d * d))
     cloud = (
         np.clip((cloud - np.float32(0.5)) * np.float32(3.0) + np.float32(0.2), 0, 1) * far * patch.value(6)
     )
@@ -472,7 +470,7 @@ def _sign(patch: Patch) -> list[Row]:
         _FBM,
         u * np.float32(90) + patch.value(9),
         v * np.float32(90),
-        mip_level(patch.area * np.float32(8100.0)),
+        patch.area * np.float32(8100.0),
     )
     _blend(rows, (0.08, 0.08, 0.09), np.clip((glyph - np.float32(0.56)) * 9, 0, 1) * inner * np.float32(0.85))
     return rows

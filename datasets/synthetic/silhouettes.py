@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vssbench.datasets.synthetic.faces import Shape
-from vssbench.datasets.synthetic.noise import LAYERS, mip_level, textures
+from vssbench.datasets.synthetic.noise import LAYERS, textures
 
 Image32 = NDArray[np.float32]
 
 _FBM, _FOLIAGE = LAYERS.index("fbm"), LAYERS.index("foliage")
 _ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
-_TWIGS_PER_METRE = np.float32(24.0)
+_TWIGS_PER_METRE = np.float32(12.0)
 
 
 def unit(values: Image32) -> Image32:
@@ -39,21 +39,21 @@ def silhouette(
 
 def _skyline(parameters: Image32, top: Image32, u: Image32, v: Image32, scale: Image32) -> Image32:
     """Distant roofs and crowns: a ridge along u."""
-    level = mip_level(np.square(np.float32(6.0) / np.maximum(scale, np.float32(1e-3))))
-    ridge = textures().sample(_FBM, u * np.float32(6.0) + parameters[9], np.full_like(u, 40.0), level)
+    footprint = np.square(np.float32(6.0) / np.maximum(scale, np.float32(1e-3)))
+    ridge = textures().sample(_FBM, u * np.float32(6.0) + parameters[9], np.full_like(u, 40.0), footprint)
     return unit((top * (np.float32(0.1) + np.float32(0.9) * ridge) - v) * scale + _HALF)
 
 
 def _foliage(parameters: Image32, size: Image32, u: Image32, v: Image32, scale: Image32) -> Image32:
     """Leaves and twigs: a disc with a noisy edge and holes that grow with bareness (parameter 8)."""
     radius = np.sqrt(u * u + v * v) / size
-    level = mip_level(np.square(_TWIGS_PER_METRE / scale))
+    footprint = np.square(_TWIGS_PER_METRE / scale)
     noise = textures().sample(
-        _FOLIAGE, u * _TWIGS_PER_METRE + parameters[6], v * _TWIGS_PER_METRE + parameters[7], level
+        _FOLIAGE, u * _TWIGS_PER_METRE + parameters[6], v * _TWIGS_PER_METRE + parameters[7], footprint
     )
     bias = np.float32(0.9) + np.float32(0.42) * parameters[8]
     gain = np.minimum(np.maximum(scale * np.float32(0.12), np.float32(1.5)), np.float32(14.0))
-    value = (noise - _HALF) * np.float32(1.6) + (np.float32(1.6) - bias) - np.float32(1.1) * radius
+    value = (noise - _HALF) * np.float32(1.1) + (np.float32(1.6) - bias) - np.float32(1.1) * radius
     return unit(value * gain + _HALF)
 
 

@@ -398,7 +398,7 @@ class StreetBuilder:
 
     def _posts(self, side: int, draws: Draws) -> None:
         near = self.layout.road_half_width + 0.45
-        spacing = draws.between(16.0, 28.0)
+        spacing = draws.between(24.0, 40.0)
         metal = METAL_COLOURS[draws.index(len(METAL_COLOURS))]
         z = self.start + draws.between(0.0, spacing)
         while z < self.stop:
@@ -434,7 +434,7 @@ class StreetBuilder:
 
     def _sign(self, z: float, lateral: float, draws: Draws) -> None:
         height = draws.between(2.1, 3.0)
-        size = draws.between(0.22, 0.4)
+        size = draws.between(0.3, 0.5)
         self.board(
             z,
             lateral,
