@@ -218,7 +218,13 @@ class Textures:
         result = np.empty(u.shape, np.float32)
         layers = np.asarray(layer, np.int64).ravel()
         _sampling.sample(
-            self._texels, self._offsets, layers, u.ravel(), v.ravel(), footprint_squared.ravel(), result.ravel()
+            self._texels,
+            self._offsets,
+            layers,
+            u.ravel(),
+            v.ravel(),
+            footprint_squared.ravel(),
+            result.ravel(),
         )
         return result
 
@@ -232,4 +238,3 @@ class Textures:
 def textures() -> Textures:
     """The process-wide textures; they depend on nothing, so every scene shares them."""
     return Textures()
-

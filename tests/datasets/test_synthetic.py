@@ -244,7 +244,9 @@ def sampled_by_numpy(layer, u, v, footprint):
         level = int(np.clip((np.floor(np.log2(footprint[i])) + 1) // 2, 0, LEVELS - 1))
         tile = table.pick(layer[i], *(axis.ravel() for axis in np.meshgrid(grid, grid))).reshape(256, 256)
         for _ in range(level):
-            tile = (tile[0::2, 0::2] + tile[1::2, 0::2] + tile[0::2, 1::2] + tile[1::2, 1::2]) * np.float32(0.25)
+            tile = (tile[0::2, 0::2] + tile[1::2, 0::2] + tile[0::2, 1::2] + tile[1::2, 1::2]) * np.float32(
+                0.25
+            )
         side, scale = 256 >> level, np.float32(2.0**-level)
         x, y = u[i] * scale - np.float32(0.5), v[i] * scale - np.float32(0.5)
         left, top = np.floor(x), np.floor(y)
@@ -262,9 +264,7 @@ def test_texture_samples_equal_the_definition_bit_for_bit():
     u, v = random.uniform(-9000, 9000, (2, 400)).astype(np.float32)
     u[:40] = np.round(u[:40])
     footprint = np.exp2(random.uniform(-4, 20, 400)).astype(np.float32)
-    assert_array_equal(
-        textures().sample(layer, u, v, footprint), sampled_by_numpy(layer, u, v, footprint)
-    )
+    assert_array_equal(textures().sample(layer, u, v, footprint), sampled_by_numpy(layer, u, v, footprint))
     assert_array_equal(
         textures().sample(3, u, v, footprint), sampled_by_numpy(np.full(400, 3), u, v, footprint)
     )
