@@ -37,6 +37,26 @@ METHODS = {
 }
 CODECS = {"hevc-700k": (704.2, 0.0), "h264-700k": (711.9, 0.021)}
 EVIL = "<script>alert(1)</script>"
+HOSTILE_METHODS = (
+    EVIL,
+    '=HYPERLINK("http://elsewhere.example/","x")',
+    r"[5cm]\input{/etc/passwd}% $x^2$ ~#&_",
+    "--></title><img src=x onerror=alert(2)> | a`b`* [c](d)",
+    "@SUM(1)\x1b]8;;x\x07\u202e{{ 7 * 7 }} ${7*7} [red]'\" é ü ß ¬",
+)
+HOSTILE_DATASET = '"><svg onload=alert(3)> it\'s, a "street"'
+HOSTILE_CODEC = "+1' onmouseover='alert(4)"
+HOSTILE_CLASSES = (
+    "</script><script>alert(5)</script>",
+    "-2+3",
+    "*bold*",
+    "a|b",
+    "${c}",
+    "&amp;",
+    "'q'",
+    '"r"',
+    "[1]",
+)
 
 Fabricate = Callable[..., Run]
 
@@ -199,15 +219,17 @@ def _palette_png(labels: np.ndarray, palette: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _experiment(methods: dict[str, Any], distances: int) -> dict[str, Any]:
+def _experiment(
+    methods: dict[str, Any], distances: int, dataset: str, codecs: dict[str, Any]
+) -> dict[str, Any]:
     return {
         "schema_version": 1,
         "title": "fabricated streets",
         "notes": "",
         "seed": 0,
-        "datasets": [{"name": "synthetic", "label": "streets", "split": "val", "only": []}],
+        "datasets": [{"name": "synthetic", "label": dataset, "split": "val", "only": []}],
         "codecs": [
-            {"codec": c.split("-")[0], "label": c, "bitrate_kbps": 700, "preset": "medium"} for c in CODECS
+            {"codec": c.split("-")[0], "label": c, "bitrate_kbps": 700, "preset": "medium"} for c in codecs
         ],
         "methods": [{"name": spec[0], "label": title, "codecs": []} for title, spec in methods.items()],
         "protocol": {
@@ -229,14 +251,16 @@ def fabricate_run(
     distances: int = 12,
     methods: dict[str, Any] | None = None,
     pictures: bool = True,
+    dataset: str = "streets",
+    codecs: dict[str, Any] | None = None,
 ) -> Run:
     """Write a run of 2 codecs x the methods and open it."""
-    methods = METHODS if methods is None else methods
+    methods, codecs = METHODS if methods is None else methods, CODECS if codecs is None else codecs
     folder = RunFolder(path)
-    folder.write_json("experiment.json", _experiment(methods, distances))
+    folder.write_json("experiment.json", _experiment(methods, distances, dataset, codecs))
     folder.write_json("environment.json", ENVIRONMENT)
-    count = len(CODECS) * len(methods) * sequences * units
-    titles = {"datasets": ["streets"], "codecs": list(CODECS), "methods": list(methods)}
+    count = len(codecs) * len(methods) * sequences * units
+    titles = {"datasets": [dataset], "codecs": list(codecs), "methods": list(methods)}
     folder.write_json(
         "plan.json",
         {
@@ -248,29 +272,29 @@ def fabricate_run(
             "titles": titles,
         },
     )
-    folder.write_json("datasets.json", {"streets": _dataset(sequences)})
-    for codec, (kbps, loss) in CODECS.items():
+    folder.write_json("datasets.json", {dataset: _dataset(sequences)})
+    for codec, (kbps, loss) in codecs.items():
         for title, (_, quality, slope, _) in methods.items():
             for s in range(sequences):
                 for u in range(units):
-                    key = UnitKey("streets", codec, title, f"seq-{s}", f"frame-{u:06d}")
+                    key = UnitKey(dataset, codec, title, f"seq-{s}", f"frame-{u:06d}")
                     folder.write_unit(
                         _unit(key, kbps, quality - loss + 0.01 * s, slope, distances, 100 * s + u + 20)
                     )
         if pictures:
-            write_picture(folder, "streets", codec, list(methods))
-            write_frames(folder, "streets", codec, list(methods))
+            write_picture(folder, dataset, codec, list(methods))
+            write_frames(folder, dataset, codec, list(methods))
     for title, (_, _, _, (key_gmacs, non_key_gmacs)) in methods.items():
         mean = (key_gmacs + non_key_gmacs * (distances - 1)) / distances
         cost = {
-            "dataset": "streets",
+            "dataset": dataset,
             "method": title,
             "size": [144, 192],
             "keyframe_interval": distances,
             "rule": "exact",
         }
         cost |= {"key_gmacs": key_gmacs, "non_key_gmacs": non_key_gmacs, "gop_mean_gmacs": mean}
-        folder.write_json(f"costs/streets/{slug(title)}.json", cost)
+        folder.write_json(f"costs/{slug(dataset)}/{slug(title)}.json", cost)
     return load_run(path)
 
 
@@ -318,6 +342,35 @@ def evil_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return fabricate_run(
         tmp_path_factory.mktemp("runs") / "evil", methods=methods, sequences=1, units=2, distances=3
     )
+
+
+@pytest.fixture(scope="session")
+def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run in which every text that comes from data attacks whatever shows it. Do not write into it."""
+    quality = METHODS["AR-Seg 0.5"]
+    made = fabricate_run(
+        tmp_path_factory.mktemp("runs") / 'it\'s <b>hostile</b> & "quoted"',
+        methods={"constant 1.0": METHODS["constant 1.0"], **dict.fromkeys(HOSTILE_METHODS, quality)},
+        dataset=HOSTILE_DATASET,
+        codecs={HOSTILE_CODEC: (704.2, 0.0)},
+        sequences=1,
+        units=2,
+        distances=3,
+    )
+    folder = RunFolder(made.path)
+    datasets = folder.read_json("datasets.json")
+    datasets[HOSTILE_DATASET]["class_names"] = list(HOSTILE_CLASSES)
+    datasets[HOSTILE_DATASET]["protocol_mark"] = EVIL
+    folder.write_json("datasets.json", datasets)
+    folder.write_json(
+        "experiment.json", {**made.experiment, "title": EVIL, "notes": f"{EVIL} {HOSTILE_DATASET}"}
+    )
+    folder.write_json("environment.json", {**ENVIRONMENT, "forced": [[EVIL]]})
+    for title in HOSTILE_METHODS:
+        stages = {"decode": 1.0, f"{EVIL} stage": 2.0}
+        record = {"dataset": HOSTILE_DATASET, "method": title, "device": EVIL, "waterfall": stages}
+        folder.write_json(f"latency/{slug(HOSTILE_DATASET)}/{slug(title)}.json", record)
+    return load_run(made.path)
 
 
 @pytest.fixture

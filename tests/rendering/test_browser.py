@@ -272,11 +272,19 @@ def test_the_page_opens_in_two_seconds_and_is_small(visit: Visit, report: Report
     assert report.page.stat().st_size < 3_000_000
 
 
-def test_a_method_titled_like_a_script_runs_nowhere(browser: Any, evil_run: Run, tmp_path: Path) -> None:
-    written = write_report(evil_run, tmp_path, figure_files=False)
+def test_hostile_names_run_nowhere_and_can_be_filtered_and_linked(
+    browser: Any, hostile_run: Run, tmp_path: Path
+) -> None:
+    written = write_report(hostile_run, tmp_path / "it's <b>&", figure_files=False)
     visit = Visit(browser, written)
     visit.page.on("dialog", lambda dialog: visit.complaints.append("a script ran"))
     page = visit.open()
+    titles = hostile_run.plan["titles"]["methods"]
+    assert len(shown_rows(page)) == len(titles)
+    for box in page.locator('input[data-filter="method"]').all()[1:]:
+        box.uncheck()
+    page.reload()  # the names travel through the address
+    assert shown_rows(page) == [(hostile_run.plan["titles"]["codecs"][0], titles[0])]
     page.locator("#view").select_option("grid")
     assert page.locator("#grid figcaption", has_text="<script>alert(1)</script>").count() == 2
     visit.close()

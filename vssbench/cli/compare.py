@@ -29,6 +29,7 @@ def compare(
 
     from vssbench.errors import ConfigError
     from vssbench.rendering.run_comparison import comparison_markdown, comparison_of_runs
+    from vssbench.results.csv_text import frame_csv
     from vssbench.results.differences import compare_runs
     from vssbench.results.run import load_run
     from vssbench.results.store import write_atomically
@@ -39,7 +40,7 @@ def compare(
     opened = [load_run(path) for path in runs]
     if csv is not None:
         table = long_table(opened)
-        write_atomically(csv, table.to_csv(index=False, lineterminator="\n").encode())
+        write_atomically(csv, frame_csv(table).encode())
         typer.echo(f"table: {csv} ({len(table)} rows)")
     texts = []
     for path, other in zip(runs[1:], opened[1:], strict=True):

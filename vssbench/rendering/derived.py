@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from vssbench.rendering.latency import FrameTime, frame_times
 from vssbench.rendering.published import published_counterpart
 from vssbench.results.families import FamilyComparison
 from vssbench.results.run import Run
@@ -19,11 +20,12 @@ def derived_rows(run: Run, rows: Sequence[Row], families: Sequence[FamilyCompari
     """The rows of one dataset and codec with all derived values filled in."""
     networks = _networks(run)
     interval = int(run.experiment.get("protocol", {}).get("keyframe_interval", 1))
+    watched = frame_times(run)
     found = []
     for row in rows:
         values = {
             **row.values,
-            **_times(row, interval),
+            **_times(row, interval, watched.get((row.dataset, row.method))),
             **_relative(row, rows, networks),
             **_published(run, row),
             **_bjontegaard(row, families),
@@ -73,13 +75,19 @@ def _change(value: float, base: float) -> float:
     return value / base - 1 if base > 0 else math.nan
 
 
-def _times(row: Row, interval: int) -> dict[str, float]:
+def _times(row: Row, interval: int, watched: FrameTime | None) -> dict[str, float]:
+    """Milliseconds per frame as the run and as a stopwatch took them; fps of the latter where there is one."""
     key, other = row.values["key_ms"], row.values["non_key_ms"]
     known = [value for value in (key, other) if math.isfinite(value)]
-    if not known:
-        return {"gop_ms": math.nan, "fps": math.nan}
-    mean = (key + (interval - 1) * other) / interval if len(known) == 2 else known[0]
-    return {"gop_ms": mean, "fps": 1000 / mean if mean > 0 else math.nan}
+    mean = math.nan
+    if known:
+        mean = (key + (interval - 1) * other) / interval if len(known) == 2 else known[0]
+    best = mean if watched is None else watched.median_ms
+    return {
+        "gop_ms": mean,
+        "watch_ms": math.nan if watched is None else watched.median_ms,
+        "fps": 1000 / best if best > 0 else math.nan,
+    }
 
 
 def _published(run: Run, row: Row) -> dict[str, float]:

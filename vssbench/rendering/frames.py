@@ -7,6 +7,7 @@ import json
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,7 @@ def _rank(titles: Sequence[str], title: str) -> int:
 
 
 def _archived(root: Path, methods: Sequence[str]) -> Iterable[FrameCase]:
-    """Cases of RUN/frames; archives are opened anew for each read, so that nothing stays open."""
+    """Cases of RUN/frames."""
     for path in sorted((root / "frames").glob("*/*/*.zip")):
         reader = _archive_reader(path)
         try:
@@ -137,11 +138,16 @@ def _archived(root: Path, methods: Sequence[str]) -> Iterable[FrameCase]:
 
 
 def _archive_reader(path: Path) -> Reader:
-    def read(name: str) -> bytes:
-        with zipfile.ZipFile(path) as archive:
-            return archive.read(name)
+    return lambda name: _opened(path, path.stat().st_mtime_ns).read(name)
 
-    return read
+
+@lru_cache(maxsize=2)
+def _opened(path: Path, changed_ns: int) -> zipfile.ZipFile:
+    """The archive in memory: pictures are asked for one by one, and its directory is not read again for each.
+
+    changed_ns: when the file was written last; another time is another archive.
+    """
+    return zipfile.ZipFile(io.BytesIO(path.read_bytes()))
 
 
 def _single(root: Path, methods: Sequence[str]) -> Iterable[FrameCase]:

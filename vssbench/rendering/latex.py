@@ -20,8 +20,9 @@ _ESCAPES = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': r"\textquotedbl{}",
-    "–": "--",
-    "—": "---",
+    "`": r"\textasciigrave{}",
+    "–": r"\textendash{}",
+    "—": r"\textemdash{}",
     "·": r"$\cdot$",
     "…": r"\dots{}",
     "×": r"$\times$",
@@ -37,8 +38,11 @@ def escape(text: str) -> str:
 
     >>> escape("50% & a_b")
     '50\\\\% \\\\& a\\\\_b'
+    >>> escape("[5cm] at the start of a row is no option of the line break before it")[:6]
+    '{}[5cm'
     """
-    return "".join(_ESCAPES.get(c, c if ord(c) < 256 else "?") for c in printable(text))
+    safe = "".join(_ESCAPES.get(c, c if ord(c) < 256 else "?") for c in printable(text)).replace("--", "-{}-")
+    return "{}" + safe if safe.startswith(("[", "*")) else safe
 
 
 def summary_latex(summary: SummaryTable) -> str:

@@ -68,18 +68,17 @@ def track_media(track: Track, number: int, store: MediaStore) -> list[FrameMedia
 
 
 def _frame_media(case: FrameCase, stem: str, store: MediaStore) -> FrameMedia:
-    truth = case.labels(case.truth_name)
-    answers = {title: case.labels(name) for title, name in case.prediction_names.items()}
+    truth, truth_picture = _label_picture(case, case.truth_name)
     height, width = truth.shape
     arrows = motion_svg(case, (height, width))
     predictions, errors = {}, {}
-    for k, (title, labels) in enumerate(answers.items()):
-        name = case.prediction_names[title]
-        predictions[title] = store.put(f"{stem}-p{k}", "png", _label_picture(case, name, labels))
+    for k, (title, name) in enumerate(case.prediction_names.items()):
+        labels, picture = _label_picture(case, name)
+        predictions[title] = store.put(f"{stem}-p{k}", "png", picture)
         errors[title] = store.put(f"{stem}-e{k}", "png", error_mask(truth, labels, case.ignore_index))
     return FrameMedia(
         decoded=store.put(f"{stem}-decoded", "webp", _photo(case, store.embed)),
-        truth=store.put(f"{stem}-truth", "png", _label_picture(case, case.truth_name, truth)),
+        truth=store.put(f"{stem}-truth", "png", truth_picture),
         motion=None if arrows is None else store.put(f"{stem}-motion", "svg", arrows),
         predictions=predictions,
         errors=errors,
@@ -98,13 +97,14 @@ def _photo(case: FrameCase, small: bool) -> bytes:
         return encode_photo(np.asarray(picture.convert("RGB")), widest)
 
 
-def _label_picture(case: FrameCase, name: str, labels: NDArray[np.uint8]) -> bytes:
-    """The stored palette picture, or one made of grey values."""
+def _label_picture(case: FrameCase, name: str) -> tuple[NDArray[np.uint8], bytes]:
+    """Class indices [H, W] and the stored palette picture, or one made of grey values."""
     data = case.read(name)
     with Image.open(io.BytesIO(data)) as picture:
+        labels = np.asarray(picture)
         if picture.mode == "P":
-            return data
-    return palette_png(labels, palette_bytes(case))
+            return labels, data
+    return labels, palette_png(labels, palette_bytes(case))
 
 
 def palette_png(values: NDArray[np.uint8], palette: bytes, transparent: int | None = None) -> bytes:

@@ -31,6 +31,7 @@ from vssbench.rendering.seed_table import seed_text_rows
 from vssbench.rendering.tables import SummaryTable, difference_rows, family_rows, printable, summary_table
 from vssbench.rendering.viewer import Viewer, make_viewer
 from vssbench.rendering.waterfall import waterfalls
+from vssbench.results.csv_text import frame_csv
 from vssbench.results.decomposition import Decomposition
 from vssbench.results.differences import paired_differences
 from vssbench.results.run import Run
@@ -158,7 +159,7 @@ def _write_media(output: Path, store: MediaStore) -> list[Path]:
 def _texts(content: PageContent, drawings: list[tuple[str, str]]) -> dict[str, str]:
     """File name -> content of everything that is text."""
     run = content.run
-    seeds = {"seeds.csv": seed_table(run).to_csv(index=False, lineterminator="\n")} if run.over_seeds else {}
+    seeds = {"seeds.csv": frame_csv(seed_table(run))} if run.over_seeds else {}
     return {
         "index.html": page(content),
         "report.md": markdown.report_markdown(
@@ -179,7 +180,7 @@ def _texts(content: PageContent, drawings: list[tuple[str, str]]) -> dict[str, s
         ),
         "summary.csv": content.copies["CSV"],
         **seeds,
-        "table.csv": run.table.to_csv(index=False, lineterminator="\n"),
+        "table.csv": frame_csv(run.table),
         "table.tex": content.copies["LaTeX"],
     }
 
@@ -192,7 +193,7 @@ def summary_text(run: Run, summary: SummaryTable) -> str:
     for key in derived:
         places = zip(frame["dataset"], frame["codec"], frame["method"], strict=True)
         frame[key] = [rows[place].values[key] if place in rows else math.nan for place in places]
-    return str(frame.to_csv(index=False, lineterminator="\n"))
+    return frame_csv(frame)
 
 
 def _draw(

@@ -7,7 +7,6 @@ RUN/costs/DATASET/METHOD.json, or RUN/latency/DATASET/METHOD.json. Either a mapp
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +14,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from vssbench.errors import InputError
 from vssbench.rendering.axes import linear_axis
+from vssbench.rendering.latency import latency_records
 from vssbench.results.run import Run
 
 STAGES = ("decode", "motion", "copy", "network", "upsample")
@@ -52,13 +51,9 @@ def waterfalls(run: Run) -> list[Waterfall]:
         held = cost.get("waterfall") or (cost.get("latency") or {}).get("waterfall")
         if held:
             found[dataset, method] = {"waterfall": held, "device": cost.get("device", "")}
-    for path in sorted((run.path / "latency").glob("*/*.json")):
-        try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-            if stored.get("waterfall"):
-                found[stored["dataset"], stored["method"]] = stored
-        except (OSError, ValueError, KeyError, AttributeError) as error:
-            raise InputError(f"{path}: not a readable latency record ({error}); measure it again") from error
+    for _, stored in latency_records(run):
+        if stored.get("waterfall"):
+            found[stored["dataset"], stored["method"]] = stored
     order = {title: i for i, title in enumerate(run.plan["titles"]["methods"])}
     places = sorted(found, key=lambda place: (place[0], order.get(place[1], len(order))))
     return [one for place in places for one in _of_record(*place, found[place])]

@@ -1,0 +1,30 @@
+"""CSV whose text cells a spreadsheet shows instead of running them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+_STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def guarded(value: Any) -> Any:
+    """The value, text that a spreadsheet would take for a formula behind an apostrophe; numbers stay as they are.
+
+    >>> guarded("=1+1"), guarded("AR-Seg 0.5"), guarded("-0.25"), guarded(-0.25)
+    ("'=1+1", 'AR-Seg 0.5', '-0.25', -0.25)
+    """
+    if not isinstance(value, str) or not value.startswith(_STARTS_A_FORMULA):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
+def frame_csv(frame: pd.DataFrame) -> str:
+    """A table as CSV text, guarded; numbers as stored, not rounded."""
+    texts = {name: frame[name].map(guarded) for name in frame.columns if frame[name].dtype.kind not in "iufb"}
+    return str(frame.assign(**texts).to_csv(index=False, lineterminator="\n"))
