@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from vssbench.errors import InputError
+from vssbench.errors import ConfigError, InputError
 from vssbench.registry import datasets
 from vssbench.training.data import class_weights
 from vssbench.training.ema import MovingAverage
@@ -89,16 +90,25 @@ def test_a_rising_tail_is_still_improving() -> None:
     assert still_improving(rising[:2]) is None
 
 
-def test_tensorboard_writes_events_or_says_what_to_install(tmp_path: Path) -> None:
-    import importlib.util
-
-    from vssbench.errors import ConfigError
-
-    if importlib.util.find_spec("tensorboard") is None:
-        with pytest.raises(ConfigError, match=r"vssbench\[tensorboard\]"):
-            StageLog(tmp_path, resumed_step=0, tensorboard=True)
-        return
+def test_tensorboard_has_every_step_once_even_after_a_resume(tmp_path: Path) -> None:
+    accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     log = StageLog(tmp_path, resumed_step=0, tensorboard=True)
-    log.step(0, {"loss": 1.0})
+    for step in range(5):
+        log.step(step, {"loss": 10.0 - step})
+    log.validation(4, {"miou": 0.25})
     log.close()
-    assert list(tmp_path.glob("events.out.tfevents.*"))
+    resumed = StageLog(tmp_path, resumed_step=3, tensorboard=True)
+    for step in (3, 4, 5):
+        resumed.step(step, {"loss": -float(step)})
+    resumed.close()
+    board = accumulators.EventAccumulator(str(tmp_path))
+    board.Reload()
+    losses = [(event.step, event.value) for event in board.Scalars("train/loss")]
+    assert losses == [(0, 10.0), (1, 9.0), (2, 8.0), (3, -3.0), (4, -4.0), (5, -5.0)]
+    assert [row["loss"] for row in read_log(tmp_path / "train.csv")] == [value for _, value in losses]
+
+
+def test_tensorboard_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(ConfigError, match=r"vssbench\[tensorboard\]"):
+        StageLog(tmp_path, resumed_step=0, tensorboard=True)

@@ -42,7 +42,7 @@ class StageLog:
                 self._truncate(name, resumed_step)
         except OSError as error:
             raise StorageError(f"{folder}: the training log cannot be written ({error})") from error
-        self._board = _tensorboard(folder) if tensorboard else None
+        self._board = _tensorboard(folder, resumed_step) if tensorboard else None
 
     def step(self, step: int, values: Mapping[str, float]) -> None:
         """Record losses and rates of optimiser step `step` (from 0)."""
@@ -100,9 +100,10 @@ def read_log(path: Path) -> list[dict[str, float]]:
         return [{k: float(v) for k, v in row.items() if k and v} for row in csv.DictReader(stream)]
 
 
-def _tensorboard(folder: Path) -> Any:
+def _tensorboard(folder: Path, resumed_step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise ConfigError("TensorBoard logs need the extra: pip install 'vssbench[tensorboard]'") from error
-    return SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+    # steps that a killed process logged beyond its last checkpoint come again, so readers must forget them
+    return SummaryWriter(str(folder), purge_step=resumed_step or None)  # type: ignore[no-untyped-call]
