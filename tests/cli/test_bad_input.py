@@ -136,7 +136,7 @@ def test_ctrl_c_stops_within_two_seconds_and_keeps_what_is_finished(experiment, 
     stopped = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=30)
-    assert time.monotonic() - stopped < 5  # two seconds on an idle machine
+    assert time.monotonic() - stopped < 2
     assert process.returncode == 130
     assert "the same command goes on from there" in errors
     assert "Traceback" not in errors
@@ -177,7 +177,7 @@ def test_ctrl_c_is_heard_inside_a_long_computation(experiment, tmp_path):
     stopped = time.monotonic()
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
-    assert time.monotonic() - stopped < 5  # 1.5 seconds on an idle machine
+    assert time.monotonic() - stopped < 2
     assert process.returncode == 130
     assert "the same command goes on from there" in errors
 

@@ -6,6 +6,7 @@ import errno
 import importlib.util
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -80,6 +81,17 @@ def test_a_killed_run_finishes_as_if_nothing_had_happened(tmp_path):
     assert outcome.differences == []
     assert sum(outcome.kills.values()) == 3
     assert outcome.survived >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="finds processes in /proc")
+@pytest.mark.parametrize("situation", ["training", "cluster of two"])
+def test_ctrl_c_ends_every_process_within_two_seconds(situation, tmp_path):
+    interrupts = script("interrupts")
+    found = interrupts.interrupted(interrupts.SITUATIONS[situation], tmp_path / "work", random.Random(1))
+    assert found["exit_code"] == 130
+    assert found["said_what_to_do"]
+    assert found["seconds"] < interrupts.PROMISED_SECONDS
 
 
 @pytest.mark.slow

@@ -24,6 +24,9 @@ from pathlib import Path
 import av
 import numpy as np
 
+from vssbench.codec import decode, read_motion, read_video
+from vssbench.errors import VssbenchError
+
 MEMORY = 2 << 30
 SECONDS = 10
 FINE, REFUSED, DEFECT, MEMORY_OUT = 0, 3, 70, 71
@@ -81,9 +84,6 @@ def damaged(data: bytes, chance: random.Random) -> bytes:
 
 def read(path: Path) -> int:
     """Decode with motion; the exit code of the process that does it."""
-    from vssbench.codec import decode, read_motion, read_video
-    from vssbench.errors import VssbenchError
-
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.alarm(SECONDS)

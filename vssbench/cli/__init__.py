@@ -20,7 +20,7 @@ from vssbench.cli.compare import compare
 from vssbench.cli.conformance import conformance
 from vssbench.cli.doctor import doctor
 from vssbench.cli.encode import encode
-from vssbench.cli.interrupt import EXIT_CODE, STOPPED, heard_interrupt
+from vssbench.cli.interrupt import EXIT_CODE, STOPPED, end_now, heard_interrupt
 from vssbench.cli.list import list_names
 from vssbench.cli.motion import motion
 from vssbench.cli.profile import profile
@@ -93,6 +93,10 @@ def main() -> None:
     except VssbenchError as error:
         typer.echo(f"vssbench: {error}", err=True)
         raise SystemExit(error.exit_code) from None
+    except SystemExit as finished:
+        if finished.code == EXIT_CODE:
+            end_now()
+        raise
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output went away (| head); nothing to say and nobody to say it to
         raise SystemExit(0) from None

@@ -28,7 +28,7 @@ from vssbench.results.schema import from_json
 from vssbench.results.store import RunFolder, unit_name, write_atomically
 from vssbench.runner.environment import describe, differences
 from vssbench.runner.job import JobReport, OwedItem, run_job
-from vssbench.runner.pool import QUEUED_PER_WORKER, PoolListener, WorkerSettings
+from vssbench.runner.pool import QUEUED_PER_WORKER, PoolListener, WorkerSettings, deaf_to_interrupt
 from vssbench.runner.workshop import Workshop, choose_device
 
 CONNECT_SECONDS = 15
@@ -259,14 +259,15 @@ def _started(cluster: str, distributed: Any) -> tuple[Any, Any]:
         return cluster, None
     kind, _, count = cluster.partition(":")
     if kind == "local" and count.isdigit() and int(count) > 0:
-        own = distributed.LocalCluster(
-            n_workers=int(count),
-            threads_per_worker=1,
-            memory_limit=0,  # the machine's owner decides; dask would kill workers at a share of its own
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,
-        )
+        with deaf_to_interrupt():
+            own = distributed.LocalCluster(
+                n_workers=int(count),
+                threads_per_worker=1,
+                memory_limit=0,  # the machine's owner decides; dask would kill workers at a share of its own
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                silence_logs=logging.CRITICAL,
+            )
         return own, own
     if cluster.endswith((".yaml", ".yml")):
         own = _batch_cluster(cluster)

@@ -10,8 +10,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -115,7 +117,8 @@ def _execute_in_processes(
         while left:
             # Few at a time: submitting all would make every wait look at all of them.
             for number, item in islice(waiting, QUEUED_PER_WORKER * workers - len(running)):
-                running[pool.submit(_run_in_worker, item)] = number
+                with deaf_to_interrupt():  # submitting starts workers
+                    running[pool.submit(_run_in_worker, item)] = number
             done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
             _drain(finished_units, listener.on_unit)
             for future in done:
@@ -126,6 +129,23 @@ def _execute_in_processes(
         _drain(finished_units, listener.on_unit)
     finally:
         _stop(pool)
+
+
+@contextmanager
+def deaf_to_interrupt() -> Iterator[None]:
+    """Threads and processes started inside never hear Ctrl-C, which reaches the whole group: the session decides.
+
+    Ctrl-C in this moment is heard after it. A worker could only ignore the signal once its imports are done.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # the first start of a process starts it, and unblocks the signal after that
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _stop(pool: ProcessPoolExecutor) -> None:
