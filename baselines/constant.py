@@ -6,43 +6,27 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from vssbench.method import (
-    BuildContext,
-    Frame,
-    Method,
-    MethodOptions,
-    Needs,
-    Prediction,
-    Stage,
-    TrainingBatch,
-)
+from vssbench.method import BuildContext, Frame, Needs, Prediction, TrainingBatch
 from vssbench.networks import create
+from vssbench.networks.method import NetworkMethod, NetworkOptions
 from vssbench.ops import normalise_image, predict_labels, resize_input, scaled_size
-from vssbench.ops.losses import SegmentationLoss
 from vssbench.ops.resize import Corners, SizeRule
 
 
-class ConstantOptions(MethodOptions):
+class ConstantOptions(NetworkOptions):
     """Options of constant resolution. Part for `weights`: 'network'."""
 
     network: str = Field("bisenet18", description="registered network")
-    width: int = Field(64, ge=1, description="base channels; 64 is the published network")
     lr_scale: float = Field(1.0, gt=0, le=4, description="alpha: resize factor of the input")
     mode: Literal["paper", "corrected"] = Field(
         "paper",
         description="paper: truncated size, corners aligned; corrected: rounded size, pixel areas aligned",
     )
-    normalisation: tuple[tuple[float, float, float], tuple[float, float, float]] | None = Field(
-        None, description="mean and deviation of RGB in 0..1; default: the dataset's"
-    )
-    loss: SegmentationLoss | Literal["network"] = Field(
-        "network", description="segmentation loss; default: the network's"
-    )
 
 
-class ConstantResolution(Method):
+class ConstantResolution(NetworkMethod):
     """Resize by lr_scale, segment, resize the output to the frame. Source: baselines specification section 1.
 
     Raises ConfigError if lr_scale leaves no pixel.
@@ -57,16 +41,11 @@ class ConstantResolution(Method):
         self._corners: Corners = "align-corners" if options.mode == "paper" else "half-pixel"
         scaled_size(context.size, options.lr_scale, size_rule=self._size_rule)
         self.network = create(options.network, context.classes, width=options.width).to(context.device).eval()
-        self.normalisation = options.normalisation or context.normalisation
 
     @property
     def needs(self) -> Needs:
         """Pixels of the scored frame only."""
         return Needs(every_frame=False, stateless=True)
-
-    def parts(self) -> dict[str, nn.Module]:
-        """'network'."""
-        return {"network": self.network}
 
     def start(self, batch: int) -> None:
         """Frames do not depend on one another: there is no state."""
@@ -89,11 +68,7 @@ class ConstantResolution(Method):
     def _input(self, image: Tensor) -> Tensor:
         return resize_input(image, self.options.lr_scale, size_rule=self._size_rule, corners=self._corners)
 
-    def stages(self) -> list[Stage]:
-        """'image': the network on single images resized by lr_scale, scored against full-resolution labels."""
-        return [Stage("image", "image", ("network",), self._loss)]
-
-    def _loss(self, batch: TrainingBatch) -> dict[str, Tensor]:
-        kind = self.network.loss if self.options.loss == "network" else self.options.loss
+    def image_loss(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        """Images are resized by lr_scale and scored against full-resolution labels."""
         output = self.network.forward_training(self._input(batch.image))
-        return output.losses(kind, batch.label, batch.class_weights)
+        return output.losses(self.options.loss_of(self.network), batch.label, batch.class_weights)

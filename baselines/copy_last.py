@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from vssbench.method import (
-    BuildContext,
-    Frame,
-    Method,
-    MethodOptions,
-    Needs,
-    Prediction,
-    Stage,
-    TrainingBatch,
-)
+from vssbench.method import BuildContext, Frame, Needs, Prediction
 from vssbench.networks import create
+from vssbench.networks.method import NetworkMethod, NetworkOptions
 from vssbench.ops import normalise_image, predict_labels
-from vssbench.ops.losses import SegmentationLoss
 
 
-class CopyLastOptions(MethodOptions):
+class CopyLastOptions(NetworkOptions):
     """Options of copy-last. Part for `weights`: 'network'."""
 
     network: str = Field("bisenet18", description="registered network")
-    width: int = Field(64, ge=1, description="base channels; 64 is the published network")
-    normalisation: tuple[tuple[float, float, float], tuple[float, float, float]] | None = Field(
-        None, description="mean and deviation of RGB in 0..1; default: the dataset's"
-    )
-    loss: SegmentationLoss | Literal["network"] = Field(
-        "network", description="segmentation loss; default: the network's"
-    )
 
 
 @dataclass(slots=True, eq=False)
@@ -45,7 +28,7 @@ class CopyLastState:
     """uint8 [N, H, W]; None before the first keyframe."""
 
 
-class CopyLast(Method):
+class CopyLast(NetworkMethod):
     """Keyframes alone, everything else stands still. Source: baselines specification sections 0.2 and 17.
 
     Needs neither motion nor pixels between keyframes, so that it is what motion must be worth.
@@ -57,16 +40,11 @@ class CopyLast(Method):
     def __init__(self, options: CopyLastOptions, context: BuildContext) -> None:
         super().__init__(options, context)
         self.network = create(options.network, context.classes, width=options.width).to(context.device).eval()
-        self.normalisation = options.normalisation or context.normalisation
 
     @property
     def needs(self) -> Needs:
         """Pixels of keyframes."""
         return Needs(pixels=False, every_frame=False)
-
-    def parts(self) -> dict[str, nn.Module]:
-        """'network'."""
-        return {"network": self.network}
 
     def start(self, batch: int) -> CopyLastState:
         """Nothing is known before the keyframe."""
@@ -84,11 +62,3 @@ class CopyLast(Method):
         if state.labels is None:
             raise ValueError(f"copy-last: frame {frame.index} came before any keyframe of its clip")
         return [Prediction(frame.index, state.labels, "non_key")]
-
-    def stages(self) -> list[Stage]:
-        """'image': the keyframe network on single full-resolution images."""
-        return [Stage("image", "image", ("network",), self._loss)]
-
-    def _loss(self, batch: TrainingBatch) -> dict[str, Tensor]:
-        kind = self.network.loss if self.options.loss == "network" else self.options.loss
-        return self.network.forward_training(batch.image).losses(kind, batch.label, batch.class_weights)

@@ -7,29 +7,18 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from vssbench.method import (
-    BuildContext,
-    FlowRule,
-    Frame,
-    Method,
-    MethodOptions,
-    Needs,
-    Prediction,
-    Stage,
-    TrainingBatch,
-)
+from vssbench.method import BuildContext, FlowRule, Frame, Needs, Prediction
 from vssbench.networks import create
+from vssbench.networks.method import NetworkMethod, NetworkOptions
 from vssbench.ops import normalise_image, predict_labels, resize, scale_flow, warp
-from vssbench.ops.losses import SegmentationLoss
 
 
-class WarpOnlyOptions(MethodOptions):
+class WarpOnlyOptions(NetworkOptions):
     """Options of warp-only. Part for `weights`: 'network'."""
 
     network: str = Field("bisenet18", description="registered network")
-    width: int = Field(64, ge=1, description="base channels; 64 is the published network")
     what: Literal["feature", "scores", "labels"] = Field(
         "feature",
         description="what is carried: the feature before the final 1x1, class scores, or the label map",
@@ -50,12 +39,6 @@ class WarpOnlyOptions(MethodOptions):
         None,
         description="samples outside the frame; default: zero for paper sampling, else clamp; labels always clamp",
     )
-    normalisation: tuple[tuple[float, float, float], tuple[float, float, float]] | None = Field(
-        None, description="mean and deviation of RGB in 0..1; default: the dataset's"
-    )
-    loss: SegmentationLoss | Literal["network"] = Field(
-        "network", description="segmentation loss; default: the network's"
-    )
 
 
 @dataclass(slots=True, eq=False)
@@ -66,7 +49,7 @@ class WarpOnlyState:
     """Feature [N, C, h, w], scores [N, K, H, W] or labels as floats [N, 1, H, W]; None before the first keyframe."""
 
 
-class WarpOnly(Method):
+class WarpOnly(NetworkMethod):
     """The paper's "+W_MV" row and its relatives. Source: baselines specification section 2.
 
     'composed' warps the keyframe's result by the flow to the keyframe; 'recursive' warps the previous frame's result
@@ -79,7 +62,6 @@ class WarpOnly(Method):
     def __init__(self, options: WarpOnlyOptions, context: BuildContext) -> None:
         super().__init__(options, context)
         self.network = create(options.network, context.classes, width=options.width).to(context.device).eval()
-        self.normalisation = options.normalisation or context.normalisation
 
     @property
     def needs(self) -> Needs:
@@ -92,10 +74,6 @@ class WarpOnly(Method):
             flow_rule=self.options.flow_rule,
             every_frame=not composed,
         )
-
-    def parts(self) -> dict[str, nn.Module]:
-        """'network'."""
-        return {"network": self.network}
 
     def start(self, batch: int) -> WarpOnlyState:
         """Nothing is known before the keyframe."""
@@ -144,11 +122,3 @@ class WarpOnly(Method):
         if self.options.what == "scores":
             return predict_labels(carried, size)
         return carried[:, 0].to(torch.uint8)
-
-    def stages(self) -> list[Stage]:
-        """'image': the keyframe network on single full-resolution images."""
-        return [Stage("image", "image", ("network",), self._loss)]
-
-    def _loss(self, batch: TrainingBatch) -> dict[str, Tensor]:
-        kind = self.network.loss if self.options.loss == "network" else self.options.loss
-        return self.network.forward_training(batch.image).losses(kind, batch.label, batch.class_weights)

@@ -99,6 +99,13 @@ class Frame:
         """True for the keyframe of the clip."""
         return self.keyframe_distance == 0
 
+    def is_key_every(self, interval: int | None) -> bool:
+        """True for the clip's keyframe, and for every frame that many pictures on (None: for no other).
+
+        interval = 4:  distance 0 1 2 3 4 5 6 7 8 -> True for 0, 4 and 8
+        """
+        return self.is_key or (interval is not None and self.keyframe_distance % interval == 0)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:

@@ -12,42 +12,23 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from vssbench.baselines.accel.fusion import Initialisation, ScoreFusion
-from vssbench.method import (
-    BuildContext,
-    FlowRule,
-    Frame,
-    Method,
-    MethodOptions,
-    Needs,
-    Prediction,
-    Stage,
-    TrainingBatch,
-)
-from vssbench.networks import Cut, Partial, SegmentationNetwork, create, create_flow_network
+from vssbench.method import BuildContext, Frame, Method, Needs, Prediction, Stage, TrainingBatch
+from vssbench.networks import SegmentationNetwork, create, create_flow_network
+from vssbench.networks.method import FlowNetworkOptions
 from vssbench.ops import normalise_image, predict_labels, resize, scale_flow, warp
-from vssbench.ops.losses import SegmentationLoss, segmentation_loss
+from vssbench.ops.losses import segmentation_loss
 
 WINDOW = 4
 """Frames before the labelled one in the fusion's training sequences of n = 5."""
 
 
-class AccelOptions(MethodOptions):
+class AccelOptions(FlowNetworkOptions):
     """Options of Accel. Parts for `weights`: 'reference', 'update', 'fusion', and 'flow' unless the codec's is used."""
 
     reference_network: str = Field("deeplab101", description="registered network of keyframes")
     update_network: str = Field("deeplab18", description="registered network of the frames between")
-    width: int = Field(64, ge=1, description="base channels; 64 are the published networks")
     reference_width: int | None = Field(None, ge=1, description="of the reference; default: width")
     update_width: int | None = Field(None, ge=1, description="of the update branch; default: width")
-    cut: Literal["task", "classifier"] | None = Field(
-        None,
-        description="what is carried: the map before N_task (default where it exists) or before the final 1x1",
-    )
-    flow: Literal["network", "codec"] = Field(
-        "network", description="estimated from pixels, or the stream's own"
-    )
-    flow_network: str = Field("flownet-s", description="registered flow network")
-    flow_width: int | None = Field(None, ge=1, description="its base channels; default: width")
     propagation: Literal["recursive", "composed"] = Field(
         "recursive",
         description="recursive: one step per frame (published); composed: one warp from the keyframe",
@@ -56,24 +37,11 @@ class AccelOptions(MethodOptions):
         "frame",
         description="where scores are joined: at frame size (published) or at the update network's grid",
     )
-    key_interval: int | None = Field(
-        None,
-        ge=1,
-        description="n: frames between keyframes; default: the stream's keyframes. The budget knob",
-    )
     initialisation: Initialisation = Field(
         "released", description="of the fusion; average suits short trainings"
     )
     trains: Literal["fusion", "all"] = Field(
         "fusion", description="what stage 'fusion' trains: the 1x1 alone (released) or every part"
-    )
-    flow_rule: FlowRule = Field("exact", description="of the codec's flow")
-    flow_resample: Literal["nearest", "bilinear"] = Field("nearest", description="of the codec's flow")
-    normalisation: tuple[tuple[float, float, float], tuple[float, float, float]] | None = Field(
-        None, description="mean and deviation of RGB in 0..1; default: the dataset's"
-    )
-    loss: SegmentationLoss | Literal["network"] = Field(
-        "network", description="segmentation loss; default: the networks'"
     )
 
     @model_validator(mode="after")
@@ -114,8 +82,7 @@ class Accel(Method):
         self.update = create(
             options.update_network, context.classes, width=options.update_width or options.width
         )
-        self.cut: Cut = options.cut or ("task" if "task" in self.reference.cuts else "classifier")
-        self.reference.check_cut(self.cut)
+        self.cut = self.reference.choose_cut(options.cut)
         self.fusion = ScoreFusion(context.classes, options.initialisation)
         self._parts: dict[str, nn.Module] = {"reference": self.reference, "update": self.update}
         if options.flow == "network":
@@ -152,8 +119,7 @@ class Accel(Method):
         if frame.image is None:
             raise ValueError(f"accel: frame {frame.index} carries no pixels although `needs` asks for them")
         image = normalise_image(frame.image, self.normalisation)
-        interval = self.options.key_interval
-        if frame.is_key or (interval is not None and frame.keyframe_distance % interval == 0):
+        if frame.is_key_every(self.options.key_interval):
             state.feature, state.image = self.reference.partial(image, self.cut).feature, image
             labels = predict_labels(self._reference_scores(state.feature, frame.size), frame.size)
             return [Prediction(frame.index, labels, "key")]
@@ -178,7 +144,7 @@ class Accel(Method):
         return warp(feature, scaled, sampling="exact")
 
     def _reference_scores(self, feature: Tensor, size: tuple[int, int]) -> Tensor:
-        return self.reference.classify(self.reference.resume(Partial(feature), self.cut).feature, size)
+        return self.reference.classify_from(feature, self.cut, size)
 
     def _both_scores(
         self, feature: Tensor, image: Tensor, size: tuple[int, int], *, at_frame: bool
@@ -204,8 +170,8 @@ class Accel(Method):
         return stages
 
     def _image_loss(self, network: SegmentationNetwork, batch: TrainingBatch) -> dict[str, Tensor]:
-        kind = network.loss if self.options.loss == "network" else self.options.loss
-        return network.forward_training(batch.image).losses(kind, batch.label, batch.class_weights)
+        output = network.forward_training(batch.image)
+        return output.losses(self.options.loss_of(network), batch.label, batch.class_weights)
 
     def _flow_loss(self, batch: TrainingBatch) -> dict[str, Tensor]:
         """Distance to the codec's motion in cells: stands in for a flow network trained elsewhere."""
@@ -225,7 +191,7 @@ class Accel(Method):
             # a 1x1 convolution and a bilinear resize commute, so the coarse grid trains the same weights for less
             reference, update = self._both_scores(feature, batch.image, size, at_frame=False)
         fused = self.fusion(reference, update)
-        kind = self.update.loss if self.options.loss == "network" else self.options.loss
+        kind = self.options.loss_of(self.update)
         return segmentation_loss(kind, fused, batch.label, class_weights=batch.class_weights)
 
     def _sequence(self, batch: TrainingBatch) -> tuple[list[Tensor], list[Tensor]]:

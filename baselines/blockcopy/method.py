@@ -19,30 +19,20 @@ from vssbench.baselines.blockcopy.learning import (
     update_running_cost,
 )
 from vssbench.baselines.blockcopy.policy import BlockPolicy, observe
-from vssbench.method import (
-    BuildContext,
-    Frame,
-    Method,
-    MethodOptions,
-    Needs,
-    Prediction,
-    Stage,
-    TrainingBatch,
-)
+from vssbench.method import BuildContext, Frame, Needs, Prediction, Stage, TrainingBatch
 from vssbench.networks import create
+from vssbench.networks.method import NetworkMethod, NetworkOptions
 from vssbench.ops import normalise_image, predict_labels
-from vssbench.ops.losses import SegmentationLoss
 
 PolicyName = Literal["learned", "threshold", "random", "difference", "residual", "all", "none"]
 GROUPS = 16
 """`quantise`: executed counts are multiples of the blocks over this."""
 
 
-class BlockCopyOptions(MethodOptions):
+class BlockCopyOptions(NetworkOptions):
     """Options of BlockCopy. Parts for `weights`: 'network', and 'policy' for the policies that have one."""
 
     network: str = Field("swiftnet18", description="registered network, used as it is")
-    width: int = Field(64, ge=1, description="base channels; 64 is the published network")
     block: int = Field(
         128, description="side of a block in pixels, a multiple of 32; frames are padded to whole blocks"
     )
@@ -65,12 +55,6 @@ class BlockCopyOptions(MethodOptions):
         False, description="round the executed count up to a multiple of 1/16 of the blocks, by chance"
     )
     clip_frames: int = Field(12, ge=2, description="frames of a training window of the stage 'policy'")
-    normalisation: tuple[tuple[float, float, float], tuple[float, float, float]] | None = Field(
-        None, description="mean and deviation of RGB in 0..1; default: the dataset's"
-    )
-    loss: SegmentationLoss | Literal["network"] = Field(
-        "network", description="segmentation loss of the base network; default: the network's"
-    )
 
     @field_validator("block")
     @classmethod
@@ -95,7 +79,7 @@ class BlockCopyState:
     """The previous decision, bool [rows, columns]; decisions stay on the CPU, where shares are counted."""
 
 
-class BlockCopy(Method):
+class BlockCopy(NetworkMethod):
     """The network runs on chosen blocks only; the rest of every map and of the output is copied.
 
     Emulated densely with equal numbers (`blocks.py`); ledgers are told the executed share of every convolution.
@@ -108,7 +92,6 @@ class BlockCopy(Method):
         super().__init__(options, context)
         self.network = create(options.network, context.classes, width=options.width).to(context.device).eval()
         self.layout = BlockGrid.over(context.size, options.block)
-        self.normalisation = options.normalisation or context.normalisation
         self.policy: BlockPolicy | None = None
         if options.policy in ("learned", "threshold"):
             self.policy = BlockPolicy(context.classes, width=options.policy_width, target=options.target)
@@ -123,7 +106,7 @@ class BlockCopy(Method):
 
     def parts(self) -> dict[str, nn.Module]:
         """'network', and 'policy' where one is learned."""
-        return {"network": self.network} | ({"policy": self.policy} if self.policy is not None else {})
+        return super().parts() | ({"policy": self.policy} if self.policy is not None else {})
 
     def create_memory(self) -> PolicyMemory | None:
         """A policy that goes on learning from the trained weights; None for the fixed policies."""
@@ -282,15 +265,11 @@ class BlockCopy(Method):
 
     def stages(self) -> list[Stage]:
         """'image' (the base network), and 'policy' (online, without labels) where one is learned."""
-        stages = [Stage("image", "image", ("network",), self._image_loss)]
+        stages = super().stages()
         if self.policy is not None:
             window = self.options.clip_frames - 1
             stages.append(Stage("policy", "online", ("policy",), self._policy_loss, window=window))
         return stages
-
-    def _image_loss(self, batch: TrainingBatch) -> dict[str, Tensor]:
-        kind = self.network.loss if self.options.loss == "network" else self.options.loss
-        return self.network.forward_training(batch.image).losses(kind, batch.label, batch.class_weights)
 
     def _policy_loss(self, batch: TrainingBatch) -> dict[str, Tensor]:
         """Mean loss over the frames of each window after its first, the policy acting as it will in evaluation."""

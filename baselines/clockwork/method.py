@@ -7,29 +7,18 @@ from typing import Any, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from vssbench.method import (
-    BuildContext,
-    Frame,
-    Method,
-    MethodOptions,
-    Needs,
-    Prediction,
-    Stage,
-    StepKind,
-    TrainingBatch,
-)
+from vssbench.method import BuildContext, Frame, Needs, Prediction, StepKind
 from vssbench.networks import create
+from vssbench.networks.method import NetworkMethod, NetworkOptions
 from vssbench.ops import normalise_image, predict_labels
-from vssbench.ops.losses import SegmentationLoss
 
 
-class ClockworkOptions(MethodOptions):
+class ClockworkOptions(NetworkOptions):
     """Options of Clockwork. Part for `weights`: 'network'."""
 
     network: Literal["fcn18"] = Field("fcn18", description="network with a shallow and a deep stage")
-    width: int = Field(64, ge=1, description="base channels; 64 is the published network")
     clock: Literal["fixed", "adaptive", "pipelined"] = Field(
         "fixed",
         description="fixed: the deep stage runs every `period` frames; adaptive: when the shallow labels have changed; "
@@ -40,12 +29,6 @@ class ClockworkOptions(MethodOptions):
     )
     threshold: float = Field(
         0.25, ge=0, le=1, description="adaptive: share of pixels whose shallow label must differ for a tick"
-    )
-    normalisation: tuple[tuple[float, float, float], tuple[float, float, float]] | None = Field(
-        None, description="mean and deviation of RGB in 0..1; default: the dataset's"
-    )
-    loss: SegmentationLoss | Literal["network"] = Field(
-        "network", description="segmentation loss; default: the network's"
     )
 
 
@@ -61,8 +44,11 @@ class ClockworkState:
     """The previous frame's stage-2 map (pipelined clock)."""
 
 
-class Clockwork(Method):
-    """The deep stage is reused as it is, without any warp. Keyframes always tick."""
+class Clockwork(NetworkMethod):
+    """The deep stage is reused as it is, without any warp. Keyframes always tick.
+
+    In stage 'image' the shallow scores train as an auxiliary output.
+    """
 
     Options = ClockworkOptions
     options: ClockworkOptions
@@ -71,7 +57,6 @@ class Clockwork(Method):
         super().__init__(options, context)
         self.network: Any = create(options.network, context.classes, width=options.width)
         self.network.to(context.device).eval()
-        self.normalisation = options.normalisation or context.normalisation
 
     @property
     def needs(self) -> Needs:
@@ -79,10 +64,6 @@ class Clockwork(Method):
         adaptive = self.options.clock == "adaptive"
         independent = self.options.clock == "fixed" and self.options.period is None
         return Needs(adaptive=adaptive, batchable=not adaptive, every_frame=not independent)
-
-    def parts(self) -> dict[str, nn.Module]:
-        """'network'."""
-        return {"network": self.network}
 
     def start(self, batch: int) -> ClockworkState:
         """Nothing is known before the keyframe."""
@@ -111,8 +92,7 @@ class Clockwork(Method):
 
     def _ticks(self, state: ClockworkState, frame: Frame, shallow: Tensor) -> bool:
         if self.options.clock != "adaptive":
-            period = self.options.period
-            return frame.is_key or (period is not None and frame.keyframe_distance % period == 0)
+            return frame.is_key_every(self.options.period)
         labels = self.network.classifier(shallow).argmax(1).to(torch.uint8)
         changed = 1.0
         if not frame.is_key and state.labels is not None:
@@ -121,13 +101,3 @@ class Clockwork(Method):
         if ticks:
             state.labels = labels
         return ticks
-
-    def stages(self) -> list[Stage]:
-        """'image': the network on single images, its shallow scores as auxiliary output."""
-        return [Stage("image", "image", ("network",), self._loss)]
-
-    def _loss(self, batch: TrainingBatch) -> dict[str, Tensor]:
-        kind = self.network.loss if self.options.loss == "network" else self.options.loss
-        output = self.network.forward_training(batch.image)
-        losses: dict[str, Tensor] = output.losses(kind, batch.label, batch.class_weights)
-        return losses

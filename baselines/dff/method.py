@@ -10,55 +10,23 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from vssbench.method import (
-    BuildContext,
-    FlowRule,
-    Frame,
-    Method,
-    MethodOptions,
-    Needs,
-    Prediction,
-    Stage,
-    TrainingBatch,
-)
-from vssbench.networks import Cut, FlowEstimate, Partial, create, create_flow_network
+from vssbench.method import BuildContext, Frame, Needs, Prediction, Stage, TrainingBatch
+from vssbench.networks import FlowEstimate, create, create_flow_network
+from vssbench.networks.method import FlowNetworkOptions, NetworkMethod
 from vssbench.ops import normalise_image, predict_labels, scale_flow, warp
 from vssbench.ops.gradients import frozen
-from vssbench.ops.losses import SegmentationLoss, segmentation_loss
+from vssbench.ops.losses import segmentation_loss
 
 
-class DFFOptions(MethodOptions):
+class DFFOptions(FlowNetworkOptions):
     """Options of Deep Feature Flow. Parts for `weights`: 'network' and, unless flow is the codec's, 'flow'."""
 
     network: str = Field("deeplab101", description="registered network of the keyframes")
-    width: int = Field(64, ge=1, description="base channels; 64 is the published network")
-    cut: Literal["task", "classifier"] | None = Field(
-        None,
-        description="what is carried: the map before N_task (default where it exists) or before the final 1x1",
-    )
-    flow: Literal["network", "codec"] = Field(
-        "network", description="motion to the keyframe: estimated from pixels, or the stream's own"
-    )
-    flow_network: str = Field("flownet-s", description="registered flow network")
-    flow_width: int | None = Field(None, ge=1, description="its base channels; default: width")
     scale_field: Literal["channels", "single", "none"] = Field(
         "channels", description="factor on the carried map: one per channel (published), one for all, or none"
     )
-    key_interval: int | None = Field(
-        None,
-        ge=1,
-        description="n: frames between keyframes; default: the stream's keyframes. The budget knob",
-    )
     trains: Literal["all", "flow"] = Field(
         "all", description="what stage 'pair' trains: both networks (published) or the flow network alone"
-    )
-    flow_rule: FlowRule = Field("exact", description="of the codec's flow")
-    flow_resample: Literal["nearest", "bilinear"] = Field("nearest", description="of the codec's flow")
-    normalisation: tuple[tuple[float, float, float], tuple[float, float, float]] | None = Field(
-        None, description="mean and deviation of RGB in 0..1; default: the dataset's"
-    )
-    loss: SegmentationLoss | Literal["network"] = Field(
-        "network", description="segmentation loss; default: the network's"
     )
 
     @model_validator(mode="after")
@@ -81,7 +49,7 @@ class DFFState:
     """[N, 3, H, W] normalised keyframe; None if the flow is the codec's."""
 
 
-class DeepFeatureFlow(Method):
+class DeepFeatureFlow(NetworkMethod):
     """Keyframes through the whole network; other frames reuse the keyframe's map, warped and scaled.
 
     The flow always leads from the current frame to the keyframe, in one step. Raises ConfigError if the network cannot
@@ -94,8 +62,7 @@ class DeepFeatureFlow(Method):
     def __init__(self, options: DFFOptions, context: BuildContext) -> None:
         super().__init__(options, context)
         self.network = create(options.network, context.classes, width=options.width)
-        self.cut: Cut = options.cut or ("task" if "task" in self.network.cuts else "classifier")
-        self.network.check_cut(self.cut)
+        self.cut = self.network.choose_cut(options.cut)
         self._parts: dict[str, nn.Module] = {"network": self.network}
         if options.flow == "network":
             channels = {"channels": self.network.cut_channels(self.cut), "single": 1, "none": 0}
@@ -107,7 +74,6 @@ class DeepFeatureFlow(Method):
             self._parts["flow"] = self.flow
         for part in self._parts.values():
             part.to(context.device).eval()
-        self.normalisation = options.normalisation or context.normalisation
 
     @property
     def needs(self) -> Needs:
@@ -131,17 +97,18 @@ class DeepFeatureFlow(Method):
     @torch.no_grad()
     def step(self, state: DFFState, frame: Frame) -> list[Prediction]:
         """The network on a keyframe; otherwise flow, warp, scale and the rest of the network."""
-        interval = self.options.key_interval
-        is_key = frame.is_key or (interval is not None and frame.keyframe_distance % interval == 0)
+        is_key = frame.is_key_every(self.options.key_interval)
         image = self._pixels(frame, is_key)
         if is_key and image is not None:
             state.feature = self.network.partial(image, self.cut).feature
             state.image = image if self.options.flow == "network" else None
-            logits = self._finish(state.feature, frame.size)
+            logits = self.network.classify_from(state.feature, self.cut, frame.size)
         elif state.feature is None:
             raise ValueError(f"dff: frame {frame.index} came before any keyframe of its clip")
         else:
-            logits = self._finish(self.carry(state.feature, self._estimate(state, frame, image)), frame.size)
+            logits = self.network.classify_from(
+                self.carry(state.feature, self._estimate(state, frame, image)), self.cut, frame.size
+            )
         return [Prediction(frame.index, predict_labels(logits, frame.size), "key" if is_key else "non_key")]
 
     def _pixels(self, frame: Frame, is_key: bool) -> Tensor | None:
@@ -169,12 +136,9 @@ class DeepFeatureFlow(Method):
         moved = warp(feature, estimate.flow, sampling="exact")
         return moved if estimate.scale is None else moved * estimate.scale
 
-    def _finish(self, feature: Tensor, size: tuple[int, int]) -> Tensor:
-        return self.network.classify(self.network.resume(Partial(feature), self.cut).feature, size)
-
     def stages(self) -> list[Stage]:
         """'image' (network), and for estimated motion 'flow' (against the codec's) and 'pair' (end to end)."""
-        image = Stage("image", "image", ("network",), self._image_loss)
+        image = Stage("image", "image", ("network",), self.image_loss)
         if self.options.flow == "codec":
             return [image]
         trained = ("network", "flow") if self.options.trains == "all" else ("flow",)
@@ -183,13 +147,6 @@ class DeepFeatureFlow(Method):
             Stage("flow", "pair", ("flow",), self._flow_loss),
             Stage("pair", "pair", trained, self._pair_loss),
         ]
-
-    def _kind(self) -> SegmentationLoss:
-        return self.network.loss if self.options.loss == "network" else self.options.loss
-
-    def _image_loss(self, batch: TrainingBatch) -> dict[str, Tensor]:
-        output = self.network.forward_training(batch.image)
-        return output.losses(self._kind(), batch.label, batch.class_weights)
 
     def _flow_loss(self, batch: TrainingBatch) -> dict[str, Tensor]:
         """Distance to the codec's motion in cells: stands in for the pre-training on synthetic flow."""
@@ -205,12 +162,15 @@ class DeepFeatureFlow(Method):
                 logits = self._pair_logits(batch.image, reference)
         else:
             logits = self._pair_logits(batch.image, reference)
-        return segmentation_loss(self._kind(), logits, batch.label, class_weights=batch.class_weights)
+        kind = self.options.loss_of(self.network)
+        return segmentation_loss(kind, logits, batch.label, class_weights=batch.class_weights)
 
     def _pair_logits(self, image: Tensor, reference: Tensor) -> Tensor:
         feature = self.network.partial(reference, self.cut).feature
         estimate: FlowEstimate = self.flow(image, reference, (feature.shape[-2], feature.shape[-1]))
-        return self._finish(self.carry(feature, estimate), (image.shape[-2], image.shape[-1]))
+        return self.network.classify_from(
+            self.carry(feature, estimate), self.cut, (image.shape[-2], image.shape[-1])
+        )
 
 
 def _paired(batch: TrainingBatch) -> tuple[Tensor, Tensor]:

@@ -14,31 +14,21 @@ from torch import Tensor, nn
 from vssbench.baselines.inter_bmv.fusion import FeatureFusion, FusionRule, fuse
 from vssbench.baselines.inter_bmv.propagation import Propagation, carry, move
 from vssbench.errors import ConfigError
-from vssbench.method import (
-    BuildContext,
-    FlowRule,
-    Frame,
-    Method,
-    MethodOptions,
-    Needs,
-    Prediction,
-    Stage,
-    TrainingBatch,
-)
-from vssbench.networks import Cut, Partial, create
+from vssbench.method import BuildContext, FlowRule, Frame, Needs, Prediction, Stage, TrainingBatch
+from vssbench.networks import create
+from vssbench.networks.method import NetworkMethod, NetworkOptions
 from vssbench.ops import normalise_image, predict_labels
 from vssbench.ops.flow_chain import Reversal, compose_flow, match_blocks, reverse_flow
 from vssbench.ops.gradients import frozen
-from vssbench.ops.losses import SegmentationLoss, segmentation_loss
+from vssbench.ops.losses import segmentation_loss
 
 MissingLink = Literal["block-matching", "zero", "forward"]
 
 
-class InterBMVOptions(MethodOptions):
+class InterBMVOptions(NetworkOptions):
     """Options of block-motion feature interpolation. Parts for `weights`: 'network', and 'fusion' if it is learned."""
 
     network: str = Field("deeplab101", description="registered network of the keyframes")
-    width: int = Field(64, ge=1, description="base channels; 64 is the published network")
     cut: Literal["task", "classifier"] | None = Field(
         None,
         description="what is carried: the map before N_task (default where it exists) or before the final 1x1",
@@ -70,12 +60,6 @@ class InterBMVOptions(MethodOptions):
     flow_resample: Literal["nearest", "bilinear"] = Field(
         "nearest", description="of flow to the feature's size"
     )
-    normalisation: tuple[tuple[float, float, float], tuple[float, float, float]] | None = Field(
-        None, description="mean and deviation of RGB in 0..1; default: the dataset's"
-    )
-    loss: SegmentationLoss | Literal["network"] = Field(
-        "network", description="segmentation loss; default: the network's"
-    )
 
 
 @dataclass(slots=True, eq=False)
@@ -93,7 +77,7 @@ class InterBMVState:
     """uint8 [N, 3, H, W] last frame, for block matching."""
 
 
-class InterBMV(Method):
+class InterBMV(NetworkMethod):
     """Frames between two keyframes take the fused features of both, each carried along block motion.
 
     Frames wait for the next keyframe, so the latency is up to n - 1 frames; what still waits when a sequence ends is
@@ -106,8 +90,7 @@ class InterBMV(Method):
     def __init__(self, options: InterBMVOptions, context: BuildContext) -> None:
         super().__init__(options, context)
         self.network = create(options.network, context.classes, width=options.width)
-        self.cut: Cut = options.cut or ("task" if "task" in self.network.cuts else "classifier")
-        self.network.check_cut(self.cut)
+        self.cut = self.network.choose_cut(options.cut)
         learned = options.fusion == "conv"
         self.fusion = FeatureFusion(self.network.cut_channels(self.cut)) if learned else None
         if options.fusion != "conv" and options.trains == "all":
@@ -116,7 +99,6 @@ class InterBMV(Method):
             )
         for part in self.parts().values():
             part.to(context.device).eval()
-        self.normalisation = options.normalisation or context.normalisation
         self._causal = options.fusion == "forward"
 
     @property
@@ -135,7 +117,7 @@ class InterBMV(Method):
 
     def parts(self) -> dict[str, nn.Module]:
         """'network', and 'fusion' if it is learned."""
-        return {"network": self.network} | ({"fusion": self.fusion} if self.fusion is not None else {})
+        return super().parts() | ({"fusion": self.fusion} if self.fusion is not None else {})
 
     def start(self, batch: int) -> InterBMVState:
         """Nothing is known before the keyframe."""
@@ -144,8 +126,7 @@ class InterBMV(Method):
     @torch.no_grad()
     def step(self, state: InterBMVState, frame: Frame) -> list[Prediction]:
         """A keyframe answers itself and all frames that waited for it; other frames wait (or move on, if causal)."""
-        interval = self.options.key_interval
-        if frame.is_key or (interval is not None and frame.keyframe_distance % interval == 0):
+        if frame.is_key_every(self.options.key_interval):
             return self._arrive(state, frame)
         if state.feature is None:
             raise ValueError(f"inter-bmv: frame {frame.index} came before any keyframe of its clip")
@@ -232,13 +213,11 @@ class InterBMV(Method):
             for i, (first, second) in enumerate(zip(before, after, strict=True), start=1)
         ]
 
-    def _finish(self, feature: Tensor, size: tuple[int, int]) -> Tensor:
-        return self.network.classify(self.network.resume(Partial(feature), self.cut).feature, size)
-
     def _answer(
         self, index: int, feature: Tensor, size: tuple[int, int], kind: Literal["key", "non_key"]
     ) -> Prediction:
-        return Prediction(index, predict_labels(self._finish(feature, size), size), kind)
+        scores = self.network.classify_from(feature, self.cut, size)
+        return Prediction(index, predict_labels(scores, size), kind)
 
     @torch.no_grad()
     def flush(self, state: InterBMVState) -> list[Prediction]:
@@ -255,18 +234,11 @@ class InterBMV(Method):
 
     def stages(self) -> list[Stage]:
         """'image' (network) and, for the learned fusion, 'fusion' (triplet)."""
-        stages = [Stage("image", "image", ("network",), self._image_loss)]
+        stages = super().stages()
         if self.fusion is not None:
             trained = ("fusion",) if self.options.trains == "fusion" else ("network", "fusion")
             stages.append(Stage("fusion", "triplet", trained, self._fusion_loss))
         return stages
-
-    def _kind(self) -> SegmentationLoss:
-        return self.network.loss if self.options.loss == "network" else self.options.loss
-
-    def _image_loss(self, batch: TrainingBatch) -> dict[str, Tensor]:
-        output = self.network.forward_training(batch.image)
-        return output.losses(self._kind(), batch.label, batch.class_weights)
 
     def _fusion_loss(self, batch: TrainingBatch) -> dict[str, Tensor]:
         """Both keyframes' features at the labelled frame between them, fused and scored."""
@@ -289,11 +261,12 @@ class InterBMV(Method):
         fused = self.fusion(before, after)
         size = (batch.image.shape[-2], batch.image.shape[-1])
         logits = self._through_task(fused, size, frozen_network)
-        return segmentation_loss(self._kind(), logits, batch.label, class_weights=batch.class_weights)
+        kind = self.options.loss_of(self.network)
+        return segmentation_loss(kind, logits, batch.label, class_weights=batch.class_weights)
 
     def _through_task(self, feature: Tensor, size: tuple[int, int], frozen_network: bool) -> Tensor:
         with frozen(self.network) if frozen_network else nullcontext():
-            return self._finish(feature, size)
+            return self.network.classify_from(feature, self.cut, size)
 
 
 def _without_graph(wanted: bool) -> AbstractContextManager[Any]:

@@ -9,31 +9,20 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from vssbench.baselines.taplab.policy import RefreshRule, block_energies, candidates, default_block
-from vssbench.method import (
-    BuildContext,
-    FlowRule,
-    Frame,
-    Method,
-    MethodOptions,
-    Needs,
-    Prediction,
-    Stage,
-    TrainingBatch,
-)
+from vssbench.method import BuildContext, FlowRule, Frame, Needs, Prediction
 from vssbench.networks import create
+from vssbench.networks.method import NetworkMethod, NetworkOptions
 from vssbench.ops import normalise_image, predict_labels, resize, warp
 from vssbench.ops.compensation import EnergySpace, compensated_difference, residual_energy
-from vssbench.ops.losses import SegmentationLoss
 
 
-class TapLabOptions(MethodOptions):
+class TapLabOptions(NetworkOptions):
     """Options of TapLab. Part for `weights`: 'network'."""
 
     network: str = Field("light-fpn18", description="registered network")
-    width: int = Field(64, ge=1, description="base channels; 64 is the published network")
     refresh: bool = Field(True, description="RGFS: segment the whole frame when residuals are large")
     threshold_scale: float = Field(
         1.0, ge=0, allow_inf_nan=False, description="factor on its two published thresholds. The budget knob"
@@ -56,12 +45,6 @@ class TapLabOptions(MethodOptions):
     border: Literal["zero", "clamp"] = Field(
         "clamp", description="scores from outside the frame: nearest inside, or 0 (released)"
     )
-    normalisation: tuple[tuple[float, float, float], tuple[float, float, float]] | None = Field(
-        None, description="mean and deviation of RGB in 0..1; default: the dataset's"
-    )
-    loss: SegmentationLoss | Literal["network"] = Field(
-        "network", description="segmentation loss; default: the network's"
-    )
 
 
 @dataclass(slots=True, eq=False)
@@ -77,12 +60,13 @@ class TapLabState:
     """float64 [J] energy of each candidate block since it was segmented last."""
 
 
-class TapLab(Method):
+class TapLab(NetworkMethod):
     """I frames through the network; other frames warp the last scores and correct what residuals point at.
 
     P frame: if its residual energy is high, the whole frame is segmented (RGFS, a 'key' step); else the scores move
     along the one-step motion (FFW) and the block with the most gathered energy is segmented and blended in (RGC, a
     'partial' step). Without any residual nothing is recomputed. Takes one clip at a time.
+    Beside the network nothing is trained; see `calibration`.
     Raises ConfigError if a block does not fit the frame.
     """
 
@@ -94,7 +78,6 @@ class TapLab(Method):
         self.block = default_block(context.size) if options.block is None else options.block
         self.blocks = candidates(context.size, self.block)
         self.network = create(options.network, context.classes, width=options.width).to(context.device).eval()
-        self.normalisation = options.normalisation or context.normalisation
 
     @property
     def needs(self) -> Needs:
@@ -106,10 +89,6 @@ class TapLab(Method):
             batchable=False,
             adaptive=True,
         )
-
-    def parts(self) -> dict[str, nn.Module]:
-        """'network'."""
-        return {"network": self.network}
 
     def start(self, batch: int) -> TapLabState:
         """Nothing is known before the keyframe."""
@@ -188,11 +167,3 @@ class TapLab(Method):
         scores[..., rows, columns] = torch.lerp(scores[..., rows, columns], fresh, self.options.blend)
         state.scores = scores
         return True
-
-    def stages(self) -> list[Stage]:
-        """'image': the network on single images. The rest of the method trains nothing; see `calibration`."""
-        return [Stage("image", "image", ("network",), self._loss)]
-
-    def _loss(self, batch: TrainingBatch) -> dict[str, Tensor]:
-        kind = self.network.loss if self.options.loss == "network" else self.options.loss
-        return self.network.forward_training(batch.image).losses(kind, batch.label, batch.class_weights)

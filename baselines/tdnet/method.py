@@ -15,8 +15,8 @@ from vssbench.baselines.tdnet.paths import Place, decode, encode, path_shape
 from vssbench.baselines.tdnet.training import TDNetTraining
 from vssbench.method import BuildContext, Frame, Method, MethodOptions, Needs, Prediction, Stage, StepKind
 from vssbench.networks import SegmentationNetwork, create
+from vssbench.networks.method import NetworkOptions
 from vssbench.ops import normalise_image, predict_labels
-from vssbench.ops.losses import SegmentationLoss
 
 
 class TeacherOptions(MethodOptions):
@@ -26,7 +26,7 @@ class TeacherOptions(MethodOptions):
     width: int = Field(64, ge=1, description="base channels")
 
 
-class TDNetOptions(MethodOptions):
+class TDNetOptions(NetworkOptions):
     """Options of TDNet. Parts for `weights`: 'path0' .. 'path3', 'exchange' (and 'teacher' for training)."""
 
     network: str = Field("pspnet18-cityscapes", description="registered network of every path")
@@ -35,7 +35,6 @@ class TDNetOptions(MethodOptions):
         description="pyramid: TDNet's own place and head, for BiSeNet18 and the PSPNets; feature: the network's feature p, "
         "with all layers before it paid, as the costs of AR-Seg's table imply",
     )
-    width: int = Field(64, ge=1, description="base channels; 64 is the published network")
     paths: int = Field(
         4, ge=1, le=8, description="sub-networks in rotation: TD4 has 4, TD2 has 2; 1 is the network"
     )
@@ -53,12 +52,6 @@ class TDNetOptions(MethodOptions):
     )
     dropout: float = Field(0.1, ge=0, lt=1, description="on what attention brings, in training")
     teacher: TeacherOptions | None = Field(None, description="network of the stage 'distillation'")
-    normalisation: tuple[tuple[float, float, float], tuple[float, float, float]] | None = Field(
-        None, description="mean and deviation of RGB in 0..1; default: the dataset's"
-    )
-    loss: SegmentationLoss | Literal["network"] = Field(
-        "network", description="segmentation loss; default: the network's"
-    )
 
 
 @dataclass(slots=True, eq=False)

@@ -89,14 +89,12 @@ class TDNetTraining:
         return TrainingOutput(logits, auxiliary, gathered, class_logits), method.classify(served, value, size)
 
     def _losses(self, output: TrainingOutput, batch: TrainingBatch) -> dict[str, Tensor]:
-        kind = self.method.options.loss
-        network = self.method.networks[0]
-        return output.losses(network.loss if kind == "network" else kind, batch.label, batch.class_weights)
+        kind = self.method.options.loss_of(self.method.networks[0])
+        return output.losses(kind, batch.label, batch.class_weights)
 
     def _plain(self, logits: Tensor, batch: TrainingBatch) -> Tensor:
         """The same loss of an output that has no auxiliary heads."""
-        kind = self.method.options.loss
-        kind = self.method.networks[0].loss if kind == "network" else kind
+        kind = self.method.options.loss_of(self.method.networks[0])
         return segmentation_loss(kind, logits, batch.label, class_weights=batch.class_weights)["segmentation"]
 
 

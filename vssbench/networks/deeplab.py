@@ -41,19 +41,10 @@ class _DeepLab(SegmentationNetwork):
         """N_feat: [N, 2048, ceil(H / 16), ceil(W / 16)]."""
         raise NotImplementedError
 
-    @property
-    def feature_channels(self) -> int:
-        """1024 at full width."""
-        return self.classifier.in_channels
-
     def cut_channels(self, cut: Cut) -> int:
         """1024 before the final 1x1, 2048 before N_task."""
         self.check_cut(cut)
         return self.project.in_channels if cut == "task" else self.feature_channels
-
-    def feature_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(ceil(H / 16), ceil(W / 16))."""
-        return -(-size[0] // STRIDE), -(-size[1] // STRIDE)
 
     def partial(self, image: Tensor, cut: Cut = "classifier") -> Partial:
         """Run up to `cut`; there are no side maps."""
@@ -67,12 +58,6 @@ class _DeepLab(SegmentationNetwork):
         if cut == "classifier":
             return partial
         return Partial(F.relu(self.project(partial.feature)))
-
-    def heads(
-        self, side: tuple[Tensor, ...], size: tuple[int, int]
-    ) -> tuple[tuple[Tensor, ...], Tensor | None]:
-        """No auxiliary outputs."""
-        return (), None
 
     def classify(self, feature: Tensor, size: tuple[int, int] | None) -> Tensor:
         """Logits enlarged by 16 and cut to `size`; None leaves them at stride 16."""

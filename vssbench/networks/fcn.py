@@ -21,7 +21,10 @@ from vssbench.ops.resize import resize
 
 
 class FCN18(StartsFromBiSeNet, SegmentationNetwork):
-    """ResNet-18 to stride 32 with linear skips at strides 16 and 8; logits are enlarged to the image."""
+    """ResNet-18 to stride 32 with linear skips at strides 16 and 8; logits are enlarged to the image.
+
+    The feature p has 128 channels at full width, at least as many as there are classes.
+    """
 
     name = "fcn18"
     feature_stride = 8
@@ -37,20 +40,6 @@ class FCN18(StartsFromBiSeNet, SegmentationNetwork):
         self.middle_score = nn.Conv2d(at16, channels, 1, bias=False)
         self.top_score = nn.Conv2d(at32, channels, 1, bias=False)
         self.classifier = nn.Conv2d(channels, classes, 1)
-
-    @property
-    def feature_channels(self) -> int:
-        """128 at full width, at least the classes."""
-        return self.classifier.in_channels
-
-    def cut_channels(self, cut: Cut) -> int:
-        """Channels of the feature p, the only cut."""
-        self.check_cut(cut)
-        return self.feature_channels
-
-    def feature_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(ceil(H / 8), ceil(W / 8))."""
-        return -(-size[0] // 8), -(-size[1] // 8)
 
     def shallow(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """The stage that runs every frame: its part of p, and the stage-2 map [N, C2, h, w] that `deep` goes on from."""
@@ -68,11 +57,6 @@ class FCN18(StartsFromBiSeNet, SegmentationNetwork):
         self.check_cut(cut)
         shallow, second = self.shallow(image)
         return Partial(shallow + self.deep(second), (shallow,))
-
-    def resume(self, partial: Partial, cut: Cut) -> Partial:
-        """The only cut is the feature p itself."""
-        self.check_cut(cut)
-        return partial
 
     def heads(
         self, side: tuple[Tensor, ...], size: tuple[int, int]

@@ -57,7 +57,7 @@ class Lateral(nn.Module):
 class LightFPN18(StartsFromBiSeNet, SegmentationNetwork):
     """ResNet-18, pyramid pooling, three lateral steps down to stride 4, 3x3 classifier, bilinear to image size.
 
-    The feature p has stride 4; unlike elsewhere the final convolution is 3x3, as released.
+    The feature p has stride 4 and 64 channels; unlike elsewhere the final convolution is 3x3, as released.
     """
 
     name = "light-fpn18"
@@ -76,20 +76,6 @@ class LightFPN18(StartsFromBiSeNet, SegmentationNetwork):
         self.down4 = Lateral(low, at4, low)
         self.classifier = nn.Conv2d(low, classes, 3, padding=1)
 
-    @property
-    def feature_channels(self) -> int:
-        """64 at full width."""
-        return self.classifier.in_channels
-
-    def cut_channels(self, cut: Cut) -> int:
-        """Channels of the feature p, the only cut."""
-        self.check_cut(cut)
-        return self.feature_channels
-
-    def feature_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(ceil(H / 4), ceil(W / 4))."""
-        return -(-size[0] // 4), -(-size[1] // 4)
-
     def partial(self, image: Tensor, cut: Cut = "classifier") -> Partial:
         """Feature p; there are no side maps."""
         self.check_cut(cut)
@@ -98,17 +84,6 @@ class LightFPN18(StartsFromBiSeNet, SegmentationNetwork):
         at16 = self.backbone.stage3(at8)
         top = self.pyramid(self.backbone.stage4(at16))
         return Partial(self.down4(self.down8(self.down16(top, at16), at8), at4))
-
-    def resume(self, partial: Partial, cut: Cut) -> Partial:
-        """The only cut is the feature p itself."""
-        self.check_cut(cut)
-        return partial
-
-    def heads(
-        self, side: tuple[Tensor, ...], size: tuple[int, int]
-    ) -> tuple[tuple[Tensor, ...], Tensor | None]:
-        """No auxiliary outputs."""
-        return (), None
 
     def classify(self, feature: Tensor, size: tuple[int, int] | None) -> Tensor:
         """Logits [N, classes, *size], corners aligned; None leaves them at stride 4."""

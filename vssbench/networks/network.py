@@ -120,31 +120,33 @@ class SegmentationNetwork(DescribedNetwork, ABC):
         self.width = width
 
     @property
-    @abstractmethod
     def feature_channels(self) -> int:
-        """Channels of the feature p."""
+        """Channels of the feature p: what the final convolution reads."""
+        return self.classifier.in_channels
 
-    @abstractmethod
     def cut_channels(self, cut: Cut) -> int:
-        """Channels of the map at `cut`."""
+        """Channels of the map at `cut`; here for networks whose only cut is the feature p."""
+        self.check_cut(cut)
+        return self.feature_channels
 
-    @abstractmethod
     def feature_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(h, w) of the feature p for images of `size` = (H, W)."""
+        """(h, w) of the feature p for images of `size` = (H, W); here each side over the stride, rounded up."""
+        return -(-size[0] // self.feature_stride), -(-size[1] // self.feature_stride)
 
     @abstractmethod
     def partial(self, image: Tensor, cut: Cut = "classifier") -> Partial:
         """Run the network up to `cut`."""
 
-    @abstractmethod
     def resume(self, partial: Partial, cut: Cut) -> Partial:
-        """Run from `cut` to the feature p, which is the cut 'classifier'."""
+        """Run from `cut` to the feature p, which is the cut 'classifier' and here the only one."""
+        self.check_cut(cut)
+        return partial
 
-    @abstractmethod
     def heads(
         self, side: tuple[Tensor, ...], size: tuple[int, int]
     ) -> tuple[tuple[Scores, ...], Tensor | None]:
-        """Auxiliary logits and image-level logits from the side maps of an image of `size`."""
+        """Auxiliary logits and image-level logits from the side maps of an image of `size`; here none."""
+        return (), None
 
     @abstractmethod
     def classify(self, feature: Tensor, size: tuple[int, int] | None) -> Tensor:
@@ -191,6 +193,19 @@ class SegmentationNetwork(DescribedNetwork, ABC):
         return TrainingOutput(
             self.training_scores(partial.feature, size), auxiliary, partial.feature, class_logits
         )
+
+    def classify_from(self, feature: Tensor, cut: Cut, size: tuple[int, int]) -> Tensor:
+        """As `classify`, from the map [N, C, h, w] at `cut`."""
+        return self.classify(self.resume(Partial(feature), cut).feature, size)
+
+    def choose_cut(self, wanted: Cut | None) -> Cut:
+        """`wanted`, or by default the cut before N_task where there is one, else before the final 1x1.
+
+        Raises ConfigError if the network cannot be cut there.
+        """
+        cut: Cut = wanted or ("task" if "task" in self.cuts else "classifier")
+        self.check_cut(cut)
+        return cut
 
     def check_cut(self, cut: Cut) -> None:
         """Raise ConfigError if the network cannot be cut there."""

@@ -18,10 +18,6 @@ BINS = (1, 2, 3, 6)
 """Grid sizes of the pyramid pooling."""
 
 
-def _eighth(length: int) -> int:
-    return -(-length // 8)
-
-
 class _PSPNet(SegmentationNetwork):
     """What both PSPNets share: the dilated backbone and the three cuts."""
 
@@ -99,7 +95,7 @@ class UpBlock(nn.Module):
 
 
 class PSPNet18CamVid(_PSPNet):
-    """PSPNet18 with three up blocks: the feature p has image size (rounded up to a multiple of 8).
+    """PSPNet18 with three up blocks: the feature p has 64 channels and image size (rounded up to a multiple of 8).
 
     `forward` returns log-probabilities at image size.
     """
@@ -123,14 +119,9 @@ class PSPNet18CamVid(_PSPNet):
         self.classifier = nn.Conv2d(shallow, classes, 1)
         self.presence = nn.Sequential(nn.Linear(middle, middle), nn.ReLU(), nn.Linear(middle, classes))
 
-    @property
-    def feature_channels(self) -> int:
-        """64 at full width."""
-        return self.classifier.in_channels
-
     def feature_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """(H, W) rounded up to multiples of 8."""
-        return 8 * _eighth(size[0]), 8 * _eighth(size[1])
+        return -(-size[0] // 8) * 8, -(-size[1] // 8) * 8
 
     def _task(self, deep: Tensor) -> Tensor:
         maps = F.dropout2d(self.pyramid(deep), 0.3, self.training)
@@ -179,7 +170,10 @@ class ConvNormReLU(nn.Module):
 
 
 class PSPNet18Cityscapes(_PSPNet):
-    """PSPNet18 in the "semseg" style: the feature p has stride 8. `forward` returns logits at image size."""
+    """PSPNet18 in the "semseg" style: the feature p has stride 8 and 512 channels.
+
+    `forward` returns logits at image size.
+    """
 
     name = "pspnet18-cityscapes"
     feature_stride = 8
@@ -198,15 +192,6 @@ class PSPNet18Cityscapes(_PSPNet):
         self.classifier = nn.Conv2d(deep, classes, 1)
         self.auxiliary = ConvNormReLU(middle, middle)
         self.auxiliary_classifier = nn.Conv2d(middle, classes, 1)
-
-    @property
-    def feature_channels(self) -> int:
-        """512 at full width."""
-        return self.classifier.in_channels
-
-    def feature_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(ceil(H / 8), ceil(W / 8))."""
-        return _eighth(size[0]), _eighth(size[1])
 
     def _task(self, deep: Tensor) -> Tensor:
         pooled = torch.cat([deep, *(level(deep) for level in self.pyramid)], dim=1)

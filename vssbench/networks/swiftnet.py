@@ -81,7 +81,7 @@ class LadderStep(nn.Module):
 
 
 class SwiftNet18(StartsFromBiSeNet, SegmentationNetwork):
-    """SwiftNet-RN18: the feature p has stride 4; logits are enlarged to the image (aligned pixel areas)."""
+    """SwiftNet-RN18: the feature p has stride 4 and 128 channels; logits are enlarged to the image (aligned pixel areas)."""
 
     name = "swiftnet18"
     feature_stride = 4
@@ -98,20 +98,6 @@ class SwiftNet18(StartsFromBiSeNet, SegmentationNetwork):
         self.norm = nn.BatchNorm2d(channels)
         self.classifier = nn.Conv2d(channels, classes, 1)
 
-    @property
-    def feature_channels(self) -> int:
-        """128 at full width."""
-        return self.classifier.in_channels
-
-    def cut_channels(self, cut: Cut) -> int:
-        """Channels of the feature p, the only cut."""
-        self.check_cut(cut)
-        return self.feature_channels
-
-    def feature_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """(ceil(H / 4), ceil(W / 4))."""
-        return -(-size[0] // 4), -(-size[1] // 4)
-
     def partial(self, image: Tensor, cut: Cut = "classifier") -> Partial:
         """Feature p; there are no side maps."""
         self.check_cut(cut)
@@ -125,17 +111,6 @@ class SwiftNet18(StartsFromBiSeNet, SegmentationNetwork):
 
     def _ladder(self, skips: Sequence[Tensor]) -> list[tuple[LadderStep, Tensor]]:
         return list(zip((self.up16, self.up8, self.up4), skips, strict=True))
-
-    def resume(self, partial: Partial, cut: Cut) -> Partial:
-        """The only cut is the feature p itself."""
-        self.check_cut(cut)
-        return partial
-
-    def heads(
-        self, side: tuple[Tensor, ...], size: tuple[int, int]
-    ) -> tuple[tuple[Tensor, ...], Tensor | None]:
-        """No auxiliary outputs."""
-        return (), None
 
     def classify(self, feature: Tensor, size: tuple[int, int] | None) -> Tensor:
         """Logits [N, classes, *size]; None leaves them at stride 4."""

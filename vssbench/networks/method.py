@@ -1,0 +1,73 @@
+"""What the methods around segmentation networks have in common: options, the network as a part, its stage 'image'."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from vssbench.method import BuildContext, FlowRule, Method, MethodOptions, Stage, TrainingBatch
+from vssbench.networks.network import SegmentationNetwork
+from vssbench.ops.losses import SegmentationLoss
+
+
+class NetworkOptions(MethodOptions):
+    """Options of every method around segmentation networks; which ones it takes is the method's own to say."""
+
+    width: int = Field(64, ge=1, description="base channels; 64 is the published network")
+    normalisation: tuple[tuple[float, float, float], tuple[float, float, float]] | None = Field(
+        None, description="mean and deviation of RGB in 0..1; default: the dataset's"
+    )
+    loss: SegmentationLoss | Literal["network"] = Field(
+        "network", description="segmentation loss; default: the network's"
+    )
+
+    def loss_of(self, network: SegmentationNetwork) -> SegmentationLoss:
+        """The chosen segmentation loss, or the network's own."""
+        return network.loss if self.loss == "network" else self.loss
+
+
+class FlowNetworkOptions(NetworkOptions):
+    """Options of the methods that carry a keyframe's inner map along motion which a network may estimate."""
+
+    cut: Literal["task", "classifier"] | None = Field(
+        None,
+        description="what is carried: the map before N_task (default where it exists) or before the final 1x1",
+    )
+    flow: Literal["network", "codec"] = Field(
+        "network", description="motion: estimated from pixels, or the stream's own"
+    )
+    flow_network: str = Field("flownet-s", description="registered flow network")
+    flow_width: int | None = Field(None, ge=1, description="its base channels; default: width")
+    key_interval: int | None = Field(
+        None,
+        ge=1,
+        description="n: frames between keyframes; default: the stream's keyframes. The budget knob",
+    )
+    flow_rule: FlowRule = Field("exact", description="of the codec's flow")
+    flow_resample: Literal["nearest", "bilinear"] = Field("nearest", description="of the codec's flow")
+
+
+class NetworkMethod(Method):
+    """A method around one network. A subclass sets `network` when it is built."""
+
+    options: NetworkOptions
+    network: SegmentationNetwork
+
+    def __init__(self, options: NetworkOptions, context: BuildContext) -> None:
+        super().__init__(options, context)
+        self.normalisation = options.normalisation or context.normalisation
+
+    def parts(self) -> dict[str, nn.Module]:
+        """'network'."""
+        return {"network": self.network}
+
+    def stages(self) -> list[Stage]:
+        """'image': the network on single full-resolution images."""
+        return [Stage("image", "image", ("network",), self.image_loss)]
+
+    def image_loss(self, batch: TrainingBatch) -> dict[str, Tensor]:
+        """Loss terms of the network on the batch's images alone."""
+        output = self.network.forward_training(batch.image)
+        return output.losses(self.options.loss_of(self.network), batch.label, batch.class_weights)
