@@ -25,6 +25,12 @@
     tip.style.top = Math.max(4, Math.min(event.clientY + 14, innerHeight - box.height - 8)) + "px";
   });
 
+  // paper shows what is folded on the screen
+  const folded = () => all("details:not([open])");
+  let opened = [];
+  window.addEventListener("beforeprint", () => { opened = folded(); opened.forEach((part) => { part.open = true; }); });
+  window.addEventListener("afterprint", () => opened.forEach((part) => { part.open = false; }));
+
   // filters
   const boxes = all("input[data-filter]");
   const rates = [byId("kbps-from"), byId("kbps-to")];

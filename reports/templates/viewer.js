@@ -233,5 +233,6 @@
   });
   window.addEventListener("hashchange", () => { stop(); restore(); show(); });
   root.hidden = false;
+  document.documentElement.classList.add("scripted"); // the strips below the viewer are for paper and for readers without scripts
   show();
 })();

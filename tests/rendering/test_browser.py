@@ -113,8 +113,8 @@ def test_check_boxes_hide_methods_codecs_and_columns_everywhere(visit: Visit) ->
     page.get_by_role("checkbox", name="h264-700k").uncheck()
     assert {codec for codec, _ in shown_rows(page)} == {"hevc-700k"}
     assert "warp-only" not in {method for _, method in shown_rows(page)}
-    assert page.locator("#distance svg:visible").count() == 1
-    assert page.locator('#distance [data-method="warp-only"]:visible').count() == 0
+    assert page.locator("#distance svg.chart:visible").count() == 1
+    assert page.locator('#distance [data-method="warp-only"]:visible').count() == 0  # nor in the legend
     assert page.get_by_role("columnheader", name=re.compile("GMACs key")).is_visible()
     page.get_by_role("checkbox", name="cost", exact=True).uncheck()
     assert not page.get_by_role("columnheader", name=re.compile("GMACs key")).is_visible()
@@ -255,10 +255,18 @@ def test_a_narrow_screen_scrolls_in_one_direction_and_paper_has_no_controls(visi
     page = visit.open()
     page.set_viewport_size({"width": 390, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert not page.locator(".case").first.is_visible()  # the viewer shows them
     page.emulate_media(media="print")
     assert not page.locator("#viewer").is_visible()
     assert page.locator(".case").first.is_visible()
     assert not page.locator(".copies").is_visible()
+    folded = page.locator("details:not([open])")
+    before = folded.count()
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")  # paper cannot be unfolded
+    assert (before > 0, folded.count()) == (True, 0)
+    assert page.get_by_text('"schema_version": 1').is_visible()
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert folded.count() == before
 
 
 def test_the_page_opens_in_two_seconds_and_is_small(visit: Visit, report: Report) -> None:
@@ -285,6 +293,9 @@ def test_hostile_names_run_nowhere_and_can_be_filtered_and_linked(
         box.uncheck()
     page.reload()  # the names travel through the address
     assert shown_rows(page) == [(hostile_run.plan["titles"]["codecs"][0], titles[0])]
+    widths = page.locator("#latency svg.chart g[data-method]").nth(0).locator("rect")
+    drawn = [bar.bounding_box()["width"] for bar in widths.all()]  # decode 1 ms, another stage 2 ms
+    assert abs(drawn[1] / drawn[0] - 2) < 0.1
     page.locator("#view").select_option("grid")
     assert page.locator("#grid figcaption", has_text="<script>alert(1)</script>").count() == 2
     visit.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,15 +45,31 @@ def test_bars_stack_to_the_loss_and_negative_parts_hang_below_zero() -> None:
 
 def test_the_table_sums_to_the_loss_and_escapes_names() -> None:
     run: Any = SimpleNamespace(decompositions=FOUND)
-    picture, table = decomposition_charts(run, {"<b>": 1, "helped": 0})
-    assert 'src="data:image/svg+xml;base64,' in picture
-    assert "<b>" not in table
+    legend, drawn, table = decomposition_charts(run, {"<b>": 1, "helped": 0})
+    assert legend.count("<li>") == len(PARTS) + 1
+    assert drawn.count('class="chart"') == 2
+    assert drawn.count('class="part') == 2 * 2 * len(PARTS)  # methods, distances
+    assert "wrong motion: -2.00" in drawn  # on hover
+    assert "loss: +6.00" in drawn
+    assert "<b>" not in table + drawn
     assert table.index("helped") < table.index("&lt;b&gt;")  # in the order of the experiment
     assert "+10.00" in table
     assert decomposition_charts(SimpleNamespace(decompositions=[]), {}) == []
     text = decomposition_markdown(FOUND)
     assert "| +6.00 | -2.00 | +1.00 | +5.00 | +2.00 |" in text
     assert decomposition_markdown([]) == ""
+
+
+def test_bars_of_the_page_stand_on_one_another() -> None:
+    run: Any = SimpleNamespace(decompositions=FOUND[:1])
+    drawn = decomposition_charts(run, {})[1]
+    bars = re.findall(r'class="part u\d" x="([\d.]+)" y="([\d.]+)" width="[\d.]+" height="([\d.]+)"', drawn)
+    first = [(float(y), float(height)) for x, y, height in bars if x == bars[0][0]]
+    assert len(first) == len(PARTS)
+    for (below, _), (y, height) in itertools.pairwise(first):
+        assert y + height == pytest.approx(below, abs=0.02)
+    heights = [height for _, height in first]
+    assert heights[1] / heights[0] == pytest.approx(0.5, abs=0.01)  # 0.02 of 0.04
 
 
 def test_the_same_figure_is_the_same_picture() -> None:

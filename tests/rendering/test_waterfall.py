@@ -31,7 +31,7 @@ def test_stages_are_read_in_the_order_in_which_a_frame_meets_them(fabricate, tmp
     assert [name for name, _ in found[1].stages] == ["decode", "motion", "network", "argmax"]
     assert found[1].total_ms == 8.0
     (chart,) = waterfall_charts(found)
-    assert chart.count('class="stage') == 2 + 4 + 4
+    assert chart.count('class="part') == 2 + 4 + 4
     assert "decode: 2.5 ms" in chart
 
 

@@ -18,6 +18,8 @@ from vssbench.rendering.tables import kbps_text
 WIDTH, HEIGHT = 460, 300
 LEFT, RIGHT, TOP, BOTTOM = 54, 446, 34, 254
 _MARKER_SIZE = 4.2
+HEADING_LENGTH = 50
+"""Characters of a heading that fit over a chart."""
 LEAST_RATE_RATIO = 1.25
 """Bitrates closer together than this are not drawn as a curve."""
 
@@ -30,7 +32,7 @@ def miou_d_charts(panels: Sequence[Panel]) -> list[Markup]:
         vertical = _percent_axis(v for c in shared for v in (*c.miou_d, *c.low, *c.high))
         distances = sorted({d for c in panel.curves for d in c.distances})
         horizontal = Axis(min(distances) - 0.3, max(distances) + 0.3, LEFT, RIGHT, distance_ticks(distances))
-        body = [_frame(horizontal, vertical, "keyframe distance d (frames)", "mIoU at d (%)", "{:g}")]
+        body = [draw_frame(horizontal, vertical, "keyframe distance d (frames)", "mIoU at d (%)", "{:g}")]
         body += [_band(c, horizontal, vertical) for c in panel.curves]
         body += [_line(c, horizontal, vertical) for c in panel.curves]
         charts.append(_svg(panel, "mIoU by keyframe distance", body))
@@ -47,7 +49,7 @@ def cost_charts(panels: Sequence[Panel]) -> list[Markup]:
             continue
         vertical = _percent_axis(v for c in shared for v in (c.miou, *c.spread))
         horizontal = log_axis((c.gop_mean_gmacs for c in shared), LEFT, RIGHT)
-        body = [_frame(horizontal, vertical, "GMACs per frame (log scale)", "mIoU (%)", "{:g}")]
+        body = [draw_frame(horizontal, vertical, "GMACs per frame (log scale)", "mIoU (%)", "{:g}")]
         body += [
             _ranged_point(c, c.gop_mean_gmacs, horizontal, vertical, f"{c.gop_mean_gmacs:.2f} GMACs")
             for c in curves
@@ -74,7 +76,9 @@ def bitrate_charts(panels: Sequence[Panel]) -> list[Markup]:
             if max(rates) < LEAST_RATE_RATIO * min(rates):
                 continue
             horizontal = log_axis((c.kbps for c in shared), LEFT, RIGHT)
-            body = [_frame(horizontal, vertical, "achieved bitrate (kb/s, log scale)", "mIoU (%)", "{:g}")]
+            body = [
+                draw_frame(horizontal, vertical, "achieved bitrate (kb/s, log scale)", "mIoU (%)", "{:g}")
+            ]
             for method in dict.fromkeys(c.method for c in curves):
                 body.append(_rate_line([c for c in curves if c.method == method], horizontal, vertical))
             charts.append(_svg(Panel(dataset, coder, math.nan, ()), "accuracy against bitrate", body))
@@ -127,7 +131,7 @@ def class_charts(panels: Sequence[Panel], class_names: Mapping[str, Sequence[str
             middle = top + row * i + row / 2
             parts.append(
                 Markup('<text class="tick" x="{}" y="{}" text-anchor="end">{}</text>').format(
-                    left - 6, round(middle + 4, 1), _shorten(name, 15)
+                    left - 6, round(middle + 4, 1), cut(name, 15)
                 )
             )
             thick = (row - 5) / len(curves)
@@ -183,7 +187,7 @@ def _has_cost(curve: Curve) -> bool:
 
 
 def _percent_axis(values: Iterable[float]) -> Axis:
-    return linear_axis((100 * v for v in values), BOTTOM, TOP)
+    return linear_axis((100 * v for v in values), BOTTOM, TOP, count=7)
 
 
 def _svg(panel: Panel, what: str, body: Sequence[Markup], height: int = HEIGHT) -> Markup:
@@ -199,16 +203,17 @@ def _svg(panel: Panel, what: str, body: Sequence[Markup], height: int = HEIGHT) 
         panel.dataset,
         panel.codec,
         LEFT,
-        _shorten(heading, 56),
+        cut(heading, HEADING_LENGTH),
         Markup("").join(body),
     )
 
 
-def _shorten(text: str, length: int) -> str:
+def cut(text: str, length: int) -> str:
+    """The text, its end replaced by an ellipsis where it is longer than `length`."""
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def _frame(horizontal: Axis, vertical: Axis, x_title: str, y_title: str, x_format: str) -> Markup:
+def draw_frame(horizontal: Axis, vertical: Axis, x_title: str, y_title: str, x_format: str) -> Markup:
     """Grid, tick labels and axis titles."""
     parts = []
     for tick in vertical.ticks:

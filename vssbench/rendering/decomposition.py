@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,8 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from vssbench.rendering.axes import distance_ticks
-from vssbench.rendering.figures import RC
+from vssbench.rendering.axes import Axis, distance_ticks, linear_axis
+from vssbench.rendering.charts import BOTTOM, HEADING_LENGTH, HEIGHT, LEFT, RIGHT, TOP, WIDTH, cut, draw_frame
+from vssbench.rendering.figures import RC, shorten
 from vssbench.rendering.tables import printable
 from vssbench.results.decomposition import PARTS, Decomposition
 from vssbench.results.run import Run
@@ -32,6 +31,8 @@ _PANEL = (2.3, 1.9)
 _MARGINS = (0.5, 0.42, 0.1, 0.34)
 """Left, bottom, right, top of the axes inside a panel, inches."""
 _FOOT = 0.4
+_TITLE_LENGTH = 32
+"""Characters that fit over a panel."""
 _COLUMNS = 4
 
 
@@ -52,7 +53,7 @@ def decomposition_figure(found: Sequence[Decomposition]) -> Figure:
             ax = figure.add_axes(place)
             _draw(ax, one)
             title = f"{one.method}, {one.codec}" if several else one.method
-            ax.set_title(printable(title)[:34], loc="left", fontsize=7.5)
+            ax.set_title(shorten(title, _TITLE_LENGTH), loc="left", fontsize=7.5)
             axes.append(ax)
         low, high = (
             f(edge)
@@ -82,30 +83,33 @@ def _draw(ax: Any, one: Decomposition) -> None:
         above, below = above + points.clip(min=0), below + points.clip(max=0)
     ax.plot(x, 100 * one.loss, color="black", marker="o", markersize=2.5, linewidth=1)
     ax.axhline(0, color="black", linewidth=0.6)
-    ax.set_xticks(distance_ticks(list(one.distances)))
+    ax.set_xticks(distance_ticks(list(one.distances), count=7))
     ax.set_xlabel("keyframe distance d", fontsize=7)
     ax.set_ylabel("mIoU points", fontsize=7)
 
 
 def decomposition_charts(run: Run, series: Mapping[str, int]) -> list[Markup]:
-    """For the page: the figure as an embedded SVG and the means over d as a table; empty without oracle runs.
+    """For the page: a chart per method with values on hover, and the means over d as a table; empty without oracles.
 
-    series: position of each method in the experiment, for the order of the panels.
+    series: position of each method in the experiment, for the order of the charts.
     """
     found = sorted(run.decompositions, key=lambda one: series.get(one.method, len(series)))
     if not found:
         return []
-    drawing = io.BytesIO()
-    with matplotlib.rc_context(RC):
-        metadata = {"Date": None, "Creator": "vssbench"}
-        decomposition_figure(found).savefig(drawing, format="svg", metadata=metadata)
-    picture = base64.b64encode(drawing.getvalue()).decode("ascii")
     heads = ("dataset", "codec", "method", "loss", *(LOOKS[name][2] for name in PARTS), "measured against")
-    head = Markup("").join(Markup('<th scope="col">{}</th>').format(text) for text in heads)
+    numbers = range(3, 4 + len(PARTS))
+    head = Markup("").join(
+        Markup('<th scope="col"{}>{}</th>').format(Markup(' class="number"') if i in numbers else "", text)
+        for i, text in enumerate(heads)
+    )
+    names = Markup("").join(
+        Markup('<li><svg class="swatch" viewBox="0 0 12 12" width="12" height="12" aria-hidden="true">'
+               '<rect class="part u{}" width="12" height="12" rx="2"/></svg> {}</li>').format(i, LOOKS[name][2])
+        for i, name in enumerate(PARTS)
+    )  # fmt: skip
     return [
-        Markup('<img alt="{}" src="data:image/svg+xml;base64,{}">\n').format(
-            "Stacked bars: parts of the loss by keyframe distance, one panel per method", Markup(picture)
-        ),
+        Markup('<ul class="legend" aria-label="Parts">{}<li>line: loss</li></ul>\n').format(names),
+        Markup('<div class="charts">\n{}\n</div>\n').format(Markup("\n").join(_charts(found))),
         Markup(
             '<div class="wide" tabindex="0" role="region" aria-label="Loss by cause"><table>'
             "<caption>Mean over the distances, points of mIoU; the parts sum to the loss</caption>"
@@ -114,14 +118,72 @@ def decomposition_charts(run: Run, series: Mapping[str, int]) -> list[Markup]:
     ]
 
 
+def _charts(found: Sequence[Decomposition]) -> list[Markup]:
+    """Stacked bars over d with the loss as a line, one scale per dataset."""
+    charts = []
+    for one in found:
+        shared = [v for other in found if other.dataset == one.dataset for v in _extent(other)]
+        vertical = linear_axis([0.0, *shared], BOTTOM, TOP, count=7)
+        low, high = min(one.distances) - 0.6, max(one.distances) + 0.6
+        horizontal = Axis(low, high, LEFT, RIGHT, distance_ticks(list(one.distances)))
+        body = [draw_frame(horizontal, vertical, "keyframe distance d (frames)", "points of mIoU", "{:g}")]
+        body += [_bars(one, k, horizontal, vertical) for k in range(len(one.distances))]
+        places = zip(one.distances, one.loss, strict=True)
+        line = " ".join(f"{horizontal.at(d)},{vertical.at(100 * loss)}" for d, loss in places)
+        zero = vertical.at(0)
+        body.append(
+            Markup('<line class="axis" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(LEFT, zero, RIGHT, zero)
+        )
+        body.append(Markup('<polyline class="loss" points="{}"/>').format(line))
+        heading = f"{one.method} · {one.codec}"
+        charts.append(
+            Markup(
+                '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}" data-dataset="{}" data-codec="{}" '
+                'data-method="{}"><text class="heading" x="{}" y="18">{}</text>{}</svg>'
+            ).format(
+                WIDTH, HEIGHT, f"parts of the loss by keyframe distance: {one.dataset}, {heading}", one.dataset,
+                one.codec, one.method, LEFT, cut(printable(heading), HEADING_LENGTH), Markup("").join(body),
+            )
+        )  # fmt: skip
+    return charts
+
+
+def _extent(one: Decomposition) -> list[float]:
+    """Ends of all stacks and the loss, points of mIoU."""
+    parts = 100 * np.array(list(one.parts.values()))
+    return [*parts.clip(min=0).sum(0), *parts.clip(max=0).sum(0), *(100 * one.loss)]
+
+
+def _bars(one: Decomposition, k: int, horizontal: Axis, vertical: Axis) -> Markup:
+    """The stack at one distance, its values on hover; parts that help hang below zero."""
+    d = one.distances[k]
+    values = {name: 100 * float(part[k]) for name, part in one.parts.items()}
+    lines = [f"{LOOKS[name][2]}: {value:+.2f}" for name, value in values.items()]
+    tip = "\n".join([one.method, f"d = {d}, points of mIoU", *lines, f"loss: {100 * one.loss[k]:+.2f}"])
+    left, right = horizontal.at(d - 0.41), horizontal.at(d + 0.41)
+    ends, rects = {True: 0.0, False: 0.0}, []
+    for i, value in enumerate(values.values()):
+        start = ends[value >= 0]
+        ends[value >= 0] = start + value
+        top, bottom = sorted((vertical.at(start), vertical.at(start + value)))
+        rects.append(
+            Markup('<rect class="part u{}" x="{}" y="{}" width="{:.2f}" height="{:.2f}"/>').format(
+                i, left, top, right - left, bottom - top
+            )
+        )
+    return Markup('<g class="point" data-tip="{}"><title>{}</title>{}</g>').format(
+        tip, tip, Markup("").join(rects)
+    )
+
+
 def _row(one: Decomposition) -> Markup:
     numbers = [one.loss.mean(), *(values.mean() for values in one.parts.values())]
     cells = Markup("").join(Markup('<td class="number">{}</td>').format(f"{100 * v:+.2f}") for v in numbers)
     names = Markup("<td>{}</td><td>{}</td>").format(printable(one.dataset), printable(one.codec))
     method = escape(printable(one.method))
-    return Markup('<tr>{}<th scope="row">{}</th>{}<td>{}</td></tr>\n').format(
-        names, method, cells, printable(one.reference)
-    )
+    return Markup(
+        '<tr data-dataset="{}" data-codec="{}" data-method="{}">{}<th scope="row">{}</th>{}<td>{}</td></tr>\n'
+    ).format(one.dataset, one.codec, one.method, names, method, cells, printable(one.reference))
 
 
 def decomposition_markdown(found: Sequence[Decomposition]) -> str:

@@ -166,7 +166,7 @@ def png(figure: Figure, path: Path) -> Path:
 
 
 def panel_grid(panels: Sequence[Panel], legend_rows: int | None = None) -> tuple[Figure, list[Any]]:
-    """A figure with one titled set of axes per panel, three in a row at most, placed by inches.
+    """A figure with one titled set of axes per panel, placed by inches.
 
     legend_rows: lines of legend to leave room for; default: one entry per method.
     Fixed places instead of a layout engine: they take a tenth of the time and do not move with the texts.
@@ -175,7 +175,7 @@ def panel_grid(panels: Sequence[Panel], legend_rows: int | None = None) -> tuple
         raise VssbenchError(
             "this run holds no scored frame yet, so there is nothing to draw; run the experiment first"
         )
-    columns = min(len(panels), 3)
+    columns = columns_of(panels)
     rows = math.ceil(len(panels) / columns)
     lines = _legend_rows(panels, columns) if legend_rows is None else legend_rows
     foot = 0.08 + 0.2 * lines
@@ -191,6 +191,11 @@ def panel_grid(panels: Sequence[Panel], legend_rows: int | None = None) -> tuple
         ax.set_title(shorten(", ".join(p for p in parts if p), 46), loc="left")
         axes.append(ax)
     return figure, axes
+
+
+def columns_of(panels: Sequence[Panel]) -> int:
+    """Panels in a row: three at most, four as two by two."""
+    return 2 if len(panels) == 4 else min(len(panels), 3)
 
 
 def _methods(panels: Sequence[Panel]) -> dict[str, int]:
@@ -267,7 +272,7 @@ def draw_legend(figure: Figure, panels: Sequence[Panel]) -> None:
     methods = _methods(panels)
     handles = [Line2D([], [], **look(series)) for series in methods.values()]
     labels = [shorten(method, 40) for method in methods]
-    columns = min(len(labels), _legend_columns(panels, min(len(panels), 3)))
+    columns = min(len(labels), _legend_columns(panels, columns_of(panels)))
     figure.legend(handles, labels, loc="lower center", ncols=columns, handlelength=3, borderaxespad=0.2)
 
 

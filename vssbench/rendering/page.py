@@ -19,6 +19,7 @@ from markupsafe import Markup
 from vssbench.rendering import charts
 from vssbench.rendering.columns import COLUMNS
 from vssbench.rendering.curves import Panel
+from vssbench.rendering.decomposition import decomposition_charts
 from vssbench.rendering.frames import FrameCase
 from vssbench.rendering.further_tables import further_section
 from vssbench.rendering.media import FrameMedia
@@ -118,7 +119,7 @@ def page(content: PageContent) -> str:
             further=further_section(content.run),
             waterfall_charts=waterfall_charts(content.waterfalls),
             stages=stage_names(content.waterfalls),
-            decomposition_charts=_decomposition(content.run, methods),
+            decomposition_charts=decomposition_charts(content.run, methods),
             class_charts=charts.class_charts(panels, content.class_names),
             class_tables=[_class_table(panel, content.class_names, content.palettes) for panel in panels],
             viewer=viewer.data if viewer and viewer.data["tracks"] else None,
@@ -134,15 +135,6 @@ def page(content: PageContent) -> str:
             copies=content.copies,
         )
     )
-
-
-def _decomposition(run: Run, series: dict[str, int]) -> list[Markup]:
-    """Charts of the error decomposition, where this installation has them and the run holds what they need."""
-    try:
-        from vssbench.rendering import decomposition
-    except ImportError:
-        return []
-    return list(decomposition.decomposition_charts(run, series))
 
 
 def _kept_note(content: PageContent) -> str:

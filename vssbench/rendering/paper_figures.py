@@ -149,7 +149,7 @@ def figure4a(drawn: Sequence[tuple[Run, Panel]]) -> Figure:
         family: i for i, family in enumerate(dict.fromkeys(f for one in curved for f in _families(*one)))
     }
     with matplotlib.rc_context(figures.RC):
-        across = max(1, int(min(len(curved), 3) * 3.4 / 1.95))
+        across = max(1, int(figures.columns_of([panel for _, panel in curved]) * 3.4 / 1.95))
         figure, axes = figures.panel_grid(
             [panel for _, panel in curved], math.ceil((len(order) + 1) / across)
         )

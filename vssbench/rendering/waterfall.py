@@ -15,6 +15,7 @@ from typing import Any
 from markupsafe import Markup
 
 from vssbench.rendering.axes import linear_axis
+from vssbench.rendering.charts import cut
 from vssbench.rendering.latency import latency_records
 from vssbench.results.run import Run
 
@@ -22,6 +23,8 @@ STAGES = ("decode", "motion", "copy", "network", "upsample")
 """The usual stages in the order in which a frame meets them; others follow."""
 KINDS = ("key", "non_key", "partial")
 WIDTH, ROW, LEFT, RIGHT = 700, 26, 210, 640
+LABEL_LENGTH = 30
+"""Characters of method and kind of frame that fit left of a bar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +123,8 @@ def _chart(dataset: str, rows: Sequence[Waterfall]) -> Markup:
 
 
 def _row(one: Waterfall, top: float, at: Any, names: Sequence[str]) -> Markup:
-    label = one.method + (f" ({one.kind.replace('_', '-')})" if one.kind else "")
-    short = label if len(label) <= 30 else label[:29] + "…"
+    kind = f" ({one.kind.replace('_', '-')})" if one.kind else ""
+    label, short = one.method + kind, cut(one.method, LABEL_LENGTH - len(kind)) + kind
     parts = [
         Markup('<text class="tick" x="{}" y="{}" text-anchor="end">{}</text>').format(
             LEFT - 8, top + 17, short
@@ -133,7 +136,7 @@ def _row(one: Waterfall, top: float, at: Any, names: Sequence[str]) -> Markup:
         tip = f"{label}\n{name}: {ms:.3g} ms\n{before:.3g} to {before + ms:.3g} of {one.total_ms:.3g} ms"
         parts.append(
             Markup(
-                '<g class="point" data-tip="{}"><title>{}</title><rect class="stage t{}" x="{}" y="{}" width="{:.2f}" height="{}"/></g>'
+                '<g class="point" data-tip="{}"><title>{}</title><rect class="part t{}" x="{}" y="{}" width="{:.2f}" height="{}"/></g>'
             ).format(tip, tip, names.index(name) % 8, left, top + 4, max(right - left, 0.5), ROW - 8)
         )
         before += ms
