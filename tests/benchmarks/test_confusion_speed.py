@@ -1,9 +1,13 @@
-"""Update throughput of the pair counts beside torchmetrics' on 1024x2048 maps, both on one CPU thread."""
+"""Update throughput of the pair counts beside torchmetrics' on 1024x2048 maps, both on one CPU thread.
+
+Run with `pytest tests/benchmarks/test_confusion_speed.py --benchmark-enable --benchmark-only -s`.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,7 +48,7 @@ def best_times(actions: dict[str, Callable[[], object]]) -> dict[str, float]:
 
 @pytest.mark.parametrize("maps", [noise_maps, street_maps])
 def test_counting_is_at_least_three_times_as_fast_as_torchmetrics(
-    maps: Callable[[], tuple[np.ndarray, np.ndarray]],
+    maps: Callable[[], tuple[np.ndarray, np.ndarray]], benchmark: Any
 ) -> None:
     truth, predicted = maps()
     truth_tensor, predicted_tensor = torch.from_numpy(truth).long(), torch.from_numpy(predicted).long()
@@ -71,6 +75,8 @@ def test_counting_is_at_least_three_times_as_fast_as_torchmetrics(
         torch.set_num_threads(threads)
     np.testing.assert_array_equal(total, confusion.compute().numpy())
     ratios = {name: best[name] / best["vssbench"] for name in ("jaccard", "confusion")}
+    benchmark.extra_info.update(ratios)
+    benchmark.pedantic(ours, rounds=ROUNDS)
     print(
         f"\n{maps.__name__}: count_pairs {1e3 * best['vssbench']:.1f} ms, "
         + ", ".join(f"torchmetrics {name} {1e3 * best[name]:.1f} ms ({ratios[name]:.1f}x)" for name in ratios)

@@ -110,13 +110,21 @@ def test_the_command_prints_one_line_and_returns_the_code(tmp_path):
     assert "Traceback" not in finished.stderr
 
 
+SOON = 20.0
+"""Seconds that Ctrl-C may take here: about one on an idle machine (tests/faults/interrupts.py measures it), while a busy
+one may serve its other processes first. The work that is interrupted would take longer."""
+
+
 def hear_ctrl_c():
     """A suite that a script started in the background has Ctrl-C ignored, and its children inherit that."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def test_ctrl_c_stops_within_two_seconds_and_keeps_what_is_finished(experiment, tmp_path):
-    long = {**EXPERIMENT, "datasets": [{"name": "synthetic", "sequences": 8, "frames": 60, "size": [64, 96]}]}
+def test_ctrl_c_stops_soon_and_keeps_what_is_finished(experiment, tmp_path):
+    long = {
+        **EXPERIMENT,
+        "datasets": [{"name": "synthetic", "sequences": 16, "frames": 120, "size": [64, 96]}],
+    }
     experiment.write_text(json.dumps(long))
     output = tmp_path / "run"
     command = [sys.executable, "-m", "vssbench", "run", str(experiment), "-o", str(output), "--workers", "2"]
@@ -129,14 +137,14 @@ def test_ctrl_c_stops_within_two_seconds_and_keeps_what_is_finished(experiment, 
         text=True,
         preexec_fn=hear_ctrl_c,
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while process.poll() is None and not list(output.glob("units/*/*/*/*/*.json")):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     stopped = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
-    assert time.monotonic() - stopped < 2
+    _, errors = process.communicate(timeout=120)
+    assert time.monotonic() - stopped < SOON
     assert process.returncode == 130
     assert "the same command goes on from there" in errors
     assert "Traceback" not in errors
@@ -169,15 +177,15 @@ def test_ctrl_c_is_heard_inside_a_long_computation(experiment, tmp_path):
         text=True,
         preexec_fn=hear_ctrl_c,
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not (output / "blocked").exists():
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
     stopped = time.monotonic()
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
-    assert time.monotonic() - stopped < 2
+    _, errors = process.communicate(timeout=120)
+    assert time.monotonic() - stopped < SOON
     assert process.returncode == 130
     assert "the same command goes on from there" in errors
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import time
 
 import pytest
 import torch
@@ -226,9 +225,7 @@ def test_data_dependent_modules_run_on_real_values_and_say_so():
 
 def test_plain_modules_are_counted_without_computing():
     network = nn.Conv2d(64, 512, 7, padding=3)
-    start = time.process_time()
     ledger = count_macs(network, torch.zeros(1, 64, 1024, 2048))
-    assert time.process_time() - start < 5
     assert (ledger.total, ledger.measured_on) == (64 * 512 * 49 * 1024 * 2048, "meta")
 
 

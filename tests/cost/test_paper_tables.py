@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 import torch
 
@@ -179,11 +177,10 @@ def test_a_table_without_costs_is_refused():
 
 
 @pytest.mark.parametrize("name", ["pspnet18-cityscapes", "bisenet18"])
-def test_a_full_size_network_with_values_is_counted_in_seconds(name):
+def test_a_full_size_network_with_values_is_counted_without_computing(name):
     network = networks.load(name)(19)
-    start = time.process_time()
     ledger = count_macs(network, torch.zeros(1, 3, 1024, 2048))
-    assert time.process_time() - start < 5
+    assert ledger.measured_on == "meta"
     assert ledger.gmacs == pytest.approx(
         {"pspnet18-cityscapes": 539.978, "bisenet18": 118.338}[name], abs=0.001
     )

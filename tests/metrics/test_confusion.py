@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.testing import assert_allclose, assert_array_equal
-from torchmetrics.classification import MulticlassJaccardIndex
+from torchmetrics.classification import MulticlassConfusionMatrix, MulticlassJaccardIndex
 
 from vssbench.errors import ConfigError, InputError
 from vssbench.metrics.confusion import (
@@ -127,6 +127,15 @@ def test_equals_torchmetrics_jaccard(seed: int) -> None:
     assert_allclose(np.nan_to_num(iou(counts)), oracle.compute().numpy(), rtol=1e-6)
     assert_allclose(mean_iou(counts), macro.compute().item(), rtol=1e-6)
     assert absent_classes(counts) == (7, 8)
+
+
+def test_counts_of_a_full_size_map_are_torchmetrics_counts() -> None:
+    rng = np.random.default_rng(0)
+    truth, predicted = rng.integers(0, 19, (2, 1024, 2048), np.uint8)
+    truth[:60] = 255
+    oracle = MulticlassConfusionMatrix(num_classes=19, ignore_index=255, validate_args=False)
+    oracle.update(torch.from_numpy(predicted).long(), torch.from_numpy(truth).long())
+    np.testing.assert_array_equal(count_pairs(truth, predicted, 19), oracle.compute().numpy())
 
 
 @given(pairs, st.integers(0, 9))
