@@ -7,12 +7,12 @@ with what it saw and what the contract says.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vssbench.config import validate
 from vssbench.errors import CapabilityError, VssbenchError
@@ -366,18 +366,41 @@ def check_gradients(subject: Subject) -> None:
 
 def _check_stage(method: Method, stage: Stage, subject: Subject) -> None:
     parts = method.parts()
+    _check_names(parts, stage)
+    if stage.prepare is not None:
+        stage.prepare()
+    _set_trainable(parts, stage)
+    torch.manual_seed(subject.seed)
+    losses = stage.compute_loss(make_batch(subject, stage))
+    total = torch.stack([value.float() for value in losses.values()]).sum()
+    _require(bool(torch.isfinite(total)), f"stage {stage.name!r}: loss is {float(total.detach())}")
+    total.backward()  # type: ignore[no-untyped-call]
+    _check_reach(parts, stage)
+    for module in parts.values():
+        module.requires_grad_(True).eval()
+
+
+def _check_names(parts: Mapping[str, nn.Module], stage: Stage) -> None:
     unknown = set(stage.parts) - set(parts)
     _require(
         not unknown, f"stage {stage.name!r} trains unknown parts {sorted(unknown)}; parts are {sorted(parts)}"
     )
-    names = [f"{part}.{name}" for part, module in parts.items() for name, _ in module.named_parameters()]
+    names = [name for name, _ in _named_parameters(parts)]
     for prefix in (*stage.frozen, *stage.lr_multipliers):
         _require(
             any(name.startswith(prefix) for name in names),
             f"stage {stage.name!r}: no parameter begins with {prefix!r}",
         )
-    if stage.prepare is not None:
-        stage.prepare()
+
+
+def _named_parameters(parts: Mapping[str, nn.Module]) -> Iterator[tuple[str, nn.Parameter]]:
+    """Every parameter as 'part.parameter'."""
+    for part, module in parts.items():
+        for name, parameter in module.named_parameters():
+            yield f"{part}.{name}", parameter
+
+
+def _set_trainable(parts: Mapping[str, nn.Module], stage: Stage) -> None:
     for part, module in parts.items():
         module.train(part in stage.parts)
         module.requires_grad_(True)  # so that a gradient in a frozen part would show
@@ -385,15 +408,13 @@ def _check_stage(method: Method, stage: Stage, subject: Subject) -> None:
         for name, parameter in module.named_parameters():
             if part in stage.parts and f"{part}.{name}".startswith(stage.frozen or ("\0",)):
                 parameter.requires_grad_(False)
-    torch.manual_seed(subject.seed)
-    losses = stage.compute_loss(make_batch(subject, stage))
-    total = torch.stack([value.float() for value in losses.values()]).sum()
-    _require(bool(torch.isfinite(total)), f"stage {stage.name!r}: loss is {float(total.detach())}")
-    total.backward()  # type: ignore[no-untyped-call]
+
+
+def _check_reach(parts: Mapping[str, nn.Module], stage: Stage) -> None:
+    """After the backward pass: gradients are in every part that trains, and in no other."""
     reached = {
-        f"{part}.{name}"
-        for part, module in parts.items()
-        for name, parameter in module.named_parameters()
+        name
+        for name, parameter in _named_parameters(parts)
         if parameter.grad is not None and bool((parameter.grad != 0).any())
     }
     foreign = sorted(name for name in reached if name.split(".")[0] not in stage.parts)
@@ -403,8 +424,6 @@ def _check_stage(method: Method, stage: Stage, subject: Subject) -> None:
             any(name.startswith(f"{part}.") for name in reached),
             f"stage {stage.name!r}: no gradient reaches {part!r}",
         )
-    for module in parts.values():
-        module.requires_grad_(True).eval()
 
 
 def make_batch(subject: Subject, stage: Stage, *, batch: int = 2, window: int = 3) -> TrainingBatch:

@@ -39,6 +39,12 @@ TROUSERS: tuple[Colour, ...] = (
     (0.09, 0.09, 0.09),
 )
 
+GLASS: Colour = (0.10, 0.12, 0.14)
+REAR_LAMPS: Colour = (0.55, 0.06, 0.05)
+HEADLAMPS: Colour = (0.85, 0.84, 0.78)
+AHEAD: Vector = (0.0, 0.0, 1.0)
+RIGHT: Vector = (1.0, 0.0, 0.0)
+
 _CYCLIST_MPS = 5.5
 """Fastest oncoming bicyclist."""
 
@@ -57,6 +63,36 @@ class Mover:
     """True if it faces against the street direction."""
     shadow: tuple[float, float]
     """Half width and half length of its shadow on the ground, metres."""
+
+
+@dataclass(frozen=True)
+class _CarBody:
+    """Measures of one car in metres: z of the glass from `back` to `front`, heights above the road."""
+
+    half_width: float
+    half_length: float
+    waist: float
+    roof: float
+    paint: Colour
+    back: float
+    front: float
+
+    @classmethod
+    def drawn(cls, draws: Draws) -> _CarBody:
+        """A car, or now and then a van."""
+        van = draws.chance(0.18)
+        half_width = draws.between(0.82, 0.92) + (0.12 if van else 0.0)
+        half_length = draws.between(1.9, 2.3) + (0.5 if van else 0.0)
+        waist = draws.between(0.82, 0.95) + (0.15 if van else 0.0)
+        roof = draws.between(1.38, 1.5) + (0.75 if van else 0.0)
+        paint = PAINTS[draws.index(len(PAINTS))]
+        back, front = -half_length + (0.15 if van else 0.35), half_length - (0.9 if van else 1.25)
+        return cls(half_width, half_length, waist, roof, paint, back, front)
+
+    def tone(self, light: float) -> Colour:
+        """The paint under that much light."""
+        red, green, blue = self.paint
+        return light * red, light * green, light * blue
 
 
 @dataclass
@@ -114,104 +150,98 @@ class Traffic:
     def car(self, mover: Mover, draws: Draws) -> None:
         """A box with a smaller, tapered box on top; vans have a long and high one."""
         self.movers.append(mover)
-        van = draws.chance(0.18)
-        half_width = draws.between(0.82, 0.92) + (0.12 if van else 0.0)
-        half_length = draws.between(1.9, 2.3) + (0.5 if van else 0.0)
-        waist = draws.between(0.82, 0.95) + (0.15 if van else 0.0)
-        roof = draws.between(1.38, 1.5) + (0.75 if van else 0.0)
-        paint = PAINTS[draws.index(len(PAINTS))]
-        back, front = -half_length + (0.15 if van else 0.35), half_length - (0.9 if van else 1.25)
-        glass: Colour = (0.10, 0.12, 0.14)
-        rear = (0.55, 0.06, 0.05)
-        lamp = (0.85, 0.84, 0.78)
-        ahead: Vector = (0.0, 0.0, 1.0)
-        right: Vector = (1.0, 0.0, 0.0)
+        body = _CarBody.drawn(draws)
         for side in (-1, 1):
-            axis = ahead if side > 0 else (0.0, 0.0, -1.0)
-            light = 0.9 if side > 0 else 0.75
-            tone = tuple(light * p for p in paint)
-            self._add(
-                origin=(side * half_width, 0.0, 0.0),
-                u_axis=axis,
-                v_axis=UP,
-                extent=(-half_length, half_length, 0.0, waist),
-                label=Label.CAR,
-                material=Material.CAR_SIDE,
-                colour=tone,
-                extra=(half_length,),
-                shape=Shape.CAR_SIDE,
-                one_sided=True,
-            )
-            middle, half = (back + front) / 2, (front - back) / 2
-            self._add(
-                origin=(side * half_width * 0.94, -waist, middle),
-                u_axis=axis,
-                v_axis=UP,
-                extent=(-half, half, 0.0, roof - waist),
-                label=Label.CAR,
-                material=Material.CAR_GLASS,
-                colour=glass,
-                second=tone,
-                extra=(half, roof - waist, 0.35 / (roof - waist)),
-                shape=Shape.TRAPEZIUM,
-                one_sided=True,
-            )
-        for end, axis, colour in ((-1, right, rear), (1, (-1.0, 0.0, 0.0), lamp)):
-            tone = tuple((0.85 if end < 0 else 0.95) * p for p in paint)
-            self._add(
-                origin=(0.0, 0.0, end * half_length),
-                u_axis=axis,
-                v_axis=UP,
-                extent=(-half_width, half_width, 0.22, waist),
-                label=Label.CAR,
-                material=Material.CAR_END,
-                colour=tone,
-                second=colour,
-                extra=(half_width, waist),
-                one_sided=True,
-            )
-            foot, height = (back if end < 0 else front), roof - waist
-            lean = -end * 0.35
-            length = math.sqrt(lean * lean + height * height)
-            self._add(
-                origin=(0.0, -waist, foot),
-                u_axis=axis,
-                v_axis=(0.0, -height / length, lean / length),
-                extent=(-half_width * 0.94, half_width * 0.94, 0.0, length),
-                label=Label.CAR,
-                material=Material.CAR_GLASS,
-                colour=glass,
-                second=tone,
-                extra=(half_width * 0.94, length, 0.0),
-                one_sided=True,
-            )
-        bright = tuple(min(1.0, 1.25 * p + 0.06) for p in paint)
-        plain = (float(LAYERS.index("fbm")), 20.0, 0.25)
+            self._car_side(body, side)
+        for end in (-1, 1):
+            self._car_end(body, end)
+        self._car_tops(body)
+
+    def _car_side(self, body: _CarBody, side: int) -> None:
+        """Doors and side windows, left (-1) or right (1)."""
+        axis = AHEAD if side > 0 else (0.0, 0.0, -1.0)
+        tone = body.tone(0.9 if side > 0 else 0.75)
         self._add(
-            origin=(0.0, -waist, 0.0),
-            u_axis=right,
-            v_axis=ahead,
-            extent=(-half_width, half_width, -half_length, half_length),
+            origin=(side * body.half_width, 0.0, 0.0),
+            u_axis=axis,
+            v_axis=UP,
+            extent=(-body.half_length, body.half_length, 0.0, body.waist),
             label=Label.CAR,
-            material=Material.PLAIN,
-            colour=bright,
-            extra=plain,
+            material=Material.CAR_SIDE,
+            colour=tone,
+            extra=(body.half_length,),
+            shape=Shape.CAR_SIDE,
+            one_sided=True,
         )
+        middle, half = (body.back + body.front) / 2, (body.front - body.back) / 2
+        height = body.roof - body.waist
         self._add(
-            origin=(0.0, -roof, (back + front) / 2),
-            u_axis=right,
-            v_axis=ahead,
-            extent=(
-                -half_width * 0.94,
-                half_width * 0.94,
-                (back - front) / 2 + 0.35,
-                (front - back) / 2 - 0.35,
+            origin=(side * body.half_width * 0.94, -body.waist, middle),
+            u_axis=axis,
+            v_axis=UP,
+            extent=(-half, half, 0.0, height),
+            label=Label.CAR,
+            material=Material.CAR_GLASS,
+            colour=GLASS,
+            second=tone,
+            extra=(half, height, 0.35 / height),
+            shape=Shape.TRAPEZIUM,
+            one_sided=True,
+        )
+
+    def _car_end(self, body: _CarBody, end: int) -> None:
+        """Rear (-1) or front (1): the lamps' face, and the leaning window above it."""
+        axis = RIGHT if end < 0 else (-1.0, 0.0, 0.0)
+        tone = body.tone(0.85 if end < 0 else 0.95)
+        self._add(
+            origin=(0.0, 0.0, end * body.half_length),
+            u_axis=axis,
+            v_axis=UP,
+            extent=(-body.half_width, body.half_width, 0.22, body.waist),
+            label=Label.CAR,
+            material=Material.CAR_END,
+            colour=tone,
+            second=REAR_LAMPS if end < 0 else HEADLAMPS,
+            extra=(body.half_width, body.waist),
+            one_sided=True,
+        )
+        foot, height = (body.back if end < 0 else body.front), body.roof - body.waist
+        lean = -end * 0.35
+        length = math.sqrt(lean * lean + height * height)
+        self._add(
+            origin=(0.0, -body.waist, foot),
+            u_axis=axis,
+            v_axis=(0.0, -height / length, lean / length),
+            extent=(-body.half_width * 0.94, body.half_width * 0.94, 0.0, length),
+            label=Label.CAR,
+            material=Material.CAR_GLASS,
+            colour=GLASS,
+            second=tone,
+            extra=(body.half_width * 0.94, length, 0.0),
+            one_sided=True,
+        )
+
+    def _car_tops(self, body: _CarBody) -> None:
+        """Bonnet and roof, seen from above."""
+        bright = tuple(min(1.0, 1.25 * p + 0.06) for p in body.paint)
+        narrow, half = body.half_width * 0.94, (body.front - body.back) / 2 - 0.35
+        for origin, extent in (
+            (
+                (0.0, -body.waist, 0.0),
+                (-body.half_width, body.half_width, -body.half_length, body.half_length),
             ),
-            label=Label.CAR,
-            material=Material.PLAIN,
-            colour=bright,
-            extra=plain,
-        )
+            ((0.0, -body.roof, (body.back + body.front) / 2), (-narrow, narrow, -half, half)),
+        ):
+            self._add(
+                origin=origin,
+                u_axis=RIGHT,
+                v_axis=AHEAD,
+                extent=extent,
+                label=Label.CAR,
+                material=Material.PLAIN,
+                colour=bright,
+                extra=(float(LAYERS.index("fbm")), 20.0, 0.25),
+            )
 
     def pedestrian(self, mover: Mover, draws: Draws) -> None:
         """A cut-out with two legs that swing."""

@@ -31,7 +31,7 @@ from vssbench.runner.evaluate import (
 )
 from vssbench.runner.feed import ClipFeed, DecodedClip, split_into_clips
 from vssbench.runner.frames import FrameKeeper, missing_units
-from vssbench.runner.measure import Measurer
+from vssbench.runner.measure import Labels, Measurer
 from vssbench.runner.pictures import has_picture, save_picture
 from vssbench.runner.plan import WorkItem
 from vssbench.runner.workshop import Workshop
@@ -181,8 +181,7 @@ class _JobRun:
         self.qps: list[float | None] = []
         self.dataset = shop.dataset(item.dataset)
         self.settings = shop.experiment.codec_settings(shop.codec(item.dataset, item.codec))
-        needs = joint_needs(list(methods.values()))
-        self.needs = needs
+        self.needs = joint_needs(list(methods.values()))
         self.measurer = Measurer(
             shop.experiment,
             shop.specs(item.dataset, item.codec),
@@ -190,13 +189,7 @@ class _JobRun:
             self.dataset.classes,
             shop.device,
         )
-        self.motion = (
-            needs.flow_key
-            or needs.flow_previous
-            or needs.residual
-            or needs.block_types
-            or self.measurer.needs_motion
-        )
+        self.motion = self._wants_motion()
         self.batches = {
             spec.title: spec.inference.batch
             for spec in shop.specs(item.dataset, item.codec)
@@ -204,24 +197,22 @@ class _JobRun:
         }
         self.together: dict[tuple[str, int], ClipResult] = {}
         self.builders: dict[UnitKey, _UnitBuilder] = {}
+        with_memory = [title for title, method in methods.items() if method.needs.memory == "sequence"]
+        self.memories: dict[str, Any] = {title: methods[title].create_memory() for title in with_memory}
         # a memory over the sequence is the product of every clip before, so those are gone through again
-        self.replayed = {
-            title
-            for title, method in methods.items()
-            if method.needs.memory == "sequence"
-            and (picture_missing or self.viewer_missing or any(k.method == title for k in owed))
-        }
+        all_again = picture_missing or bool(self.viewer_missing)
+        self.replayed = {t for t in with_memory if all_again or any(key.method == t for key in owed)}
         self.followed = {key.method for key in owed} if self.measurer.follows else set()
         self.remaining = Counter(clip.unit for encode in item.job.encodes for clip in encode.clips)
         self.stopwatch = _Stopwatch()
         self.encode_seconds = 0.0
         self.encoded_frames = 0
         self.stored = 0
-        self.memories: dict[str, Any] = {
-            title: method.create_memory()
-            for title, method in methods.items()
-            if method.needs.memory == "sequence"
-        }
+
+    def _wants_motion(self) -> bool:
+        needs = self.needs
+        of_methods = needs.flow_key or needs.flow_previous or needs.residual or needs.block_types
+        return of_methods or self.measurer.needs_motion
 
     def process(self, encode: Encode) -> None:
         if not any(self._todo(clip.unit) for clip in encode.clips):
@@ -330,45 +321,56 @@ class _JobRun:
         unit = clip.plan.unit
         todo = self._todo(unit)
         if not clip.plan.scored:  # nothing to count, but a memory over the sequence sees every frame
-            todo = [title for title in todo if title in self.replayed]
             feed = ClipFeed(clip, self.shop.device)
             for title in todo:
-                run_method(self.methods[title], clip, feed, self.memories[title])
+                if title in self.replayed:
+                    run_method(self.methods[title], clip, feed, self.memories[title])
         elif todo:
             feed = ClipFeed(clip, self.shop.device)
             labels = {p: self.sequence.label(clip.plan.first + p) for p in clip.plan.scored}
             digest = clip.digest()
             results = {title: self._run(title, clip, feed) for title in todo}
-            for title, result in results.items():
-                over_time = self.measurer.follow(title, clip, labels, result)
-                if self._key(title, unit) in self.owed:
-                    counts = score(
-                        result, clip, labels, len(self.dataset.classes), self.dataset.classes.ignore_index
-                    )
-                    builder = self.builders.setdefault(self._key(title, unit), _UnitBuilder())
-                    builder.add(clip, result, counts, bitstream)
-                    builder.digests.append(digest)
-                    counted = self.measurer.count(title, self.methods[title], clip, labels, results)
-                    for name, values in {**over_time, **counted}.items():
-                        builder.measured.setdefault(name, []).append(values)
-            if self.picture_missing and self.item.picture is not None:
-                wanted_unit, distance = self.item.picture
-                if unit == wanted_unit and distance in clip.plan.scored:
-                    save_picture(
-                        self.folder,
-                        self.item,
-                        clip,
-                        distance,
-                        labels[distance],
-                        results,
-                        self.dataset.classes,
-                    )
-            if unit in self.viewer_missing:
-                keeper = self.keepers.setdefault(unit, FrameKeeper(self.item, unit, self.dataset.classes))
-                keeper.add(clip, labels, results, self.qps)
+            self._count(clip, labels, results, bitstream, digest)
+            self._keep_pictures(clip, labels, results)
         self.remaining[unit] -= 1
         if self.remaining[unit] == 0:
             self._store(unit)
+
+    def _count(
+        self,
+        clip: DecodedClip,
+        labels: dict[int, Labels],
+        results: dict[str, ClipResult],
+        bitstream: Bitstream,
+        digest: str,
+    ) -> None:
+        """Add a clip's counts and further measurements to the units that are owed."""
+        classes = self.dataset.classes
+        for title, result in results.items():
+            over_time = self.measurer.follow(title, clip, labels, result)
+            key = self._key(title, clip.plan.unit)
+            if key not in self.owed:
+                continue
+            counts = score(result, clip, labels, len(classes), classes.ignore_index)
+            builder = self.builders.setdefault(key, _UnitBuilder())
+            builder.add(clip, result, counts, bitstream)
+            builder.digests.append(digest)
+            counted = self.measurer.count(title, self.methods[title], clip, labels, results)
+            for name, values in {**over_time, **counted}.items():
+                builder.measured.setdefault(name, []).append(values)
+
+    def _keep_pictures(
+        self, clip: DecodedClip, labels: dict[int, Labels], results: dict[str, ClipResult]
+    ) -> None:
+        """The item's picture and the viewer's frames, where the clip has them and they are missing."""
+        unit, classes = clip.plan.unit, self.dataset.classes
+        if self.picture_missing and self.item.picture is not None:
+            wanted_unit, distance = self.item.picture
+            if unit == wanted_unit and distance in clip.plan.scored:
+                save_picture(self.folder, self.item, clip, distance, labels[distance], results, classes)
+        if unit in self.viewer_missing:
+            keeper = self.keepers.setdefault(unit, FrameKeeper(self.item, unit, classes))
+            keeper.add(clip, labels, results, self.qps)
 
     def _store(self, unit: str) -> None:
         if unit in self.keepers:
