@@ -37,6 +37,7 @@ TESTED_ELSEWHERE = (
     "move-scores",
     "patch-holes",
     "tutorial.yaml",
+    "render.py",
 )
 """Installation (continuous integration starts with the README's own), and what other tests run by itself."""
 
