@@ -8,7 +8,6 @@ The whole process group gets the signal, as from a terminal. Linux only (/proc).
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import platform
@@ -22,6 +21,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from process_group import await_end
 
 PROMISED_SECONDS = 2.0
 LARGE, SMALL = [720, 960], [64, 96]
@@ -137,7 +138,7 @@ def interrupted(situation: Situation, folder: Path, chance: random.Random) -> di
     os.killpg(process.pid, signal.SIGINT)
     process.wait(timeout=60)
     ended = time.monotonic() - sent
-    everything = _end_of_group(process.pid) - sent
+    everything = await_end(process.pid) - sent
     return {
         "seconds": round(ended, 2),
         "last_process_seconds": round(everything, 2),
@@ -151,25 +152,6 @@ def interrupted(situation: Situation, folder: Path, chance: random.Random) -> di
 def _hear_ctrl_c() -> None:
     """Whatever a script started in the background has Ctrl-C ignored, and its children inherit that."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def _end_of_group(group: int) -> float:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if not _living(group):
-            return time.monotonic()
-        time.sleep(0.01)
-    raise AssertionError("processes outlived their command by 60 seconds")
-
-
-def _living(group: int) -> bool:
-    """Whether the process group has a member that is more than an entry nobody has collected yet."""
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            state, _, of_group = path.read_text().rpartition(")")[2].split()[:3]
-            if int(of_group) == group and state not in "ZX":
-                return True
-    return False
 
 
 def summary(found: list[dict[str, Any]]) -> dict[str, Any]:

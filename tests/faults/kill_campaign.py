@@ -11,18 +11,22 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
+import multiprocessing
 import os
 import platform
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from process_group import await_end
 
 EXPERIMENT = {
     "title": "killed",
@@ -73,43 +77,88 @@ class Outcome:
     differences: list[str] = field(default_factory=list)
 
 
+def _command(words: list[str], errors: Path) -> None:
+    """The command line, as a terminal would start it."""
+    from vssbench.cli import main
+
+    os.setsid()
+    for descriptor, target in ((1, os.devnull), (2, errors)):
+        os.dup2(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), descriptor)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.argv = ["vssbench", *words]
+    main()
+
+
+class Session:
+    """A running command with the face of `subprocess.Popen`."""
+
+    def __init__(self, process: Any) -> None:
+        self.process, self.pid = process, process.pid
+
+    def poll(self) -> int | None:
+        """Exit code, None while it runs."""
+        code: int | None = self.process.exitcode
+        return code
+
+    def wait(self, timeout: float) -> int:
+        """Exit code; AssertionError if it takes longer."""
+        self.process.join(timeout)
+        code = self.poll()
+        assert code is not None, f"still running after {timeout} s"
+        return code
+
+    def kill(self) -> None:
+        """SIGKILL to the driver alone."""
+        self.process.kill()
+
+
 class Campaign:
-    """One undisturbed run, and killed ones held against it."""
+    """One undisturbed run of one process, and killed ones of two workers held against it."""
 
     def __init__(self, folder: Path, seed: int) -> None:
+        import vssbench
+
         self.folder, self.random, self.outcome = folder, random.Random(seed), Outcome()
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        self.context = multiprocessing.get_context("forkserver")
+        self.context.set_forkserver_preload(["vssbench.cli", "vssbench.runner.session"])
         (folder / "killed.yaml").write_text(json.dumps(EXPERIMENT))
         started = time.monotonic()
-        self.wait(self.start("undisturbed"))
+        vssbench.run(
+            folder / "killed.yaml", folder / "undisturbed", workers=1, cache=folder / "undisturbed-cache", device="cpu"
+        )  # fmt: skip
         self.seconds = time.monotonic() - started
         self.expected = contents(folder / "undisturbed")
         self.expected_streams = streams(folder / "undisturbed-cache")
         self.units = sum(name.startswith("units/") for name in self.expected)
 
-    def start(self, name: str) -> subprocess.Popen[bytes]:
-        """`vssbench run` in a process group of its own."""
+    def start(self, name: str) -> Session:
+        """`vssbench run` in a process group of its own, forked where the imports are done; workers import anew."""
         words = ["run", str(self.folder / "killed.yaml"), "-o", str(self.folder / name), "--no-report"]
         words += ["--workers", "2", "--cache", str(self.folder / f"{name}-cache"), "--device", "cpu"]
-        return subprocess.Popen(
-            [sys.executable, "-m", "vssbench", *words],
-            start_new_session=True,
-            stdout=subprocess.DEVNULL,
-            stderr=(self.folder / "errors.txt").open("wb"),
-            env={**os.environ, "PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1"},
-        )
+        process = self.context.Process(target=_command, args=(words, self.folder / "errors.txt"))
+        process.start()
+        return Session(process)
 
-    def wait(self, process: subprocess.Popen[bytes]) -> None:
+    def wait(self, process: Session) -> None:
         """Until the end, which must be a good one."""
         if process.wait(timeout=600) != 0:
             raise AssertionError((self.folder / "errors.txt").read_text())
 
-    def run(self, kills: int, kinds: tuple[str, ...] = KINDS, per_run: int | None = None) -> Outcome:
+    def run(
+        self,
+        kills: int,
+        kinds: tuple[str, ...] = KINDS,
+        per_run: int | None = None,
+        seconds: float = math.inf,
+    ) -> Outcome:
         """Kill until `kills` were made, each run finished and compared before the next begins.
 
-        per_run: kills of one run before it may finish; None draws 1 to 3.
+        per_run: kills of one run before it may finish; None draws 1 to 3. seconds: after which no new run is begun.
         """
         number = 0
-        while sum(self.outcome.kills.values()) < kills:
+        deadline = time.monotonic() + seconds
+        while sum(self.outcome.kills.values()) < kills and time.monotonic() < deadline:
             name = f"killed-{number}"
             number += 1
             finished = False
@@ -120,13 +169,14 @@ class Campaign:
             if not finished:
                 self.wait(self.start(name))
             self._compare(name)
+            print(f"{sum(self.outcome.kills.values())} of {kills} kills", file=sys.stderr, flush=True)
         return self.outcome
 
     def _kill_once(self, name: str, kind: str) -> bool:
         """Start or resume a run and kill in it; True if it is finished all the same."""
         process = self.start(name)
         stored = self._moment(process, name, kind)
-        if process.poll() is None and self._strike(process, kind):
+        if process.poll() is None and self._strike(process, name, kind):
             self.outcome.kills[kind] += 1
             self.outcome.units_at_kill.append(stored)
         if kind in ("worker", "encoder thread"):
@@ -134,23 +184,25 @@ class Campaign:
             self.outcome.survived += 1
             return True
         process.wait(timeout=120)
-        _await_end_of_group(process.pid)
+        await_end(process.pid)  # workers whose driver was killed end by themselves
         return False
 
-    def _moment(self, process: subprocess.Popen[bytes], name: str, kind: str) -> int:
+    def _moment(self, process: Session, name: str, kind: str) -> int:
         """Sleep until a random moment and return how many units are stored by then."""
         units = self.folder / name / "units"
         if kind in ("driver", "everything") and self.random.random() < 0.2:
             time.sleep(self.random.uniform(0, self.seconds))
         else:
             have = _count(units)
-            wanted = have + self.random.randint(0, max(0, (self.units - have) * 2 // 3))
+            share = 1 / 3 if kind == "encoder thread" else 2 / 3  # the last jobs find their bitstreams made
+            wanted = have + self.random.randint(0, max(0, int((self.units - have) * share)))
             while process.poll() is None and (_count(units) < wanted or not _workers(process.pid)):
                 time.sleep(0.005)
-            time.sleep(self.random.uniform(0, 0.3))
+            if kind != "encoder thread":  # which waits for an encode as it is
+                time.sleep(self.random.uniform(0, 0.3))
         return _count(units)
 
-    def _strike(self, process: subprocess.Popen[bytes], kind: str) -> bool:
+    def _strike(self, process: Session, name: str, kind: str) -> bool:
         if kind == "everything":
             os.killpg(process.pid, signal.SIGKILL)
         elif kind == "driver":
@@ -163,7 +215,7 @@ class Campaign:
                 return False
             os.kill(self.random.choice(workers), signal.SIGKILL)
         else:
-            return _kill_encoder_thread(process)
+            return _kill_encoder_thread(process, self.folder / f"{name}-cache")
         return True
 
     def _compare(self, name: str) -> None:
@@ -205,17 +257,24 @@ def _threads(process: int) -> list[int]:
         return []
 
 
-def _kill_encoder_thread(process: subprocess.Popen[bytes]) -> bool:
-    """SIGKILL to a thread that came with an encoder: x265 starts several at once, nothing else does."""
-    fewest: dict[int, int] = {}
+def _kill_encoder_thread(process: Session, cache: Path) -> bool:
+    """SIGKILL to a thread that a worker has while it encodes and had not before."""
+    before: dict[int, set[int]] = {}
     while process.poll() is None:
+        encoding = _encoding(cache)
         for worker in _workers(process.pid):
             threads = _threads(worker)
-            fewest[worker] = min(len(threads), fewest.get(worker, len(threads)))
-            if threads and len(threads) >= fewest[worker] + 2:
+            if not encoding:
+                before[worker] = set(threads)
+            elif worker in before and set(threads) - before[worker]:
                 return _thread_kill(worker, threads[-1])
         time.sleep(0.002)
     return False
+
+
+def _encoding(cache: Path) -> bool:
+    """Whether some bitstream is locked and not yet there."""
+    return any(not lock.with_suffix("").exists() for lock in cache.glob("[0-9a-f][0-9a-f]/*.lock"))
 
 
 def _thread_kill(process: int, thread: int) -> bool:
@@ -225,29 +284,20 @@ def _thread_kill(process: int, thread: int) -> bool:
     return ctypes.CDLL(None).syscall(tgkill, process, thread, int(signal.SIGKILL)) == 0
 
 
-def _await_end_of_group(group: int) -> None:
-    """Workers whose driver was killed end by themselves; a second session must not meet them."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return
-        time.sleep(0.02)
-    raise AssertionError("workers outlived their killed driver by 30 seconds")
-
-
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no run after that time")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         started = time.monotonic()
-        outcome = Campaign(Path(name), options.seed).run(options.kills)
+        outcome = Campaign(Path(name), options.seed).run(options.kills, seconds=60 * options.minutes)
     result = {
+        "kills_wanted": options.kills,
+        "kills_made": sum(outcome.kills.values()),
         "kills": dict(outcome.kills),
         "finished_runs_compared": outcome.finished_runs,
         "sessions_that_survived_a_killed_worker": outcome.survived,
