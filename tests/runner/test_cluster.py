@@ -193,3 +193,25 @@ def test_a_batch_file_asks_the_batch_system_for_single_threaded_workers(tmp_path
     assert "--nthreads 1 " in script
     assert "--resources GPU=1" in script
     assert "7" in (tmp_path / "cancelled").read_text()
+
+
+def test_work_for_a_gpu_goes_only_to_workers_with_the_resource_tag():
+    options = {"plain": {}, "gpu": {"resources": {"GPU": 1}}}
+    workers = {
+        name: {"cls": distributed.Worker, "options": {"nthreads": 1, **more}}
+        for name, more in options.items()
+    }
+    scheduler = {"cls": distributed.Scheduler, "options": {"dashboard_address": "127.0.0.1:0"}}
+    with (
+        distributed.SpecCluster(workers=workers, scheduler=scheduler, silence_logs=50) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        nodes = cluster_module.DaskNodes(client, "test", Listener())
+        nodes._device = nodes._choose_device("auto")
+        assert nodes._device == "cuda"
+        tasks = [
+            client.submit(lambda: distributed.get_worker().name, pure=False, **nodes._where())
+            for _ in range(8)
+        ]
+        assert {task.result() for task in tasks} == {"gpu"}
+        assert nodes._choose_device("cpu") == "cpu"
