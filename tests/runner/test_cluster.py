@@ -215,3 +215,18 @@ def test_work_for_a_gpu_goes_only_to_workers_with_the_resource_tag():
         ]
         assert {task.result() for task in tasks} == {"gpu"}
         assert nodes._choose_device("cpu") == "cpu"
+
+
+def test_the_commands_of_the_kubernetes_file_exist_as_written():
+    import yaml
+    from click.testing import CliRunner
+    from distributed.cli.dask_scheduler import main as scheduler
+    from distributed.cli.dask_worker import main as worker
+
+    page = (Path(__file__).resolve().parents[2] / "docs" / "cluster.md").read_text()
+    text = next(block for block in page.split("```yaml")[1:] if "DaskCluster" in block).split("```")[0]
+    for part, command in (("worker", worker), ("scheduler", scheduler)):
+        program, name, *options = yaml.safe_load(text)["spec"][part]["spec"]["containers"][0]["args"]
+        assert (program, name) == ("dask", part)  # the old names dask-worker and dask-scheduler are gone
+        result = CliRunner().invoke(command, [*options, "--help"])
+        assert result.exit_code == 0, result.output
