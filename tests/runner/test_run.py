@@ -98,11 +98,6 @@ def test_costs_are_measured_for_every_method(undisturbed):
     assert cost["AR"].gop_mean_gmacs == pytest.approx(mean)
 
 
-def test_two_workers_give_the_same_records_as_one(undisturbed, tmp_path):
-    vssbench.run(TINY, tmp_path / "two", workers=2, cache=tmp_path / "cache", device="cpu")
-    assert records(tmp_path / "two") == records(undisturbed.path)
-
-
 def test_a_second_run_does_nothing(undisturbed, cache):
     seen = []
     listener = Listener(on_plan=lambda summary, owed: seen.append(owed), on_unit=lambda: seen.append("unit"))
