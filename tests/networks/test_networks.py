@@ -88,7 +88,7 @@ def test_gradients_reach_every_parameter(name):
     assert [key for key, value in network.named_parameters() if value.grad is None] == []
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "swiftnet18"])
 def test_the_feature_can_be_scaled_exactly(name):
     torch.manual_seed(0)
     network = networks.create(name, 5, width=8).eval()

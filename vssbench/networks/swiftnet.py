@@ -84,6 +84,7 @@ class SwiftNet18(StartsFromBiSeNet, SegmentationNetwork):
     """SwiftNet-RN18: the feature p has stride 4 and 128 channels; logits are enlarged to the image (aligned pixel areas)."""
 
     name = "swiftnet18"
+    feature_norm = "norm"
     feature_stride = 4
     loss: ClassVar[SegmentationLoss] = "cross-entropy"
     training_only = ()
