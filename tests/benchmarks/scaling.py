@@ -4,14 +4,17 @@
 
 Efficiency is t1 / (2 t2) over work that has no threads of its own (one torch thread, one encoder thread), for the whole
 session with its start-up and for the time between first and last stored unit. Both sides are measured in turn.
+Processor seconds are recorded too: on a busy machine they still tell how much work the second worker adds.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
+import resource
 import statistics
 import tempfile
 import time
@@ -49,12 +52,22 @@ def timed(sequences: int, workers: int, cluster: bool) -> dict[str, float]:
         on_unit=lambda: stored.append(time.perf_counter()),
     )
     where: dict[str, Any] = {"cluster": f"local:{workers}"} if cluster else {"workers": workers}
+    used = _processor_seconds()
     with tempfile.TemporaryDirectory() as name:
         vssbench.run(
             experiment(sequences), Path(name) / "run", cache=Path(name) / "cache", device="cpu",
             listener=listener, **where,
         )  # fmt: skip
-    return {"session": time.perf_counter() - started[0], "steady": stored[-1] - stored[0]}
+    seconds = {"session": time.perf_counter() - started[0], "steady": stored[-1] - stored[0]}
+    return {**seconds, "processor": _processor_seconds() - used}
+
+
+def _processor_seconds() -> float:
+    """Of this process and of the children that have ended."""
+    time.sleep(1)  # stopped workers end in this time
+    multiprocessing.active_children()  # and are collected here
+    own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
 def main() -> None:
@@ -67,6 +80,7 @@ def main() -> None:
     )
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
+    load = os.getloadavg()
     found: dict[int, list[dict[str, float]]] = {1: [], 2: []}
     timed(1, 1, False)  # imports and the encoder's first start
     for _ in range(options.repeats):
@@ -74,15 +88,18 @@ def main() -> None:
             found[workers].append(timed(options.sequences, workers, options.cluster))
     result: dict[str, Any] = {
         "cluster": options.cluster,
+        "sequences": options.sequences,
+        "repeats": options.repeats,
         "cores": os.cpu_count(),
+        "load_average_before": [round(load, 1) for load in load],
         "system": platform.system(),
     }
-    for kind in ("session", "steady"):
+    for kind in ("session", "steady", "processor"):
         one, two = (statistics.median(run[kind] for run in found[workers]) for workers in (1, 2))
         result[kind] = {
             "seconds_1": round(one, 2),
             "seconds_2": round(two, 2),
-            "efficiency": round(one / (2 * two), 3),
+            "efficiency": round(one / two if kind == "processor" else one / (2 * two), 3),
         }
     text = json.dumps(result, indent=1) + "\n"
     if options.output:

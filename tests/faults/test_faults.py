@@ -172,6 +172,7 @@ def test_damage_is_set_aside_told_and_redone(copied, cache, undisturbed):
     assert any("damaged unit file set aside" in line for line in told)
     assert told.count("unit") == 1
     assert len(list((copied / "damaged").iterdir())) == 1
+    assert "1 damaged unit files were set aside and redone" in load_run(copied).warnings
     shutil.rmtree(copied / "damaged")
     assert contents(copied) == contents(undisturbed)
 
