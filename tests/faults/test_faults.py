@@ -154,6 +154,13 @@ def test_half_written_leftovers_of_killed_writers_are_swept(copied, cache, undis
     assert contents(copied) == contents(undisturbed)
 
 
+def test_what_a_lost_worker_was_writing_is_swept_before_the_session_ends(cache, tmp_path, undisturbed):
+    place = tmp_path / "run"
+    listener = Listener(on_unit=lambda: (place / "units" / ".part-dead").write_text("{"))
+    vssbench.run(VALUES, place, workers=1, cache=cache, device="cpu", listener=listener)
+    assert contents(place) == contents(undisturbed)
+
+
 def test_a_finished_run_is_found_again_without_reading_its_records(copied, cache, monkeypatch):
     again(copied, cache)
 

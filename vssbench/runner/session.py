@@ -158,6 +158,8 @@ def _session(
         listener.on_plan(summary, sum(len(item.units) for item in owed))
         for report in workplace.execute(experiment, owed, settings):
             listener.totals.add(report)
+        if owed:
+            folder.sweep()  # a worker that was killed while this session went on leaves what it was writing
         if experiment.measure.macs:
             listener.on_stage("counting MACs")
             measure_costs(shop, folder, items)
