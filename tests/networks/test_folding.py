@@ -36,6 +36,18 @@ def test_folding_changes_nothing_but_rounding(name):
     assert float((after - before).abs().max()) < 2e-5 * float(before.abs().max())
 
 
+@pytest.mark.parametrize("name", ["swiftnet18", "deeplab18", "deeplab101", "fcn18", "light-fpn18"])
+@pytest.mark.parametrize("width", [4, 13])
+def test_folding_changes_nothing_where_some_normalisations_come_before_their_convolution(name, width):
+    network = trained_like(name, width)
+    image = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        before = network(image)
+        assert fold_normalisation(network) > 0
+        after = network(image)
+    assert float((after - before).abs().max()) < 2e-5 * float(before.abs().max())
+
+
 def test_folding_leaves_training_networks_alone():
     assert fold_normalisation(create("bisenet18", 5, width=4).train()) == 0
 

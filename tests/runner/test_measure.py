@@ -14,7 +14,7 @@ from vssbench.records import FlowField
 from vssbench.results.decomposition import PARTS, reference_titles
 from vssbench.runner.oracles import compose, require_exact_flow
 
-NETWORK = {"network": "bisenet18", "width": 12, "weights": {"network": "quickstart/hr"}}
+NETWORK = {"network": "swiftnet18", "width": 13, "weights": {"network": "quickstart/hr"}}
 TINY = {
     "title": "tiny",
     "datasets": [{"name": "synthetic", "sequences": 1, "frames": 18, "size": [64, 96]}],

@@ -9,8 +9,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 def fold_normalisation(network: nn.Module) -> int:
     """Fold every `norm*` of a `network` in eval mode into the `conv*` of the same suffix; the number of pairs.
 
-    In modules of vssbench.networks that have `convK` and `normK` the second is applied to the result of the first, nothing
-    in between; other packages' modules promise nothing and stay as they are. Results change by rounding only (about 1e-6 of their size). The state dict changes: load weights before.
+    In modules of vssbench.networks that have `convK` and after it `normK` the second is applied to the result of the
+    first, nothing in between; where the normalisation was registered first it comes before the convolution and stays.
+    Other packages' modules promise nothing and stay as they are. Results change by rounding only (about 1e-6 of their
+    size). The state dict changes: load weights before.
     Modules that are in training mode, pairs of other types and convolutions used twice stay as they are.
     """
     count = 0
@@ -18,8 +20,10 @@ def fold_normalisation(network: nn.Module) -> int:
     for parent in list(network.modules()):
         if not type(parent).__module__.startswith("vssbench.networks."):
             continue
+        earlier: dict[str, nn.Module] = {}
         for name, norm in list(parent.named_children()):
-            conv = getattr(parent, name.replace("norm", "conv", 1), None) if name.startswith("norm") else None
+            conv = earlier.get(name.replace("norm", "conv", 1)) if name.startswith("norm") else None
+            earlier[name] = norm
             if not isinstance(norm, nn.BatchNorm2d) or not isinstance(conv, nn.Conv2d):
                 continue
             if norm.training or conv.training or norm.running_mean is None or uses[id(conv)] > 1:
