@@ -41,9 +41,6 @@ def test_the_quickstart_shows_the_phenomenon(quickstart, codec):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True, reason="AR 0.5 is 4.6 points below 1.0x, as the LR network is 9 (docs/training.md)"
-)
 @pytest.mark.parametrize("codec", ["hevc", "h264"])
 def test_ar_seg_is_near_full_resolution(quickstart, codec):
     group = {g.method: g for g in quickstart.groups if g.codec == codec}
