@@ -110,7 +110,7 @@ def test_the_command_prints_one_line_and_returns_the_code(tmp_path):
     assert "Traceback" not in finished.stderr
 
 
-SOON = 20.0
+SOON = 5.0
 """Seconds that Ctrl-C may take here: about one on an idle machine (tests/faults/interrupts.py measures it), while a busy
 one may serve its other processes first. The work that is interrupted would take longer."""
 
