@@ -166,7 +166,7 @@ def test_unknown_metrics_and_protocols_without_neighbours_are_refused(tmp_path):
 def test_oracles_need_a_full_resolution_method(tmp_path):
     methods = [{**TINY["methods"][0], "lr_scale": 0.5}, TINY["methods"][1]]
     with pytest.raises(
-        ConfigError, match=r"method 1\.0x has no full-resolution counterpart .* network bisenet18"
+        ConfigError, match=r"method 1\.0x has no full-resolution counterpart .* network swiftnet18"
     ):
         vssbench.run({**TINY, "methods": methods}, tmp_path / "run", cache=tmp_path, device="cpu")
 
