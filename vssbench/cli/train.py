@@ -116,6 +116,7 @@ def train(
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="also write TensorBoard logs")] = False,
 ) -> None:
     """Train the contestants of an experiment; the same command continues after an interruption."""
+    from vssbench.runner.memory import set_threads
     from vssbench.training.config import load_experiment
     from vssbench.training.distributed import joined_processes, local_device
     from vssbench.training.seeds import train_seeds
@@ -125,7 +126,7 @@ def train(
     if backbone_weights is not None:
         loaded = loaded.model_copy(update={"backbone_weights": backbone_weights})
     seeds = list(dict.fromkeys(seed or loaded.seeds))
-    _set_threads(threads)
+    set_threads(threads or os.cpu_count() or 1)
     folder = output or Path("training") / loaded.name
     device = local_device(device)
     with joined_processes(device) as processes:
@@ -166,12 +167,6 @@ def _console(*, quiet: bool) -> Console:
     """A log file has room for the whole table; rich would assume 80 columns."""
     console = Console(quiet=quiet)
     return console if console.is_terminal else Console(quiet=quiet, width=160)
-
-
-def _set_threads(threads: int) -> None:
-    import torch
-
-    torch.set_num_threads(threads or os.cpu_count() or 1)
 
 
 def _print_summary(

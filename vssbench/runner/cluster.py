@@ -28,6 +28,7 @@ from vssbench.results.schema import from_json
 from vssbench.results.store import RunFolder, unit_name, write_atomically
 from vssbench.runner.environment import describe, differences
 from vssbench.runner.job import JobReport, OwedItem, run_job
+from vssbench.runner.memory import set_threads
 from vssbench.runner.pool import QUEUED_PER_WORKER, PoolListener, WorkerSettings, deaf_to_interrupt
 from vssbench.runner.workshop import Workshop, choose_device
 
@@ -389,9 +390,7 @@ def _worked(job: _Job) -> _Done:
 
 def _shop(job: _Job) -> Workshop:
     """The workshop of this experiment, kept from job to job; made after a look at what decides the bits."""
-    import torch
-
-    torch.set_num_threads(job.settings.threads)
+    set_threads(job.settings.threads)
     key = repr((job.experiment, job.settings.cache, job.settings.device, job.bits))
     if key not in _shops:
         experiment = Experiment.model_validate(job.experiment)

@@ -1,4 +1,4 @@
-"""Freed memory kept for the next map instead of being given back to the system."""
+"""How a process computes: its threads, and freed memory kept for the next map instead of given back to the system."""
 
 from __future__ import annotations
 
@@ -23,3 +23,11 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):  # another C library
         return False
     return bool(mallopt(_MMAP_MAX, 0)) and bool(mallopt(_TRIM_THRESHOLD, _NEVER))
+
+
+def set_threads(threads: int) -> None:
+    """Give torch its threads and keep freed memory: what every process does before it runs networks."""
+    import torch
+
+    torch.set_num_threads(threads)
+    keep_freed_memory()

@@ -21,6 +21,7 @@ from vssbench.config import Experiment
 from vssbench.errors import ConfigError, VssbenchError
 from vssbench.results.store import RunFolder
 from vssbench.runner.job import JobReport, OwedItem, run_job
+from vssbench.runner.memory import set_threads
 from vssbench.runner.workshop import Workshop
 
 QUEUED_PER_WORKER = 4
@@ -73,7 +74,7 @@ def execute(
 ) -> Iterator[JobReport]:
     """Run all items and yield a report per finished one. The first error stops the rest and is raised."""
     if workers == 1:
-        _set_threads(settings.threads)
+        set_threads(settings.threads)
         shop = Workshop(experiment, settings.cache, settings.device)
         folder = RunFolder(settings.run_path)
         for item in items:
@@ -179,7 +180,7 @@ def _end_with_parent() -> None:
 def _start_worker(experiment: dict[str, Any], settings: WorkerSettings, finished_units: Any) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; Ctrl-C reaches the whole group
-    _set_threads(settings.threads)
+    set_threads(settings.threads)
     _worker["shop"] = Workshop(Experiment.model_validate(experiment), settings.cache, settings.device)
     _worker["folder"] = RunFolder(settings.run_path)
     _worker["finished_units"] = finished_units
@@ -187,12 +188,3 @@ def _start_worker(experiment: dict[str, Any], settings: WorkerSettings, finished
 
 def _run_in_worker(item: OwedItem) -> JobReport:
     return run_job(_worker["shop"], _worker["folder"], item, lambda: _worker["finished_units"].put(1))
-
-
-def _set_threads(threads: int) -> None:
-    import torch
-
-    from vssbench.runner.memory import keep_freed_memory
-
-    torch.set_num_threads(threads)
-    keep_freed_memory()
