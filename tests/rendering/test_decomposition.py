@@ -13,9 +13,9 @@ import pytest
 from vssbench.rendering.decomposition import (
     LOOKS,
     decomposition_charts,
-    decomposition_figure,
     decomposition_markdown,
 )
+from vssbench.rendering.decomposition_figure import decomposition_figure
 from vssbench.rendering.further_tables import further_markdown, further_section
 from vssbench.results.decomposition import PARTS, Decomposition
 

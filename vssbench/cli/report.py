@@ -66,14 +66,27 @@ def report(
         return _compare(runs, output)
     if paper is not None:
         return _paper(runs, output, paper, pictures)
-    from vssbench.rendering.report import write_report
+    from vssbench.rendering.figure_files import load_modules
+    from vssbench.results.helpers import helper_processes
     from vssbench.results.run import load_run
 
-    for path, folder in zip(runs, output_folders(runs, output), strict=True):
-        written = write_report(
-            load_run(path), folder, pictures=pictures, figure_files=figures, embed=embed, frames=frames
-        )
-        typer.echo(f"{written.page}  ({len(written.files)} files in {written.folder})")
+    folders = output_folders(runs, output)
+    with helper_processes() as helper:
+        if helper is not None and figures:
+            helper.submit(load_modules)
+        from vssbench.rendering.report import write_report  # while the other process gets ready
+
+        for path, folder in zip(runs, folders, strict=True):
+            written = write_report(
+                load_run(path, helper=helper),
+                folder,
+                pictures=pictures,
+                figure_files=figures,
+                embed=embed,
+                frames=frames,
+                helper=helper,
+            )
+            typer.echo(f"{written.page}  ({len(written.files)} files in {written.folder})")
     return None
 
 

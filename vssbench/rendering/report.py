@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vssbench.errors import InputError
-from vssbench.rendering import figures, latex, markdown
-from vssbench.rendering.class_figure import class_iou_figure
-from vssbench.rendering.curves import Panel, panels
-from vssbench.rendering.decomposition import decomposition_figure, decomposition_markdown
+from vssbench.rendering import latex, markdown
+from vssbench.rendering.curves import panels
+from vssbench.rendering.decomposition import decomposition_markdown
+from vssbench.rendering.figure_files import Drawn, draw_curves, draw_parts, draw_strips
 from vssbench.rendering.frames import FrameCase, Track, tracks
 from vssbench.rendering.further_tables import further_markdown
 from vssbench.rendering.media import FOLDER, MediaStore
@@ -32,8 +33,8 @@ from vssbench.rendering.tables import SummaryTable, difference_rows, family_rows
 from vssbench.rendering.viewer import Viewer, make_viewer
 from vssbench.rendering.waterfall import waterfalls
 from vssbench.results.csv_text import frame_csv
-from vssbench.results.decomposition import Decomposition
 from vssbench.results.differences import paired_differences
+from vssbench.results.helpers import Shared, in_reverse
 from vssbench.results.run import Run
 from vssbench.results.seeds import seed_table
 from vssbench.results.store import storage_error, write_atomically
@@ -61,6 +62,7 @@ def write_report(
     figure_files: bool = True,
     embed: bool = False,
     frames: int | None = None,
+    helper: Executor | None = None,
     on_stage: Progress = lambda text: None,
 ) -> Report:
     """Render a run into a folder; existing files of an earlier report are replaced.
@@ -69,6 +71,7 @@ def write_report(
     figure_files: write SVG and PDF files besides the page.
     embed: put the frames into the page instead of a folder beside it.
     frames: at most so many per dataset and codec, the last of its longest sequence; default: all that the run kept.
+    helper: processes that draw the figure files, for commands (results/helpers.py); default: drawn here.
     Raises InputError if nothing is stored yet or a record is damaged, StorageError if the folder cannot be written.
     """
     on_stage("reading records")
@@ -78,14 +81,22 @@ def write_report(
         )
     families = run.families
     summary, drawn = summary_table(run, families), panels(run)
+    class_names = {name: list(dataset["class_names"]) for name, dataset in run.datasets.items()}
+    on_stage("figures")
+    folder = output / "figures"
+    drawings: list[Shared[Drawn]] = []
+    if figure_files:
+        _make_folder(folder)
+        drawings += [
+            Shared(helper, draw_curves, drawn, folder),
+            Shared(helper, draw_parts, drawn, class_names, run.decompositions, folder),
+        ]
     store = MediaStore(embed)
     viewer = make_viewer(run, _shortened(tracks(run), frames), store) if pictures else None
     stills = _stills(viewer)
-    found: list[Path] = []
-    on_stage("figures")
-    class_names = {name: list(dataset["class_names"]) for name, dataset in run.datasets.items()}
-    losses = run.decompositions
-    drawings = _draw(drawn, stills, class_names, losses, output / "figures", found) if figure_files else []
+    if figure_files:
+        strips = [(case.describe(), case.picture()) for case in stills]
+        drawings.append(Shared(helper, draw_strips, strips, folder))
     on_stage("page and tables")
     content = PageContent(
         run=run,
@@ -108,11 +119,22 @@ def write_report(
         stills=stills,
         embedded=embed,
     )
-    for name, text in _texts(content, drawings).items():
+    html = page(content)
+    media = _write_media(output, store)
+    figures = [figure for part in in_reverse(drawings) for figure in part]
+    found = [path for _, paths in figures for path in paths]
+    captions = [(caption, paths[0].relative_to(output).as_posix()) for caption, paths in figures]
+    for name, text in {"index.html": html, **_texts(content, captions)}.items():
         write_atomically(output / name, text.encode("utf-8"))
         found.append(output / name)
-    found += _write_media(output, store)
-    return Report(output, output / "index.html", tuple(found))
+    return Report(output, output / "index.html", (*found, *media))
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(folder, error) from error
 
 
 def _shortened(found: list[Track], frames: int | None) -> list[Track]:
@@ -157,11 +179,10 @@ def _write_media(output: Path, store: MediaStore) -> list[Path]:
 
 
 def _texts(content: PageContent, drawings: list[tuple[str, str]]) -> dict[str, str]:
-    """File name -> content of everything that is text."""
+    """File name -> content of everything that is text but the page."""
     run = content.run
     seeds = {"seeds.csv": frame_csv(seed_table(run))} if run.over_seeds else {}
     return {
-        "index.html": page(content),
         "report.md": markdown.report_markdown(
             content.title,
             content.summary,
@@ -194,32 +215,3 @@ def summary_text(run: Run, summary: SummaryTable) -> str:
         places = zip(frame["dataset"], frame["codec"], frame["method"], strict=True)
         frame[key] = [rows[place].values[key] if place in rows else math.nan for place in places]
     return frame_csv(frame)
-
-
-def _draw(
-    drawn: list[Panel],
-    cases: list[FrameCase],
-    class_names: dict[str, list[str]],
-    losses: list[Decomposition],
-    folder: Path,
-    found: list[Path],
-) -> list[tuple[str, str]]:
-    """Write the figure files, add them to `found`; (caption, path of the SVG from the report)."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise storage_error(folder, error) from error
-    drawings = [("mIoU by keyframe distance", "miou_d", figures.miou_d_figure(drawn))]
-    cost = figures.cost_figure(drawn)
-    if cost is not None:
-        drawings.append(("Accuracy against cost", "cost", cost))
-    drawings.append(("IoU by class", "class_iou", class_iou_figure(drawn, class_names)))
-    if losses:
-        drawings.append(("Where the loss comes from", "loss", decomposition_figure(losses)))
-    for number, case in enumerate(cases):
-        drawings.append(
-            (f"Frame: {case.describe()}", f"frame-{number}", figures.strip_figure(case.picture()))
-        )
-    for _, stem, figure in drawings:
-        found += figures.save(figure, folder / stem)
-    return [(caption, f"figures/{stem}.svg") for caption, stem, _ in drawings]

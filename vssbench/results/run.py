@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +16,8 @@ from vssbench.errors import InputError
 from vssbench.metrics.bootstrap import Interval
 from vssbench.metrics.confusion import mean_of_present
 from vssbench.results.decomposition import Decomposition, decompose
+from vssbench.results.gather import gather_all
 from vssbench.results.group import Group as Group
-from vssbench.results.group import build_group
 from vssbench.results.relatives import relatives
 from vssbench.results.remarks import data_remarks
 from vssbench.results.schema import UnitRecord
@@ -42,6 +43,8 @@ class Run:
     plan: dict[str, Any]
     costs: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     """(dataset, method) -> MACs record."""
+    helper: Executor | None = None
+    """Processes that read part of a large run (results/helpers.py)."""
 
     @property
     def path(self) -> Path:
@@ -55,16 +58,14 @@ class Run:
     @cached_property
     def groups(self) -> list[Group]:
         """Cases summed by (dataset, codec, method), in the order of the experiment."""
-        collected: dict[tuple[str, str, str], list[UnitRecord]] = {}
-        for unit in self.units():
-            collected.setdefault((unit.key.dataset, unit.key.codec, unit.key.method), []).append(unit)
+        found = gather_all(self.folder, self.helper)
         order = [
             (d, c, m)
             for d in self._titles("datasets")
             for c in self._titles("codecs")
             for m in self._titles("methods")
         ]
-        return [build_group(key, collected[key]) for key in order if key in collected]
+        return [found[key] for key in order if key in found]
 
     def _titles(self, kind: str) -> list[str]:
         return list(self.plan["titles"][kind])
@@ -247,8 +248,11 @@ def _ends(interval: Interval | None) -> tuple[float, float]:
     return (interval.low, interval.high) if interval else (np.nan, np.nan)
 
 
-def load_run(path: str | Path) -> Run:
-    """Open a run folder. Raises InputError if it is none, or if files are damaged."""
+def load_run(path: str | Path, *, helper: Executor | None = None) -> Run:
+    """Open a run folder. Raises InputError if it is none, or if files are damaged.
+
+    helper: processes that read part of a large run, for commands (results/helpers.py).
+    """
     folder = RunFolder(Path(path))
     if not (folder.path / "experiment.json").is_file():
         raise InputError(
@@ -260,6 +264,7 @@ def load_run(path: str | Path) -> Run:
         environment=folder.read_json("environment.json"),
         datasets=folder.read_json("datasets.json"),
         plan=folder.read_json("plan.json"),
+        helper=helper,
     )
     titles = run.plan.get("titles") if isinstance(run.plan, dict) else None
     if not isinstance(titles, dict) or "units" not in run.plan:
