@@ -12,6 +12,7 @@ from vssbench.baselines.ar_seg.settings import CReFFSettings, Mode
 from vssbench.baselines.ar_seg.variants import VARIANTS, VariantName
 from vssbench.errors import ConfigError, nearest
 from vssbench.ops.local_attention import check_window, local_attention
+from vssbench.ops.projected_attention import projected_attention, suits_projection
 from vssbench.ops.resize import resize
 
 Initialisation = Literal["kaiming", "identity-like", "balanced"]
@@ -115,23 +116,22 @@ class CReFF(nn.Module):
         if fusion == "conv":
             joined: Tensor = self.conv(torch.cat([enlarged, reference], dim=1))
             return joined
-        attended = (
-            self._attend_globally(reference, enlarged)
-            if fusion == "global"
-            else self._attend(reference, enlarged)
-        )
-        return enlarged + attended if self.variant.direct else attended
+        if fusion == "global":
+            attended = self._attend_globally(reference, enlarged)
+            return enlarged + attended if self.variant.direct else attended
+        return self._attend(reference, enlarged)
 
     def _attend(self, reference: Tensor, enlarged: Tensor) -> Tensor:
-        scaled = self.settings.attention_scale == "sqrt-channels"
-        return local_attention(
-            self.query_conv(enlarged),
-            self.key_conv(reference),
-            self.value_conv(reference),
-            self.window,
-            scale=self.channels**-0.5 if scaled else 1.0,
-            border=self.settings.border,
-        )
+        scale = self.channels**-0.5 if self.settings.attention_scale == "sqrt-channels" else 1.0
+        border = self.settings.border
+        projections = (self.query_conv, self.key_conv, self.value_conv)
+        if self.variant.direct and suits_projection(enlarged, reference, projections, self.window):
+            return projected_attention(
+                enlarged, reference, projections, self.window, scale=scale, border=border
+            )
+        query, key, value = self.query_conv(enlarged), self.key_conv(reference), self.value_conv(reference)
+        attended = local_attention(query, key, value, self.window, scale=scale, border=border)
+        return enlarged + attended if self.variant.direct else attended
 
     def _attend_globally(self, reference: Tensor, enlarged: Tensor) -> Tensor:
         height, width = reference.shape[-2:]

@@ -47,6 +47,11 @@ class Listener(Protocol):
 _listeners: ContextVar[tuple[Listener, ...]] = ContextVar("vssbench_ledger_listeners", default=())
 
 
+def listened_to() -> bool:
+    """Whether a ledger counts at the moment: then operators show their steps one by one."""
+    return bool(_listeners.get())
+
+
 @contextmanager
 def operation(name: str, macs: int, *, kind: OperationKind) -> Iterator[None]:
     """Announce the body as one operation of `macs` multiply-accumulates."""

@@ -97,6 +97,11 @@ ALWAYS_INLINE Lane exp_of_negative(Lane x) {
 constexpr int kPitch = 48;  // pixels of a strip with its surroundings, in whole lanes
 static_assert(kStrip + kLargestWindow - 1 <= kPitch);
 
+/// 3x3 filters, one per channel: weights [channels, 3, 3] and biases.
+struct Projection {
+  const float *weight, *bias;
+};
+
 /// target[c * pitch + i] = source at channel c, pixel i, for `count` pixels.
 ALWAYS_INLINE void copy_pixels(const float* source, int64_t channel, int64_t column, int channels, int count,
                                float* target, int pitch) {
@@ -113,38 +118,71 @@ ALWAYS_INLINE void copy_pixels(const float* source, int64_t channel, int64_t col
     for (int i = 0; i < count; ++i) target[c * pitch + i] = source[c * channel + i * column];
 }
 
-/// The last `window` rows of one strip with its surroundings, all channels, zeros outside the map.
-template <int kWindow>
+/// The last kRows rows of one strip with `kRadius` pixels around it, all channels.
+template <int kRows, int kRadius>
 class RowRing {
  public:
-  RowRing(const View<const float>& map, int channels, int height, int width)
-      : map_(map), channels_(channels), height_(height), width_(width) {
-    values_.resize(size_t(kWindow) * channels * kPitch + kLane);
+  explicit RowRing(int channels) : channels_(channels) {
+    values_.resize(size_t(kRows) * channels * kPitch + 2 * kLane);
   }
 
-  void load(int n, int y, int strip) {
+  /// Row y from a map; zeros outside it.
+  void load(const View<const float>& map, int height, int width, int n, int y, int strip) {
     float* slot = this->slot(y);
-    const int first = std::max(0, strip - kRadius), last = std::min(width_, strip + kStrip + kRadius);
-    const bool inside = y >= 0 && y < height_;
-    if (!inside || last - first < kStrip + 2 * kRadius) std::fill(slot, slot + size_t(channels_) * kPitch, 0.0f);
+    const int first = std::max(0, strip - kRadius), last = std::min(width, strip + kStrip + kRadius);
+    const bool inside = y >= 0 && y < height;
+    if (!inside || last - first < kStrip + 2 * kRadius) clear(slot);
     if (inside)
-      copy_pixels(map_.at(n, y, first), map_.channel, map_.column, channels_, last - first,
+      copy_pixels(map.at(n, y, first), map.channel, map.column, channels_, last - first,
                   slot + first - (strip - kRadius), kPitch);
   }
 
-  /// Row y of channel c, beginning `radius` pixels left of the strip.
+  /// Row y as the 3x3 convolution of rows y - 1 to y + 1 of `raw`, one filter per channel; zeros outside the map.
+  ALWAYS_INLINE void project(const RowRing<3, kRadius + 1>& raw, const Projection& by, int height, int width, int y,
+                             int strip) {
+    float* slot = this->slot(y);
+    if (y < 0 || y >= height) return clear(slot);
+    convolve<(kStrip + 2 * kRadius + kLane - 1) / kLane>(raw, by, y, slot, kPitch);
+    const int before = std::max(0, kRadius - strip), after = std::max(0, strip + kStrip + kRadius - width);
+    if (before + after == 0) return;
+    for (int c = 0; c < channels_; ++c) {
+      float* row = slot + size_t(c) * kPitch;
+      std::fill(row, row + before, 0.0f);
+      std::fill(row + kStrip + 2 * kRadius - after, row + kStrip + 2 * kRadius, 0.0f);
+    }
+  }
+
+  /// target[c * pitch + i] = 3x3 convolution around pixel i of row y, for kCount lanes of pixels.
+  template <int kCount, typename Raw>
+  static ALWAYS_INLINE void convolve(const Raw& raw, const Projection& by, int y, float* target, int pitch) {
+    for (int c = 0; c < raw.channels(); ++c) {
+      Lane sums[kCount];
+      for (int lane = 0; lane < kCount; ++lane) sums[lane] = Lane{} + by.bias[c];
+      for (int dy = 0; dy < 3; ++dy) {
+        const float* row = raw.at(y + dy - 1, c);
+        for (int dx = 0; dx < 3; ++dx)
+          for (int lane = 0; lane < kCount; ++lane)
+            sums[lane] += by.weight[9 * c + 3 * dy + dx] * ::load(row + dx + lane * kLane);
+      }
+      std::memcpy(target + size_t(c) * size_t(pitch), sums, sizeof sums);
+    }
+  }
+
+  /// Row y of channel c, beginning `kRadius` pixels left of the strip.
   const float* at(int y, int c) const { return const_cast<RowRing*>(this)->slot(y) + size_t(c) * kPitch; }
 
+  int channels() const { return channels_; }
+
  private:
-  static constexpr int kRadius = kWindow / 2;
+  void clear(float* slot) const { std::fill(slot, slot + size_t(channels_) * kPitch, 0.0f); }
+
   float* slot(int y) {
     float* aligned = values_.data();
     aligned += (64 - reinterpret_cast<uintptr_t>(aligned) % 64) % 64 / sizeof(float);
-    return aligned + size_t((y + kWindow) % kWindow) * channels_ * kPitch;
+    return aligned + size_t((y + 2 * kRows) % kRows) * channels_ * kPitch;
   }
 
-  View<const float> map_;
-  int channels_, height_, width_;
+  int channels_;
   std::vector<float> values_;
 };
 
@@ -193,11 +231,13 @@ ALWAYS_INLINE void weigh(const Lane (*weights)[kLanes], const Lane* factor, cons
 }
 
 struct Attention {
-  View<const float> query, key, value;
+  View<const float> query, key, value;  // projected: key is the map that key and value are made from
   View<float> out;
   int channels, height, width, window;
   float scale;
   bool exclude;
+  bool projected = false;
+  Projection by_query{}, by_key{}, by_value{};
 };
 
 /// Scores of neighbours outside the map become so low that they get no weight.
@@ -217,9 +257,76 @@ ALWAYS_INLINE void exclude_outside(const Attention& a, int y, int x, Lane (*scor
 ALWAYS_INLINE void read_strip(const Attention& a, int n, int y, int x, float* query) {
   copy_pixels(a.query.at(n, y, x), a.query.channel, a.query.column, a.channels, std::min(kStrip, a.width - x), query,
               kStrip);
-  if (a.scale != 1.0f)
-    for (int k = 0; k < a.channels * kStrip; ++k) query[k] *= a.scale;
 }
+
+/// Keys and values of one strip, row by row, read or made from the map they are projections of.
+template <int kWindow>
+class Surroundings {
+ public:
+  explicit Surroundings(const Attention& a)
+      : a_(a), raw_(a.projected ? a.channels : 0), keys(a.channels), values(a.channels) {}
+
+  void begin(int n, int y, int strip) {
+    if (!a_.projected) return;
+    for (int row = y - 1; row <= y; ++row) raw_.load(a_.key, a_.height, a_.width, n, row, strip);
+  }
+
+  ALWAYS_INLINE void next(int n, int y, int strip) {
+    if (a_.projected) {
+      raw_.load(a_.key, a_.height, a_.width, n, y + 1, strip);
+      keys.project(raw_, a_.by_key, a_.height, a_.width, y, strip);
+      values.project(raw_, a_.by_value, a_.height, a_.width, y, strip);
+    } else {
+      keys.load(a_.key, a_.height, a_.width, n, y, strip);
+      values.load(a_.value, a_.height, a_.width, n, y, strip);
+    }
+  }
+
+ private:
+  const Attention& a_;
+  RowRing<3, kWindow / 2 + 1> raw_;
+
+ public:
+  RowRing<kWindow, kWindow / 2> keys, values;
+};
+
+/// Queries of one strip, row by row; projected queries leave the map they are made from in the result as well.
+class Queries {
+ public:
+  explicit Queries(const Attention& a)
+      : a_(a), raw_(a.projected ? a.channels : 0), values(size_t(a.channels) * kStrip) {}
+
+  void begin(int n, int y, int strip) {
+    if (!a_.projected) return;
+    for (int row = y - 1; row <= y; ++row) raw_.load(a_.query, a_.height, a_.width, n, row, strip);
+  }
+
+  ALWAYS_INLINE void next(int n, int y, int strip) {
+    if (a_.projected) {
+      raw_.load(a_.query, a_.height, a_.width, n, y + 1, strip);
+      RowRing<3, 1>::convolve<kLanes>(raw_, a_.by_query, y, values.data(), kStrip);
+    } else {
+      read_strip(a_, n, y, strip, values.data());
+    }
+    if (a_.scale != 1.0f)
+      for (float& value : values) value *= a_.scale;
+  }
+
+  ALWAYS_INLINE void add_to(float* result, int y) const {
+    if (!a_.projected) return;
+    for (int c = 0; c < a_.channels; ++c) {
+      const float* centre = raw_.at(y, c) + 1;
+      for (int i = 0; i < kStrip; ++i) result[c * kStrip + i] += centre[i];
+    }
+  }
+
+ private:
+  const Attention& a_;
+  RowRing<3, 1> raw_;
+
+ public:
+  std::vector<float> values;
+};
 
 ALWAYS_INLINE void write_strip(const Attention& a, int n, int y, int x, const float* result) {
   const int count = std::min(kStrip, a.width - x);
@@ -237,23 +344,26 @@ template <int kWindow>
 ALWAYS_INLINE void attend_rows(const Attention& a, int n, int first, int last) {
   constexpr int radius = kWindow / 2;
   const int channels = a.channels;
-  RowRing<kWindow> keys(a.key, channels, a.height, a.width), values(a.value, channels, a.height, a.width);
-  std::vector<float> query(size_t(channels) * kStrip), result(size_t(channels) * kStrip);
+  Surroundings<kWindow> around(a);
+  Queries query(a);
+  std::vector<float> result(size_t(channels) * kStrip);
   Lane scores[kWindow * kWindow][kLanes], factor[kLanes];
   const float* rows[kWindow];
-  for (int x = 0; x < a.width; x += kStrip)
+  for (int x = 0; x < a.width; x += kStrip) {
+    around.begin(n, first - radius, x);
+    query.begin(n, first, x);
     for (int y = first - radius; y < last + radius; ++y) {
-      keys.load(n, y, x);
-      values.load(n, y, x);
+      around.next(n, y, x);
       const int centre = y - radius;
       if (centre < first) continue;
-      read_strip(a, n, centre, x, query.data());
+      query.next(n, centre, x);
       for (int dy = 0; dy < kWindow; ++dy)
-        score_row<kWindow>(query.data(), keys.at(centre + dy - radius, 0), channels, scores + dy * kWindow);
+        score_row<kWindow>(query.values.data(), around.keys.at(centre + dy - radius, 0), channels,
+                           scores + dy * kWindow);
       if (a.exclude) exclude_outside(a, centre, x, scores);
       soften(scores, kWindow * kWindow, factor);
       for (int c = 0; c < channels;) {
-        for (int dy = 0; dy < kWindow; ++dy) rows[dy] = values.at(centre + dy - radius, c);
+        for (int dy = 0; dy < kWindow; ++dy) rows[dy] = around.values.at(centre + dy - radius, c);
         const bool four = c + 4 <= channels;
         float* target = &result[size_t(c) * kStrip];
         if (four)
@@ -262,8 +372,10 @@ ALWAYS_INLINE void attend_rows(const Attention& a, int n, int first, int last) {
           weigh<kWindow, 1>(scores, factor, rows, target);
         c += four ? 4 : 1;
       }
+      query.add_to(result.data(), centre);
       write_strip(a, n, centre, x, result.data());
     }
+  }
 }
 
 using Attend = void (*)(const Attention&, int, int, int);
@@ -293,13 +405,19 @@ void check_shapes(const First& first, const Second& second) {
     if (first.shape(axis) != second.shape(axis)) throw std::invalid_argument("maps must have one shape");
 }
 
+void run(const Attention& a, int batch, int threads) {
+  if (a.window < 1 || a.window > kLargestWindow || a.window % 2 == 0)
+    throw std::invalid_argument("window must be odd and at most 11");
+  const Attend attend = kAttend[a.window / 2];
+  nb::gil_scoped_release release;
+  for (int n = 0; n < batch; ++n) in_bands(a.height, threads, [&](int first, int last) { attend(a, n, first, last); });
+}
+
 void local_attention(const Maps& query, const Maps& key, const Maps& value, const Target& out, int window, float scale,
                      bool exclude, int threads) {
   check_shapes(query, key);
   check_shapes(query, value);
   check_shapes(query, out);
-  if (window < 1 || window > kLargestWindow || window % 2 == 0)
-    throw std::invalid_argument("window must be odd and at most 11");
   const Attention a{View<const float>(query),
                     View<const float>(key),
                     View<const float>(value),
@@ -310,10 +428,32 @@ void local_attention(const Maps& query, const Maps& key, const Maps& value, cons
                     window,
                     scale,
                     exclude};
-  const int batch = int(query.shape(0));
-  const Attend attend = kAttend[window / 2];
-  nb::gil_scoped_release release;
-  for (int n = 0; n < batch; ++n) in_bands(a.height, threads, [&](int first, int last) { attend(a, n, first, last); });
+  run(a, int(query.shape(0)), threads);
+}
+
+using Filters = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
+void projected_attention(const Maps& query, const Maps& reference, const Target& out, const Filters& weights,
+                         const Filters& biases, int window, float scale, bool exclude, int threads) {
+  check_shapes(query, reference);
+  check_shapes(query, out);
+  const size_t channels = query.shape(1);
+  if (weights.shape(0) != 3 || weights.shape(1) != 9 * channels || biases.shape(0) != 3 || biases.shape(1) != channels)
+    throw std::invalid_argument("filters must be [3, 9 * channels] and [3, channels]");
+  Attention a{View<const float>(query),
+              View<const float>(reference),
+              View<const float>(reference),
+              View<float>(out),
+              int(channels),
+              int(query.shape(2)),
+              int(query.shape(3)),
+              window,
+              scale,
+              exclude};
+  a.projected = true;
+  Projection* by[3] = {&a.by_query, &a.by_key, &a.by_value};
+  for (size_t k = 0; k < 3; ++k) *by[k] = {weights.data() + 9 * k * channels, biases.data() + k * channels};
+  run(a, int(query.shape(0)), threads);
 }
 
 // --------------------------------------------------------------------------------------------------------- warping
@@ -424,6 +564,10 @@ NB_MODULE(_kernels, module) {
   module.def("local_attention", &local_attention, nb::arg("query"), nb::arg("key"), nb::arg("value"), nb::arg("out"),
              nb::arg("window"), nb::arg("scale"), nb::arg("exclude"), nb::arg("threads"),
              "Fill out with the attention of every pixel over its window; float32 [N, C, H, W] of any strides.");
+  module.def("projected_attention", &projected_attention, nb::arg("query"), nb::arg("reference"), nb::arg("out"),
+             nb::arg("weights"), nb::arg("biases"), nb::arg("window"), nb::arg("scale"), nb::arg("exclude"),
+             nb::arg("threads"),
+             "As local_attention with query, key and value made by 3x3 filters per channel; the query map is added.");
   module.def("warp", &warp<double, warp_double>, nb::arg("feature"), nb::arg("flow").noconvert(), nb::arg("out"),
              nb::arg("released"), nb::arg("clamp"), nb::arg("threads"),
              "Fill out with bilinear samples of channels-last float32 maps; flow [N, 2, H, W] in pixels.");
