@@ -102,20 +102,48 @@ struct Projection {
   const float *weight, *bias;
 };
 
+using Eight = float __attribute__((vector_size(32)));
+
+/// to[j * to_row + i] = from[i * from_row + j] for i, j < 8.
+ALWAYS_INLINE void transpose_eight(const float* from, int64_t from_row, float* to, int64_t to_row) {
+  Eight a[8], b[8];
+  for (int i = 0; i < 8; ++i) std::memcpy(&a[i], from + i * from_row, sizeof a[i]);
+  for (int i = 0; i < 4; ++i) {  // pairs of rows, then pairs of pairs, then halves
+    b[2 * i] = __builtin_shufflevector(a[2 * i], a[2 * i + 1], 0, 8, 2, 10, 4, 12, 6, 14);
+    b[2 * i + 1] = __builtin_shufflevector(a[2 * i], a[2 * i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+  }
+  for (int i = 0; i < 8; i += 4)
+    for (int k = 0; k < 2; ++k) {
+      a[i + k] = __builtin_shufflevector(b[i + k], b[i + k + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+      a[i + k + 2] = __builtin_shufflevector(b[i + k], b[i + k + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+  for (int k = 0; k < 4; ++k) {
+    const Eight low = __builtin_shufflevector(a[k], a[k + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+    const Eight high = __builtin_shufflevector(a[k], a[k + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+    std::memcpy(to + k * to_row, &low, sizeof low);
+    std::memcpy(to + (k + 4) * to_row, &high, sizeof high);
+  }
+}
+
+/// to[c * to_row + r] = from[r * from_row + c] for `rows` rows of `columns` values.
+ALWAYS_INLINE void transpose(const float* from, int64_t from_row, int rows, int columns, float* to, int64_t to_row) {
+  const int whole_rows = rows & ~7, whole_columns = columns & ~7;
+  for (int c = 0; c < whole_columns; c += 8)
+    for (int r = 0; r < whole_rows; r += 8)
+      transpose_eight(from + r * from_row + c, from_row, to + c * to_row + r, to_row);
+  for (int r = 0; r < rows; ++r)
+    for (int c = r < whole_rows ? whole_columns : 0; c < columns; ++c) to[c * to_row + r] = from[r * from_row + c];
+}
+
 /// target[c * pitch + i] = source at channel c, pixel i, for `count` pixels.
 ALWAYS_INLINE void copy_pixels(const float* source, int64_t channel, int64_t column, int channels, int count,
                                float* target, int pitch) {
-  if (column == 1) {
-    for (int c = 0; c < channels; ++c)
+  if (channel == 1) return transpose(source, column, count, channels, target, pitch);
+  for (int c = 0; c < channels; ++c)
+    if (column == 1)
       std::memcpy(target + c * pitch, source + c * channel, sizeof(float) * size_t(count));
-    return;
-  }
-  int c = 0;
-  for (; c + 8 <= channels; c += 8)  // eight channels at a time: their stores meet in the same few cache lines
-    for (int i = 0; i < count; ++i)
-      for (int k = 0; k < 8; ++k) target[(c + k) * pitch + i] = source[(c + k) * channel + i * column];
-  for (; c < channels; ++c)
-    for (int i = 0; i < count; ++i) target[c * pitch + i] = source[c * channel + i * column];
+    else
+      for (int i = 0; i < count; ++i) target[c * pitch + i] = source[c * channel + i * column];
 }
 
 /// The last kRows rows of one strip with `kRadius` pixels around it, all channels.
@@ -127,7 +155,7 @@ class RowRing {
   }
 
   /// Row y from a map; zeros outside it.
-  void load(const View<const float>& map, int height, int width, int n, int y, int strip) {
+  ALWAYS_INLINE void load(const View<const float>& map, int height, int width, int n, int y, int strip) {
     float* slot = this->slot(y);
     const int first = std::max(0, strip - kRadius), last = std::min(width, strip + kStrip + kRadius);
     const bool inside = y >= 0 && y < height;
@@ -331,13 +359,12 @@ class Queries {
 ALWAYS_INLINE void write_strip(const Attention& a, int n, int y, int x, const float* result) {
   const int count = std::min(kStrip, a.width - x);
   float* target = a.out.at(n, y, x);
-  if (a.out.column == 1) {
-    for (int c = 0; c < a.channels; ++c)
+  if (a.out.channel == 1) return transpose(result, kStrip, a.channels, count, target, a.out.column);
+  for (int c = 0; c < a.channels; ++c)
+    if (a.out.column == 1)
       std::memcpy(target + c * a.out.channel, result + c * kStrip, sizeof(float) * size_t(count));
-    return;
-  }
-  for (int i = 0; i < count; ++i)
-    for (int c = 0; c < a.channels; ++c) target[i * a.out.column + c * a.out.channel] = result[c * kStrip + i];
+    else
+      for (int i = 0; i < count; ++i) target[i * a.out.column + c * a.out.channel] = result[c * kStrip + i];
 }
 
 template <int kWindow>

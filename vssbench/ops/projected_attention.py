@@ -38,7 +38,9 @@ def projected_attention(
     return result
 
 
-def suits_projection(query: Tensor, reference: Tensor, projections: tuple[nn.Conv2d, ...], window: int) -> bool:
+def suits_projection(
+    query: Tensor, reference: Tensor, projections: tuple[nn.Conv2d, ...], window: int
+) -> bool:
     """Whether `projected_attention` can stand for the steps: float32 on the CPU, 3x3 filters per channel with bias, no
     gradient wanted, and no ledger that wants to see the single layers."""
     plain = query.dtype == reference.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
