@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import signal
@@ -97,6 +98,25 @@ def test_helpers_end_with_a_killed_command(tmp_path: Path) -> None:
             return
         time.sleep(0.05)
     pytest.fail("the helper outlived its command by ten seconds")
+
+
+def test_helpers_do_not_delay_an_interrupt() -> None:
+    started = time.monotonic()
+
+    def interrupted() -> None:
+        with helper_processes() as found:
+            if found is None:
+                pytest.skip("one core: no helper is started")
+            found.submit(os.getpid).result()
+            found.submit(time.sleep, 60)
+            raise KeyboardInterrupt
+
+    before = set(multiprocessing.active_children())
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    for process in set(multiprocessing.active_children()) - before:
+        process.join(10)
+    assert time.monotonic() - started < 30
 
 
 def test_one_core_gets_no_helper(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,10 @@ def helper_processes() -> Iterator[Executor | None]:
     executor = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_prepare)
     try:
         yield executor
+    except BaseException:  # Ctrl-C above all: nobody wants what helpers are still at
+        for process in list((getattr(executor, "_processes", None) or {}).values()):
+            process.kill()
+        raise
     finally:
         executor.shutdown(wait=False, cancel_futures=True)
 
