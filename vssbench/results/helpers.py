@@ -67,11 +67,11 @@ def _prepare() -> None:
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C reaches all; the command ends, and its helpers with it
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
-def _end_with_parent() -> None:
-    """A helper whose command was killed would wait for work for ever."""
+def end_with_parent() -> None:
+    """For a thread of a process that helps another: without it, it would wait for work for ever once that was killed."""
     parent = parent_process()
     if parent is not None:
         parent.join()

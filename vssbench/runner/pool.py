@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from vssbench.config import Experiment
 from vssbench.errors import ConfigError, VssbenchError
+from vssbench.results.helpers import end_with_parent
 from vssbench.results.store import RunFolder
 from vssbench.runner.job import JobReport, OwedItem, run_job
 from vssbench.runner.memory import set_threads
@@ -169,16 +170,8 @@ def _drain(finished_units: Any, on_unit: Callable[[], None]) -> None:
 _worker: dict[str, Any] = {}
 
 
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
 def _start_worker(experiment: dict[str, Any], settings: WorkerSettings, finished_units: Any) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides; Ctrl-C reaches the whole group
     set_threads(settings.threads)
     _worker["shop"] = Workshop(Experiment.model_validate(experiment), settings.cache, settings.device)

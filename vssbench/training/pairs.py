@@ -91,7 +91,7 @@ class PairStore:
     def image(self, entry: PairEntry, *, original: bool = False) -> Sample:
         """The decoded frame (or the frame before coding) with its label."""
         d = entry.distance
-        with self._open(entry) as archive:
+        with opened_archive(self.folder / entry.file) as archive:
             return Sample(
                 archive[f"{'original' if original else 'image'}_{d:02d}"], archive[f"label_{d:02d}"]
             )
@@ -102,24 +102,30 @@ class PairStore:
         'original' pixels exist where the store was made with them (`pairs.pixels`).
         """
         d = entry.distance
-        with self._open(entry) as archive:
+        with opened_archive(self.folder / entry.file) as archive:
             label = archive[f"label_{d:02d}"]
             flow = archive[f"flow_{d:02d}"]
             kind = "image" if pixels == "decoded" else "original"
             frames = archive[f"{kind}_{d:02d}"], label, archive[f"{kind}_00"]
-        rows, columns = (np.arange(n) * m // n for n, m in zip(label.shape, flow.shape[1:], strict=True))
-        dense = flow.astype(np.float32).take(columns, 2).take(rows, 1)
-        dense /= FLOW_UNITS_PER_PIXEL
-        return Sample(*frames, dense)
+        return Sample(*frames, dense_flow(flow, label.shape))
 
-    @contextmanager
-    def _open(self, entry: PairEntry) -> Iterator[Any]:
-        path = self.folder / entry.file
-        try:
-            with np.load(path) as archive:
-                yield archive
-        except (OSError, KeyError, ValueError, BadZipFile) as error:
-            raise InputError(f"{path}: cannot be read ({error}); delete the folder to rebuild it") from error
+
+@contextmanager
+def opened_archive(path: Path) -> Iterator[Any]:
+    """A stored clip. Raises InputError if it cannot be read, also while it is used."""
+    try:
+        with np.load(path) as archive:
+            yield archive
+    except (OSError, KeyError, ValueError, BadZipFile) as error:
+        raise InputError(f"{path}: cannot be read ({error}); delete the folder to rebuild it") from error
+
+
+def dense_flow(stored: NDArray[np.int16], size: tuple[int, ...]) -> NDArray[np.float32]:
+    """Stored vectors [2, h, w] as pixels [2, H, W] of `size`, each vector filling its cell."""
+    rows, columns = (np.arange(n) * m // n for n, m in zip(size, stored.shape[1:], strict=True))
+    dense: NDArray[np.float32] = stored.astype(np.float32).take(columns, 2).take(rows, 1)
+    dense /= FLOW_UNITS_PER_PIXEL
+    return dense
 
 
 def build_pairs(

@@ -12,11 +12,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from filelock import FileLock
@@ -30,10 +28,11 @@ from vssbench.records import IGNORE_INDEX
 from vssbench.training.augment import Sample
 from vssbench.training.config import PairSection
 from vssbench.training.pairs import (
-    FLOW_UNITS_PER_PIXEL,
     ClipPlan,
     check_label,
+    dense_flow,
     frames_of,
+    opened_archive,
     pair_identity,
     plan_clips,
     strided_flow,
@@ -122,28 +121,13 @@ class WindowStore:
     def sample(self, entry: WindowEntry) -> Sample:
         """The frame at the entry's position with its label, and in `others` the frames around it in order."""
         around = range(entry.position - entry.before, entry.position + entry.after + 1)
-        with self._open(entry) as archive:
+        with opened_archive(self.folder / entry.clip.file) as archive:
             image = archive[f"image_{entry.position:02d}"]
             name = f"label_{entry.position:02d}"
             label = archive[name] if name in archive else np.full(image.shape[:2], IGNORE_INDEX, np.uint8)
             others = tuple(archive[f"image_{p:02d}"] for p in around if p != entry.position)
-            flows = tuple(self._dense(archive[f"flow_{p:02d}"], label.shape) for p in around[1:])
+            flows = tuple(dense_flow(archive[f"flow_{p:02d}"], label.shape) for p in around[1:])
         return Sample(image, label, others=others, other_flows=flows)
-
-    def _dense(self, stored: NDArray[np.int16], size: tuple[int, ...]) -> NDArray[np.float32]:
-        rows, columns = (np.arange(n) * m // n for n, m in zip(size, stored.shape[1:], strict=True))
-        dense: NDArray[np.float32] = stored.astype(np.float32).take(columns, 2).take(rows, 1)
-        dense /= FLOW_UNITS_PER_PIXEL
-        return dense
-
-    @contextmanager
-    def _open(self, entry: WindowEntry) -> Iterator[Any]:
-        path = self.folder / entry.clip.file
-        try:
-            with np.load(path) as archive:
-                yield archive
-        except (OSError, KeyError, ValueError, BadZipFile) as error:
-            raise InputError(f"{path}: cannot be read ({error}); delete the folder to rebuild it") from error
 
 
 def build_windows(
