@@ -79,3 +79,9 @@ def test_a_folder_without_permission_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.mkstemp", denied)
     with pytest.raises(StorageError, match=r"no permission.*-o"):
         write_atomically(tmp_path / "unit.json", b"")
+
+
+@pytest.mark.parametrize("length", range(1, 9))
+def test_zeros_are_no_record_whatever_their_number(length: int) -> None:
+    with pytest.raises(InputError, match="JSONDecodeError"):  # json takes four zeros for UTF-32
+        from_json(b"\0" * length, "unit.json")

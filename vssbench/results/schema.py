@@ -136,7 +136,8 @@ def _parse(text: str | bytes) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
-        return json.loads(text)  # reads NaN too, and gives the reason where nothing can be read
+        # reads NaN too, and gives the reason where nothing can be read; of bytes it would guess UTF-16 and UTF-32
+        return json.loads(text if isinstance(text, str) else text.decode())
 
 
 def _body(record: UnitRecord) -> dict[str, Any]:
