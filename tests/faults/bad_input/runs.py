@@ -29,7 +29,7 @@ RUNS: dict[str, tuple[Callable[[], Words], int]] = {
     "a run whose experiment was damaged": (lambda: damaged("experiment.json", lambda t: t[:50]), 3),
     "a run whose environment was damaged": (lambda: damaged("environment.json", lambda _: "\0"), 3),
     "a run whose plan misses a key": (lambda: damaged("plan.json", lambda _: "{}"), 3),
-    "a unit record cut short": (lambda: damaged("units/*/*/*/*/*.json", lambda t: t[:-40]), 3),
+    "a unit record cut short": (lambda: damaged("units/*/*/*/*/*.json", lambda t: t[:100]), 3),
     "a unit record that was edited": (
         lambda: damaged("units/*/*/*/*/*.json", lambda t: edited(t, achieved_kbps=1.0)),
         3,
