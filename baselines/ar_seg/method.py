@@ -157,9 +157,8 @@ class ARSeg(Method):
         partial = self.hr.partial(image, self.variant.cut)
         feature = self.hr.resume(partial, self.variant.cut).feature
         reference = partial.feature
-        if (
-            reference.device.type == "cpu"
-        ):  # the layout that warping and fusion want, turned once and not for every frame
+        if reference.device.type == "cpu":
+            # the layout that warping and fusion want, turned once and not for every frame
             reference = reference.contiguous(memory_format=torch.channels_last)
         return self.hr.inference_scores(feature, (image.shape[-2], image.shape[-1])), reference
 

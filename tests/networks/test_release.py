@@ -79,9 +79,8 @@ def test_converted_files_hold_the_released_numbers(folder, tmp_path):
     convert_release(folder, out)
     lr = FusionNetwork(create("pspnet18-camvid", 12, width=8), CReFF(8))
     described = load_weights(lr, out / "camvid-psp18" / "AR-0.5.safetensors")
-    original = torch.load(
-        folder / "checkpoints/camvid-psp18/AR/PSPNet_resnet18_0.5_71_.pth", weights_only=True
-    )
+    released = folder / "checkpoints/camvid-psp18/AR/PSPNet_resnet18_0.5_71_.pth"
+    original = torch.load(released, weights_only=True)
     assert torch.equal(lr.fusion.key_conv.weight, original["module.fuse_attention.hr_key_conv.weight"])
     assert torch.equal(lr.network.classifier.weight, original["module.final_conv.weight"])
     assert "camvid-psp18/AR/PSPNet_resnet18_0.5_71_.pth" in described.experiment

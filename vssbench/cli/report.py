@@ -67,7 +67,7 @@ def report(
     if paper is not None:
         return _paper(runs, output, paper, pictures)
     from vssbench.rendering.figure_files import load_modules
-    from vssbench.results.helpers import helper_processes
+    from vssbench.results.helper_processes import helper_processes
     from vssbench.results.run import load_run
 
     folders = output_folders(runs, output)

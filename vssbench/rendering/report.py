@@ -34,7 +34,7 @@ from vssbench.rendering.viewer import Viewer, make_viewer
 from vssbench.rendering.waterfall import waterfalls
 from vssbench.results.csv_text import frame_csv
 from vssbench.results.differences import paired_differences
-from vssbench.results.helpers import Shared, in_reverse
+from vssbench.results.helper_processes import Shared, in_reverse
 from vssbench.results.run import Run
 from vssbench.results.seeds import seed_table
 from vssbench.results.store import storage_error, write_atomically
@@ -71,7 +71,7 @@ def write_report(
     figure_files: write SVG and PDF files besides the page.
     embed: put the frames into the page instead of a folder beside it.
     frames: at most so many per dataset and codec, the last of its longest sequence; default: all that the run kept.
-    helper: processes that draw the figure files, for commands (results/helpers.py); default: drawn here.
+    helper: processes that draw the figure files, for commands (results/helper_processes.py); default: drawn here.
     Raises InputError if nothing is stored yet or a record is damaged, StorageError if the folder cannot be written.
     """
     on_stage("reading records")

@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 
 from vssbench.results.group import Group, build_group
-from vssbench.results.helpers import Shared, in_reverse
+from vssbench.results.helper_processes import Shared, in_reverse
 from vssbench.results.schema import UnitRecord
 from vssbench.results.store import RunFolder
 
@@ -24,9 +24,14 @@ def gather(folder: RunFolder, names: Sequence[str]) -> dict[GroupKey, Group]:
     with _collection_paused():
         for unit in folder.units(names):
             collected.setdefault((unit.key.dataset, unit.key.codec, unit.key.method), []).append(unit)
-        found = {key: build_group(key, units) for key, units in collected.items()}
+        return {key: build_group(key, units) for key, units in collected.items()}
+
+
+def _gather_with_intervals(folder: RunFolder, names: Sequence[str]) -> dict[GroupKey, Group]:
+    """As `gather`, for a helper: intervals are the second large part of the work and are kept with the group."""
+    found = gather(folder, names)
     for group in found.values():
-        _ = group.intervals  # kept with the group
+        _ = group.intervals
     return found
 
 
@@ -35,7 +40,7 @@ def gather_all(folder: RunFolder, helper: Executor | None) -> dict[GroupKey, Gro
     names = list(folder.stored_units())
     if helper is None or len(names) < FEW_UNITS:
         return gather(folder, names)
-    calls = [Shared(helper, gather, folder, part) for part in _by_group(names)]
+    calls = [Shared(helper, _gather_with_intervals, folder, part) for part in _by_group(names)]
     return {key: group for part in in_reverse(calls) for key, group in part.items()}
 
 

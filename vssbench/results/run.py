@@ -44,7 +44,7 @@ class Run:
     costs: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     """(dataset, method) -> MACs record."""
     helper: Executor | None = None
-    """Processes that read part of a large run (results/helpers.py)."""
+    """Processes that read part of a large run (results/helper_processes.py)."""
 
     @property
     def path(self) -> Path:
@@ -251,7 +251,7 @@ def _ends(interval: Interval | None) -> tuple[float, float]:
 def load_run(path: str | Path, *, helper: Executor | None = None) -> Run:
     """Open a run folder. Raises InputError if it is none, or if files are damaged.
 
-    helper: processes that read part of a large run, for commands (results/helpers.py).
+    helper: processes that read part of a large run, for commands (results/helper_processes.py).
     """
     folder = RunFolder(Path(path))
     if not (folder.path / "experiment.json").is_file():

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from vssbench.config import Experiment
 from vssbench.errors import ConfigError, VssbenchError
-from vssbench.results.helpers import end_with_parent
+from vssbench.results.helper_processes import end_with_parent
 from vssbench.results.store import RunFolder
 from vssbench.runner.job import JobReport, OwedItem, run_job
 from vssbench.runner.memory import set_threads

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from vssbench.errors import VssbenchError
-from vssbench.results import gather, helpers
-from vssbench.results.helpers import Shared, helper_processes, in_reverse
+from vssbench.results import gather
+from vssbench.results import helper_processes as module
+from vssbench.results.helper_processes import Shared, helper_processes, in_reverse
 from vssbench.results.run import Run, load_run
 
 
@@ -76,7 +77,7 @@ def test_helpers_end_with_a_killed_command(tmp_path: Path) -> None:
     script = tmp_path / "command.py"
     script.write_text(
         "import os, time\n"
-        "from vssbench.results.helpers import helper_processes\n"
+        "from vssbench.results.helper_processes import helper_processes\n"
         "if __name__ == '__main__':\n"
         "    with helper_processes() as helper:\n"
         "        print(helper.submit(os.getpid).result() if helper else 0, flush=True)\n"
@@ -120,6 +121,6 @@ def test_helpers_do_not_delay_an_interrupt() -> None:
 
 
 def test_one_core_gets_no_helper(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(helpers.os, "sched_getaffinity", lambda _: {0})
+    monkeypatch.setattr(module.os, "sched_getaffinity", lambda _: {0})
     with helper_processes() as found:
         assert found is None
