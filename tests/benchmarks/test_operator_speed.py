@@ -10,6 +10,7 @@ and compare two such files with `vssbench check`.
 from __future__ import annotations
 
 import os
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from vssbench.config import MethodSpec
 from vssbench.conformance import Subject, make_clip
 from vssbench.ops import local_attention, scale_flow, warp
 from vssbench.ops.local_attention import attend_eagerly
+from vssbench.ops.projected_attention import projected_attention
 from vssbench.registry import methods
 from vssbench.runner.memory import keep_freed_memory
 from vssbench.runner.workshop import build_method
@@ -101,6 +103,30 @@ def test_fused_attention_beats_unfolding_at_full_size(benchmark, capsys) -> None
         )
     assert ratio >= 3
     assert share <= 3
+
+
+@pytest.mark.benchmark(group="CReFF's attention in one pass")
+@pytest.mark.parametrize(("channels", "size", "window"), [(64, (720, 960), 7), (13, (90, 120), 3)])
+def test_one_pass_beats_projections_one_by_one(benchmark, channels, size, window) -> None:
+    """Faster than three convolutions, attention and a sum with maps in between."""
+    query, reference = (
+        torch.randn(1, channels, *size).contiguous(memory_format=torch.channels_last) for _ in range(2)
+    )
+    q, k, v = (torch.nn.Conv2d(channels, channels, 3, padding=1, groups=channels) for _ in range(3))
+
+    def one_pass() -> torch.Tensor:
+        return projected_attention(query, reference, (q, k, v), window)
+
+    def steps() -> torch.Tensor:
+        return query + local_attention(q(query), k(reference), v(reference), window)
+
+    with torch.inference_mode():
+        steps(), one_pass()
+        pairs = [(seconds(steps), seconds(one_pass)) for _ in range(max(ROUNDS, 7))]
+        benchmark.pedantic(one_pass, rounds=ROUNDS)
+    before, after = (statistics.median(times) for times in zip(*pairs, strict=True))
+    benchmark.extra_info.update(steps_ms=1000 * before, one_pass_ms=1000 * after, times_faster=before / after)
+    assert after < before
 
 
 @pytest.mark.benchmark(group="local attention 48x90x120, window 7")
