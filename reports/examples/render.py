@@ -2,8 +2,10 @@
 
     python reports/examples/render.py RUN reports/examples/quickstart                  12 frames per codec
     python reports/examples/render.py RUN reports/examples/camvid480 --no-pictures     numbers and charts only
+    python reports/examples/render.py RUN OUT --no-pictures --records                  and the records behind them
 
 Frames of datasets that may not be passed on must be left out with --no-pictures. The screenshot is OUT/page.webp.
+OUT/records.tar.xz is the run folder without frames and log: `vssbench report` makes the same report of it once unpacked.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import io
 import shutil
 import sys
+import tarfile
 from pathlib import Path
 
 from PIL import Image
@@ -20,9 +23,10 @@ from vssbench.results.run import load_run
 
 FRAMES = 12
 LEFT_OUT = ("table.csv", "table.tex", "figures/*.pdf")
+RECORDS = ("experiment.json", "environment.json", "datasets.json", "plan.json", "costs", "units")
 
 
-def main(run: Path, output: Path, pictures: bool) -> None:
+def main(run: Path, output: Path, pictures: bool, records: bool = False) -> None:
     """Replace `output` by the report of `run`."""
     if output.exists() and (output / "index.html").exists():
         shutil.rmtree(output)
@@ -31,8 +35,22 @@ def main(run: Path, output: Path, pictures: bool) -> None:
         for path in output.glob(pattern):
             path.unlink()
     screenshot(written.page)
+    if records:
+        pack_records(run, output / "records.tar.xz")
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     print(f"{output}: {size / 1e6:.1f} MB")
+
+
+def pack_records(run: Path, archive: Path) -> None:
+    """Everything of a run that numbers are made of; the same bytes for the same records."""
+    with tarfile.open(archive, "w:xz", preset=9) as packed:
+        for name in RECORDS:
+            for path in sorted([run / name, *(run / name).rglob("*.json")]):
+                if path.is_file():
+                    entry = tarfile.TarInfo(path.relative_to(run).as_posix())
+                    entry.size = path.stat().st_size
+                    with path.open("rb") as file:
+                        packed.addfile(entry, file)
 
 
 def screenshot(page: Path) -> None:
@@ -70,4 +88,4 @@ if __name__ == "__main__":
     arguments = [a for a in sys.argv[1:] if not a.startswith("--")]
     if len(arguments) != 2:
         sys.exit(__doc__)
-    main(Path(arguments[0]), Path(arguments[1]), "--no-pictures" not in sys.argv)
+    main(Path(arguments[0]), Path(arguments[1]), "--no-pictures" not in sys.argv, "--records" in sys.argv)

@@ -1,19 +1,23 @@
-"""reports/examples/render.py: what is kept of a report for the repository, and its screenshot."""
+"""reports/examples/render.py: what is kept of a report for the repository, its records, and its screenshot."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 import shutil
+import tarfile
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from PIL import Image
 
-from vssbench.results.run import Run
+from vssbench.rendering.report import write_report
+from vssbench.results.run import Run, load_run
 
-SCRIPT = Path(__file__).parents[2] / "reports" / "examples" / "render.py"
+REPORTS = Path(__file__).parents[2] / "reports"
+SCRIPT = REPORTS / "examples" / "render.py"
+COMMITTED = sorted(REPORTS.glob("*/results*/**/records.tar.xz"))
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +65,39 @@ def test_the_screenshot_shows_the_page_and_an_earlier_example_is_replaced(
         colours = shot.convert("RGB").getcolors(1 << 24)
     assert colours is not None
     assert len(colours) > 500  # not an empty page
+
+
+def reported(archive: Path, folder: Path) -> dict[str, str]:
+    """The text files of a report made from packed records."""
+    with tarfile.open(archive) as packed:
+        packed.extractall(folder / "run", filter="data")
+    write_report(load_run(folder / "run"), folder / "report", pictures=False, figure_files=False)
+    return {
+        name: (folder / "report" / name).read_text(encoding="utf-8")
+        for name in ("summary.csv", "seeds.csv", "report.md")
+        if (folder / "report" / name).exists()
+    }
+
+
+def test_packed_records_make_the_same_report(script: ModuleType, run: Run, tmp_path: Path) -> None:
+    write_report(run, tmp_path / "first", pictures=False, figure_files=False)
+    archive = tmp_path / "kept" / "records.tar.xz"
+    archive.parent.mkdir()
+    script.pack_records(run.path, archive)
+    before = archive.read_bytes()
+    script.pack_records(run.path, archive)
+    assert archive.read_bytes() == before
+    again = reported(archive, tmp_path)
+    assert {"summary.csv", "report.md"} <= set(again)
+    for name, text in again.items():
+        assert text == (tmp_path / "first" / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "archive", COMMITTED, ids=[p.parent.relative_to(REPORTS).as_posix() for p in COMMITTED]
+)
+def test_committed_results_come_from_their_records(archive: Path, tmp_path: Path) -> None:
+    again = reported(archive, tmp_path)
+    assert again["summary.csv"] == (archive.parent / "summary.csv").read_text(encoding="utf-8")
+    if (archive.parent / "seeds.csv").exists():
+        assert again["seeds.csv"] == (archive.parent / "seeds.csv").read_text(encoding="utf-8")
