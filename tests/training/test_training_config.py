@@ -10,13 +10,17 @@ from vssbench.errors import ConfigError, InputError
 from vssbench.training.config import load_experiment, packaged_experiments
 
 
-@pytest.mark.parametrize("name", ["quickstart", "camvid480", "camvid-alphas"])
+@pytest.mark.parametrize("name", packaged_experiments())
 def test_packaged_experiments_are_valid(name: str) -> None:
-    assert load_experiment(name).name == name
-    assert name in packaged_experiments()
+    assert load_experiment(name).name == name.replace("/", "-")
 
 
-@pytest.mark.parametrize("name", ["quickstart", "camvid480", "camvid-alphas"])
+def test_our_own_experiments_are_packaged() -> None:
+    ours = {"quickstart", "camvid480", "camvid-alphas", "streets-alphas", "table2-camvid", "table2-synthetic"}
+    assert ours <= set(packaged_experiments())
+
+
+@pytest.mark.parametrize("name", ["quickstart", "camvid480", "camvid-alphas", "streets-alphas"])
 def test_packaged_contestants_are_matched(name: str) -> None:
     assert load_experiment(name).unmatched_steps() == {}
 
