@@ -1,31 +1,43 @@
-"""Starting a network from the ResNet-18 of another one of the same width."""
+"""Starting a network with trained values: its own, or the ResNet-18 of another network of the same width."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-BISENET_BACKBONE = "context.backbone."
+from vssbench.errors import CheckpointError
+
+_CONTEXT = "context."
+"""BiSeNet's backbone lies in its context path; elsewhere it stands by itself."""
+_BACKBONE = "backbone."
 
 
-class StartsFromBiSeNet(nn.Module):
-    """Mixin for networks with a ResNet-18 called `backbone`: `load_state_dict` also takes a BiSeNet18's state.
+def start_from(module: nn.Module, values: Mapping[str, Tensor], source: str) -> None:
+    """Begin `module` with `values` before it is trained; what `values` does not have keeps its values.
 
-    Of that only the context backbone is used, whose shapes are the same; everything else keeps its values. It is how
-    short trainings begin (training notes, point 1).
+    values: state of the same module, of a part of it (a network for a network with fusion), or of another network with
+    a ResNet-18: of that only the backbone is taken. It is how short trainings begin (training notes, point 1).
+    source: for messages. Raises CheckpointError if neither fits; then nothing has changed.
     """
+    own = {name: value.clone() for name, value in module.state_dict().items()}
+    state = _backbone(own, values) or dict(values)
+    try:
+        missing, unexpected = module.load_state_dict(state, strict=False)
+    except RuntimeError as error:  # shapes differ; torch copies those that fit all the same
+        module.load_state_dict(own)
+        raise CheckpointError(f"does not fit {source}: {' '.join(str(error).split())}") from error
+    if len(missing) == len(own) or (unexpected and missing):
+        module.load_state_dict(own)
+        raise CheckpointError(f"does not fit {source}: missing {missing[:4]}, unexpected {unexpected[:4]}")
 
-    def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> Any:
-        """As in any module, or the backbone of a BiSeNet18."""
-        taken = {
-            f"backbone.{key.removeprefix(BISENET_BACKBONE)}": value
-            for key, value in state_dict.items()
-            if key.startswith(BISENET_BACKBONE)
-        }
-        if taken:
-            state_dict = {**self.state_dict(), **taken}
-        return super().load_state_dict(state_dict, strict=strict, assign=assign)
+
+def _backbone(own: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The backbone in `values` under the names of `own`, if the two are different networks that both have one."""
+    theirs = {name.removeprefix(_CONTEXT): value for name, value in values.items()}
+    wanted = [name for name in own if name.removeprefix(_CONTEXT).startswith(_BACKBONE)]
+    if not wanted or own.keys() >= values.keys():
+        return {}
+    if any(name.removeprefix(_CONTEXT) not in theirs for name in wanted):
+        return {}
+    return {name: theirs[name.removeprefix(_CONTEXT)] for name in wanted}

@@ -10,7 +10,6 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vssbench.networks.adoption import StartsFromBiSeNet
 from vssbench.networks.network import Cut, Partial, SegmentationNetwork, scale_channels
 from vssbench.networks.resnet import PLAIN, BlockPlan, ResNet18, StagePlan
 from vssbench.networks.resnet101 import ResNet101
@@ -70,7 +69,7 @@ class _DeepLab(SegmentationNetwork):
         return enlarged[..., : size[0], : size[1]]
 
 
-class DeepLab18(StartsFromBiSeNet, _DeepLab):
+class DeepLab18(_DeepLab):
     """ResNet-18 to stride 32, 4x4 stride-2 deconvolution to 2048 channels, head. Accel's update branch."""
 
     name = "deeplab18"

@@ -13,14 +13,13 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from vssbench.networks.adoption import StartsFromBiSeNet
 from vssbench.networks.network import Cut, Partial, SegmentationNetwork, scale_channels
 from vssbench.networks.resnet import PLAIN, ResNet18
 from vssbench.ops.losses import SegmentationLoss
 from vssbench.ops.resize import resize
 
 
-class FCN18(StartsFromBiSeNet, SegmentationNetwork):
+class FCN18(SegmentationNetwork):
     """ResNet-18 to stride 32 with linear skips at strides 16 and 8; logits are enlarged to the image.
 
     The feature p has 128 channels at full width, at least as many as there are classes.

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vssbench.networks.adoption import StartsFromBiSeNet
 from vssbench.networks.network import Cut, Partial, SegmentationNetwork, scale_channels
 from vssbench.networks.pspnet import PyramidLevel
 from vssbench.networks.resnet import PLAIN, ResNet18
@@ -54,7 +53,7 @@ class Lateral(nn.Module):
         return F.relu(self.smooth_norm(self.smooth(summed)), inplace=True)
 
 
-class LightFPN18(StartsFromBiSeNet, SegmentationNetwork):
+class LightFPN18(SegmentationNetwork):
     """ResNet-18, pyramid pooling, three lateral steps down to stride 4, 3x3 classifier, bilinear to image size.
 
     The feature p has stride 4 and 64 channels; unlike elsewhere the final convolution is 3x3, as released.

@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vssbench.networks.adoption import StartsFromBiSeNet
 from vssbench.networks.network import Cut, Partial, SegmentationNetwork, scale_channels
 from vssbench.networks.resnet import PLAIN, ResNet18
 from vssbench.ops.losses import SegmentationLoss
@@ -80,7 +79,7 @@ class LadderStep(nn.Module):
         return blended
 
 
-class SwiftNet18(StartsFromBiSeNet, SegmentationNetwork):
+class SwiftNet18(SegmentationNetwork):
     """SwiftNet-RN18: the feature p has stride 4 and 128 channels; logits are enlarged to the image (aligned pixel areas)."""
 
     name = "swiftnet18"

@@ -27,8 +27,9 @@ from vssbench.config import validate
 from vssbench.dataset import Dataset
 from vssbench.errors import CheckpointError, ConfigError
 from vssbench.method import BuildContext, Method, Stage
+from vssbench.networks.adoption import start_from
 from vssbench.networks.checkpoints import imagenet_networks, load_imagenet_backbone
-from vssbench.networks.weights import load_weights
+from vssbench.networks.weights import read_weights
 from vssbench.registry import datasets, methods, nearest
 from vssbench.training.checkpoint import load_checkpoint
 from vssbench.training.config import (
@@ -327,15 +328,12 @@ class Trainer:
         parts = method.parts()
         if part not in parts:
             raise ConfigError(f"{title}: initialise_from names part {part!r}; {nearest(part, list(parts))}")
-        if source.count("/") != 2 or source.endswith(".safetensors"):
-            load_weights(parts[part], source)
-            return
-        values = self.trained_part(source)
-        missing, unexpected = parts[part].load_state_dict(values, strict=False)
-        if len(missing) == len(parts[part].state_dict()) or (unexpected and missing):
-            raise ConfigError(
-                f"{title}: part {part!r} does not fit {source}: missing {missing[:4]}, unexpected {unexpected[:4]}"
-            )
+        stored = source.count("/") != 2 or source.endswith(".safetensors")
+        values = read_weights(source)[0] if stored else self.trained_part(source)
+        try:
+            start_from(parts[part], values, source)
+        except CheckpointError as error:
+            raise ConfigError(f"{title}: part {part!r} {error}") from error
 
     def trained_part(self, source: str) -> dict[str, Tensor]:
         """State dict of 'label/stage/part' as the stage's `checkpoint` setting chooses it."""
