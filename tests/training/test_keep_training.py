@@ -51,5 +51,5 @@ def test_one_training_has_no_seed_column(script: dict[str, Any], tmp_path: Path)
 
 
 def test_an_unfinished_training_is_refused(script: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="summary.json: absent"):
+    with pytest.raises(InputError, match=r"summary\.json: absent"):
         script["main"](tmp_path, tmp_path / "kept")
