@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vssbench.rendering.training_curves import read_curves, training_figure, write_training_figure
+from vssbench.rendering.training_curves import (
+    TrainingCurve,
+    read_curves,
+    training_figure,
+    write_training_figure,
+)
 
 
 def write(folder: Path, label: str, stage: str, rows: list[str]) -> None:
@@ -31,6 +36,16 @@ def test_stages_of_a_contestant_follow_one_another(tmp_path: Path) -> None:
     }
     assert len(training_figure(accuracy, distance).axes) == 2
     assert len(training_figure(accuracy, []).axes) == 1
+
+
+def test_ticks_are_plain_numbers_and_legends_stand_beside_the_curves() -> None:
+    curves = [TrainingCurve(f"method {i}: fused", (0, 100), (0.05 * (i + 1), 1.5)) for i in range(12)]
+    figure = training_figure(curves, curves)
+    figure.canvas.draw()
+    for axes in figure.axes:
+        assert not any("$" in label.get_text() for label in axes.get_yticklabels(which="both"))
+        assert axes.get_legend().get_window_extent().x0 >= axes.get_window_extent().x1
+    assert "0.1" in [label.get_text() for label in figure.axes[1].get_yticklabels()]
 
 
 def test_the_figure_is_written_where_there_is_something_to_draw(tmp_path: Path) -> None:

@@ -11,11 +11,13 @@ from typing import Any
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from vssbench.rendering.figures import RC, save
 from vssbench.rendering.styles import style_of
 
-_PANEL_INCHES = (3.6, 2.8)
+_PANEL_INCHES = (5.0, 2.8)
+"""With the legend beside the axes: many contestants leave no free place inside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,10 @@ def _draw(axes: Any, title: str, curves: Sequence[TrainingCurve], *, logarithmic
     axes.set_ylabel(title)
     if logarithmic:
         axes.set_yscale("log")
-    axes.legend(fontsize=6.5)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter("{x:g}")  # powers of ten would be mathtext, which is off
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.legend(fontsize=6.5, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def write_training_figure(folder: Path, stages: Sequence[tuple[str, str]]) -> list[Path]:
