@@ -10,6 +10,7 @@ from vssbench.errors import ConfigError
 from vssbench.expansion import expand_method
 from vssbench.metrics.bootstrap import UnitCounts, bootstrap_difference, bootstrap_mean, bootstrap_miou
 from vssbench.metrics.seeds import over_seeds
+from vssbench.rendering.curves import panels, panels_over_seeds
 from vssbench.rendering.report import write_report
 from vssbench.results.families import family_comparisons
 from vssbench.results.run import load_run
@@ -150,3 +151,21 @@ def test_the_report_tells_seeds_and_frames_apart(run, tmp_path):
 
 def test_methods_without_seeds_stand_alone(run):
     assert [len(method.groups) for method in seeded_methods(run)] == [2] * 5
+
+
+def test_figures_draw_one_curve_for_all_seeds_of_a_method(run):
+    alone = panels(run)
+    (panel,) = panels_over_seeds(run, alone)
+    assert [curve.method for curve in panel.curves] == ["c 0.3", "c 0.5", "c 1.0", "AR 0.3", "AR 0.5"]
+    assert [curve.series for curve in panel.curves] == [0, 1, 2, 3, 4]
+    drawn = next(curve for curve in panel.curves if curve.method == "AR 0.5")
+    seeds = [curve for curve in alone[0].curves if curve.method.startswith("AR 0.5")]
+    assert len(seeds) == 2
+    assert drawn.miou == pytest.approx(np.mean([curve.miou for curve in seeds]))
+    for d in range(2):
+        interval = over_seeds([curve.miou_d[d] for curve in seeds])
+        assert (drawn.low[d], drawn.miou_d[d], drawn.high[d]) == pytest.approx(
+            (interval.low, interval.mean, interval.high)
+        )
+    assert drawn.class_iou == pytest.approx(np.mean([curve.class_iou for curve in seeds], axis=0))
+    assert drawn.gop_mean_gmacs == 4.0

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from vssbench.metrics.confusion import mean_of_present
 from vssbench.results.run import Group, Run
+from vssbench.results.seeds import seeded_methods
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Curve:
     miou_d: tuple[float, ...]
     """0..1, NaN where nothing was scored."""
     low: tuple[float, ...]
-    """Lower ends of the intervals of `miou_d`, NaN where there are none."""
+    """Lower ends of the intervals of `miou_d` (over frames, or over seeds), NaN where there are none."""
     high: tuple[float, ...]
     miou: float
     miou_low: float
@@ -66,6 +67,37 @@ def panels(run: Run) -> list[Panel]:
         Panel(dataset, codec, float(np.mean([c.kbps for c in curves])), tuple(curves))
         for (dataset, codec), curves in found.items()
     ]
+
+
+def panels_over_seeds(run: Run, single_panels: list[Panel]) -> list[Panel]:
+    """`panels(run)` with one curve for all training seeds of a method: means, and intervals over seeds.
+
+    `single_panels` itself for a run without several seeds.
+    """
+    if not run.over_seeds:
+        return single_panels
+    single = {(c.dataset, c.codec, c.method): c for panel in single_panels for c in panel.curves}
+    order: dict[str, int] = {}
+    found: dict[tuple[str, str], list[Curve]] = {}
+    for row, members in zip(run.over_seeds, seeded_methods(run), strict=True):
+        curves = [single[row.dataset, row.codec, group.method] for group in members.groups]
+        mean = replace(
+            curves[0],
+            method=row.method,
+            series=order.setdefault(row.method, len(order)),
+            miou_d=tuple(interval.mean for interval in row.miou_d),
+            low=tuple(interval.low for interval in row.miou_d),
+            high=tuple(interval.high for interval in row.miou_d),
+            miou=row.miou.mean,
+            miou_low=row.miou.low,
+            miou_high=row.miou.high,
+            class_iou=tuple(
+                float(np.mean(values)) for values in zip(*(c.class_iou for c in curves), strict=True)
+            ),
+        )
+        found.setdefault((row.dataset, row.codec), []).append(mean)
+    rates = {(panel.dataset, panel.codec): panel.kbps for panel in single_panels}
+    return [Panel(*place, rates[place], tuple(curves)) for place, curves in found.items()]
 
 
 def _intervals(run: Run) -> dict[tuple[str, str, str, int], tuple[float, float]]:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from vssbench.errors import InputError
 from vssbench.rendering import latex, markdown
-from vssbench.rendering.curves import panels
+from vssbench.rendering.curves import Panel, panels, panels_over_seeds
 from vssbench.rendering.decomposition import decomposition_markdown
 from vssbench.rendering.figure_files import Drawn, draw_curves, draw_parts, draw_strips
 from vssbench.rendering.frames import FrameCase, Track, tracks
@@ -80,7 +80,8 @@ def write_report(
             f"{run.path}: no unit is stored yet, so there is nothing to report; run the experiment first"
         )
     families = run.families
-    summary, drawn = summary_table(run, families), panels(run)
+    summary, shown = summary_table(run, families), panels(run)
+    drawn = panels_over_seeds(run, shown)
     class_names = {name: list(dataset["class_names"]) for name, dataset in run.datasets.items()}
     on_stage("figures")
     folder = output / "figures"
@@ -102,7 +103,7 @@ def write_report(
         run=run,
         title=printable(str(run.experiment.get("title") or run.path.name)),
         summary=summary,
-        panels=drawn,
+        panels=shown,
         class_names=class_names,
         palettes={name: dataset["palette"] for name, dataset in run.datasets.items()},
         provenance=provenance(run),
@@ -124,7 +125,7 @@ def write_report(
     figures = [figure for part in in_reverse(drawings) for figure in part]
     found = [path for _, paths in figures for path in paths]
     captions = [(caption, paths[0].relative_to(output).as_posix()) for caption, paths in figures]
-    for name, text in {"index.html": html, **_texts(content, captions)}.items():
+    for name, text in {"index.html": html, **_texts(content, drawn, captions)}.items():
         write_atomically(output / name, text.encode("utf-8"))
         found.append(output / name)
     return Report(output, output / "index.html", (*found, *media))
@@ -178,15 +179,15 @@ def _write_media(output: Path, store: MediaStore) -> list[Path]:
     return written
 
 
-def _texts(content: PageContent, drawings: list[tuple[str, str]]) -> dict[str, str]:
-    """File name -> content of everything that is text but the page."""
+def _texts(content: PageContent, curves: list[Panel], drawings: list[tuple[str, str]]) -> dict[str, str]:
+    """File name -> content of everything that is text but the page. `curves`: as in the figure files."""
     run = content.run
     seeds = {"seeds.csv": frame_csv(seed_table(run))} if run.over_seeds else {}
     return {
         "report.md": markdown.report_markdown(
             content.title,
             content.summary,
-            content.panels,
+            curves,
             content.class_names,
             content.provenance,
             drawings,
