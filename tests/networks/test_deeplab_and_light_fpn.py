@@ -56,18 +56,3 @@ def test_gradients_reach_every_parameter(name):
     output = network.forward_training(torch.randn(2, 3, 64, 96))
     sum(output.losses(network.loss, label).values()).backward()
     assert [key for key, value in network.named_parameters() if value.grad is None] == []
-
-
-@pytest.mark.parametrize(
-    ("name", "kept"), [("deeplab18", "project.weight"), ("light-fpn18", "down4.smooth.weight")]
-)
-def test_a_bisenet_lends_its_backbone(name, kept):
-    torch.manual_seed(0)
-    source, network = networks.create("bisenet18", 4, width=8), networks.create(name, 4, width=8)
-    before = network.state_dict()[kept].clone()
-    missing, unexpected = network.load_state_dict(source.state_dict())
-    assert (list(missing), list(unexpected)) == ([], [])
-    lent = source.context.backbone.stage4[1].conv2.weight
-    assert torch.equal(network.backbone.stage4[1].conv2.weight, lent)
-    assert torch.equal(network.state_dict()[kept], before)
-    network.load_state_dict(network.state_dict())  # its own state is taken as it is
