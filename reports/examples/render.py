@@ -2,10 +2,10 @@
 
     python reports/examples/render.py RUN reports/examples/quickstart                  12 frames per codec
     python reports/examples/render.py RUN reports/examples/camvid480 --no-pictures     numbers and charts only
-    python reports/examples/render.py RUN OUT --no-pictures --records                  and the records behind them
+    python reports/examples/render.py RUN OUT --no-pictures --records                  records in place of the page
 
 Frames of datasets that may not be passed on must be left out with --no-pictures. The screenshot is OUT/page.webp.
-OUT/records.tar.xz is the run folder without frames and log: `vssbench report` makes the same report of it once unpacked.
+OUT/records.tar.xz is the run folder without frames and log: `vssbench report` makes page and tables of it once unpacked.
 """
 
 from __future__ import annotations
@@ -28,15 +28,17 @@ RECORDS = ("experiment.json", "environment.json", "datasets.json", "plan.json", 
 
 def main(run: Path, output: Path, pictures: bool, records: bool = False) -> None:
     """Replace `output` by the report of `run`."""
-    if output.exists() and (output / "index.html").exists():
+    if any((output / name).exists() for name in ("index.html", "records.tar.xz")):
         shutil.rmtree(output)
     written = write_report(load_run(run), output, pictures=pictures, frames=FRAMES)
     for pattern in LEFT_OUT:
         for path in output.glob(pattern):
             path.unlink()
-    screenshot(written.page)
     if records:
         pack_records(run, output / "records.tar.xz")
+        written.page.unlink()
+    else:
+        screenshot(written.page)
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
     print(f"{output}: {size / 1e6:.1f} MB")
 

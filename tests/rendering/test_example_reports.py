@@ -93,6 +93,14 @@ def test_packed_records_make_the_same_report(script: ModuleType, run: Run, tmp_p
         assert text == (tmp_path / "first" / name).read_text(encoding="utf-8")
 
 
+def test_records_stand_in_place_of_the_page(script: ModuleType, run: Run, tmp_path: Path) -> None:
+    for _ in range(2):  # the second replaces the first
+        script.main(run.path, tmp_path / "kept", pictures=False, records=True)
+    found = names(tmp_path / "kept")
+    assert {"records.tar.xz", "report.md", "summary.csv"} <= found
+    assert not {"index.html", "page.webp"} & found
+
+
 @pytest.mark.parametrize(
     "archive", COMMITTED, ids=[p.parent.relative_to(REPORTS).as_posix() for p in COMMITTED]
 )

@@ -81,10 +81,13 @@ def panels_over_seeds(run: Run, single_panels: list[Panel]) -> list[Panel]:
     found: dict[tuple[str, str], list[Curve]] = {}
     for row, members in zip(run.over_seeds, seeded_methods(run), strict=True):
         curves = [single[row.dataset, row.codec, group.method] for group in members.groups]
+        place = (row.dataset, row.codec)
+        first = replace(curves[0], method=row.method, series=order.setdefault(row.method, len(order)))
+        if len(curves) == 1:  # one seed keeps its intervals over frames
+            found.setdefault(place, []).append(first)
+            continue
         mean = replace(
-            curves[0],
-            method=row.method,
-            series=order.setdefault(row.method, len(order)),
+            first,
             miou_d=tuple(interval.mean for interval in row.miou_d),
             low=tuple(interval.low for interval in row.miou_d),
             high=tuple(interval.high for interval in row.miou_d),
@@ -95,7 +98,7 @@ def panels_over_seeds(run: Run, single_panels: list[Panel]) -> list[Panel]:
                 float(np.mean(values)) for values in zip(*(c.class_iou for c in curves), strict=True)
             ),
         )
-        found.setdefault((row.dataset, row.codec), []).append(mean)
+        found.setdefault(place, []).append(mean)
     rates = {(panel.dataset, panel.codec): panel.kbps for panel in single_panels}
     return [Panel(*place, rates[place], tuple(curves)) for place, curves in found.items()]
 

@@ -331,9 +331,11 @@ class Trainer:
         stored = source.count("/") != 2 or source.endswith(".safetensors")
         values = read_weights(source)[0] if stored else self.trained_part(source)
         try:
-            start_from(parts[part], values, source)
+            only_backbone = start_from(parts[part], values, source)
         except CheckpointError as error:
             raise ConfigError(f"{title}: part {part!r} {error}") from error
+        if only_backbone:
+            self.reporter.message(f"{title}: part {part!r} takes the backbone of {source}, another network")
 
     def trained_part(self, source: str) -> dict[str, Tensor]:
         """State dict of 'label/stage/part' as the stage's `checkpoint` setting chooses it."""
