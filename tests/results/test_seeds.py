@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -147,6 +149,18 @@ def test_the_report_tells_seeds_and_frames_apart(run, tmp_path):
     assert "over 2 seeds: BD" in text
     assert 'id="seeds"' in (tmp_path / "index.html").read_text()
     assert (tmp_path / "seeds.csv").read_text().count("\n") == 6
+
+
+def test_the_page_draws_and_filters_all_seeds_of_a_method_as_one(run, tmp_path):
+    write_report(run, tmp_path, pictures=False, figure_files=False)
+    html = (tmp_path / "index.html").read_text()
+    names = ["c 0.3", "c 0.5", "c 1.0", "AR 0.3", "AR 0.5"]
+    assert re.findall(r'data-filter="method" value="([^"]+)"', html) == names
+    curves = re.findall(r'<g class="series s\d" data-method="([^"]+)"><polyline', html)
+    assert curves == names
+    summary = html[html.index('id="summary"') : html.index('id="seeds"')]
+    rows = re.findall(r'<tr [^>]*data-method="([^"]+)"', summary)
+    assert {name: rows.count(name) for name in names} == dict.fromkeys(names, 4) | {"c 1.0": 3}  # both tables
 
 
 def test_methods_without_seeds_stand_alone(run):

@@ -103,6 +103,13 @@ def panels_over_seeds(run: Run, single_panels: list[Panel]) -> list[Panel]:
     return [Panel(*place, rates[place], tuple(curves)) for place, curves in found.items()]
 
 
+def curve_names(run: Run) -> dict[str, str]:
+    """Title of every method -> name of the curve of `panels_over_seeds` it is drawn in."""
+    if not run.over_seeds:
+        return {group.method: group.method for group in run.groups}
+    return {group.method: members.title for members in seeded_methods(run) for group in members.groups}
+
+
 def _intervals(run: Run) -> dict[tuple[str, str, str, int], tuple[float, float]]:
     """(dataset, codec, method, d) -> interval of mIoU_d; d = -1 is the mean."""
     table = run.table

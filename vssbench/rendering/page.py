@@ -71,6 +71,8 @@ class PageContent:
     title: str
     summary: SummaryTable
     panels: Sequence[Panel]
+    curve_names: dict[str, str]
+    """Title of every method -> name of the curve it is drawn in; they differ where a method has several seeds."""
     class_names: dict[str, list[str]]
     palettes: dict[str, list[list[int]]]
     provenance: Provenance
@@ -92,7 +94,8 @@ def page(content: PageContent) -> str:
     style = _template_text("page.css")
     script = _template_text("page.js") + _template_text("viewer.js")
     panels = content.panels
-    methods = {curve.method: curve.series for panel in panels for curve in panel.curves}
+    curves = {curve.method: curve.series for panel in panels for curve in panel.curves}
+    series = {title: curves[name] for title, name in content.curve_names.items()}
     used = {column.key for column in content.summary.columns}
     viewer = content.viewer
     return (
@@ -111,15 +114,16 @@ def page(content: PageContent) -> str:
             datasets=list(dict.fromkeys(panel.dataset for panel in panels)),
             codecs=list(dict.fromkeys(panel.codec for panel in panels)),
             rates=sorted({round(panel.kbps) for panel in panels if panel.kbps == panel.kbps}),
-            methods=sorted(methods, key=methods.__getitem__),
-            series=methods,
+            curves=sorted(curves, key=curves.__getitem__),
+            curve_names=content.curve_names,
+            series={**series, **curves},
             miou_d_charts=charts.miou_d_charts(panels),
             cost_charts=charts.cost_charts(panels),
             bitrate_charts=charts.bitrate_charts(panels),
             further=further_section(content.run),
             waterfall_charts=waterfall_charts(content.waterfalls),
             stages=stage_names(content.waterfalls),
-            decomposition_charts=decomposition_charts(content.run, methods),
+            decomposition_charts=decomposition_charts(content.run, series),
             class_charts=charts.class_charts(panels, content.class_names),
             class_tables=[_class_table(panel, content.class_names, content.palettes) for panel in panels],
             viewer=viewer.data if viewer and viewer.data["tracks"] else None,

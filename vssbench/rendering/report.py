@@ -20,7 +20,7 @@ from pathlib import Path
 
 from vssbench.errors import InputError
 from vssbench.rendering import latex, markdown
-from vssbench.rendering.curves import Panel, panels, panels_over_seeds
+from vssbench.rendering.curves import Panel, curve_names, panels, panels_over_seeds
 from vssbench.rendering.decomposition import decomposition_markdown
 from vssbench.rendering.figure_files import Drawn, draw_curves, draw_parts, draw_strips
 from vssbench.rendering.frames import FrameCase, Track, tracks
@@ -80,8 +80,7 @@ def write_report(
             f"{run.path}: no unit is stored yet, so there is nothing to report; run the experiment first"
         )
     families = run.families
-    summary, shown = summary_table(run, families), panels(run)
-    drawn = panels_over_seeds(run, shown)
+    summary, drawn = summary_table(run, families), panels_over_seeds(run, panels(run))
     class_names = {name: list(dataset["class_names"]) for name, dataset in run.datasets.items()}
     on_stage("figures")
     folder = output / "figures"
@@ -103,7 +102,8 @@ def write_report(
         run=run,
         title=printable(str(run.experiment.get("title") or run.path.name)),
         summary=summary,
-        panels=shown,
+        panels=drawn,
+        curve_names=curve_names(run),
         class_names=class_names,
         palettes={name: dataset["palette"] for name, dataset in run.datasets.items()},
         provenance=provenance(run),
