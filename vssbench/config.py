@@ -282,6 +282,11 @@ class Experiment(_Frozen):
     oracles: bool = Field(
         False, description="decompose the loss with oracle runs; for datasets with exact flow (synthetic)"
     )
+    reference: str = Field(
+        "",
+        description="title of the method that differences are taken against, seeds left out; "
+        "default: the dearest constant-resolution method",
+    )
     seed: int = 0
 
     @model_validator(mode="after")
@@ -317,6 +322,11 @@ class Experiment(_Frozen):
             unknown = [title for title in method.codecs if title not in known]
             if unknown:
                 raise ValueError(f"method {method.title}: codecs {unknown} are not among {sorted(known)}")
+        titles = {method.seeds_of or method.title for method in self.methods}
+        if self.reference and self.reference not in titles:
+            raise ValueError(
+                f"reference: no method has the title {self.reference!r}; {nearest(self.reference, list(titles))}"
+            )
         # a filter may name a dataset that was replaced with --set dataset=..., but not one that nobody knows
         names = {
             *datasets.names(),
@@ -345,7 +355,11 @@ class Experiment(_Frozen):
     def canonical(self) -> dict[str, Any]:
         """Plain JSON data from which the same experiment is rebuilt."""
         values = dict(self.model_dump(mode="json"))
-        for key in ("metrics", "oracles"):  # absent where unused, as in folders older than these keys
+        for key in (
+            "metrics",
+            "oracles",
+            "reference",
+        ):  # absent where unused, as in folders older than these keys
             if not values[key]:
                 del values[key]
         for method in values["methods"]:

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from vssbench.cli.report import output_folders, report
 from vssbench.errors import ConfigError, InputError
+from vssbench.rendering.markdown import escape
 
 app = typer.Typer()
 app.command()(report)
@@ -51,3 +52,24 @@ def test_two_runs_are_compared_with_the_significance_of_each_difference(
     assert (folder / "comparison.csv").read_text().startswith("run,dataset,codec,method")
     alone = CliRunner().invoke(app, ["--compare", str(runs[0].path)])
     assert isinstance(alone.exception, ConfigError)
+
+
+def test_another_reference_can_be_chosen(fabricate: Any, tmp_path: Path) -> None:
+    run = fabricate(tmp_path / "run", pictures=False)
+    plain = ["--no-figures", "-o", str(tmp_path / "out")]
+    made = CliRunner().invoke(app, [str(run.path), *plain, "--reference", "AR-Seg 0.5"])
+    assert made.exit_code == 0, made.output
+    text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    section = text[text.index("## Paired differences") :].split("\n## ")[0]
+    rows = [line for line in section.splitlines() if "-700k" in line]
+    assert len(rows) == 2 * (len(run.plan["titles"]["methods"]) - 1)
+    assert all(f"| {escape('AR-Seg 0.5')} |" in line for line in rows)
+
+
+def test_a_reference_that_cannot_be_is_refused(fabricate: Any, tmp_path: Path) -> None:
+    run = fabricate(tmp_path / "run", sequences=1, units=1, distances=2, pictures=False)
+    wrong = CliRunner().invoke(app, [str(run.path), "--reference", "AR"])
+    assert isinstance(wrong.exception, ConfigError)
+    assert "no method has the title 'AR'; " in str(wrong.exception)
+    elsewhere = CliRunner().invoke(app, [str(run.path), "--paper", "ar-seg", "--reference", "AR-Seg 0.5"])
+    assert isinstance(elsewhere.exception, ConfigError)

@@ -14,6 +14,7 @@ from vssbench.metrics.bootstrap import UnitCounts, bootstrap_difference, bootstr
 from vssbench.metrics.seeds import over_seeds
 from vssbench.rendering.curves import panels, panels_over_seeds
 from vssbench.rendering.report import write_report
+from vssbench.results.differences import measured_against, paired_differences
 from vssbench.results.families import family_comparisons
 from vssbench.results.run import load_run
 from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord
@@ -140,6 +141,22 @@ def test_the_mean_over_equal_trainings_has_the_interval_of_one():
     assert (several.estimate, several.low, several.high) == pytest.approx(
         (single.estimate, single.low, single.high)
     )
+
+
+def test_differences_are_taken_against_the_reference_seed_by_seed(run):
+    chosen = measured_against(run, "AR 0.5")
+    table = seed_table(chosen).set_index("method")
+    assert list(table["reference"]) == ["AR 0.5", "AR 0.5", "AR 0.5", "AR 0.5", ""]
+    mious = {group.method: group.miou for group in run.groups}
+    gaps = [mious[f"c 1.0 seed {seed}"] - mious[f"AR 0.5 seed {seed}"] for seed in (1, 2)]
+    assert table.loc["c 1.0", "difference"] == pytest.approx(np.mean(gaps))
+    (section,) = paired_differences(chosen)
+    assert section.reference == "AR 0.5 seed 1"
+    for found in section.differences:
+        assert found.miou.estimate == pytest.approx(mious[found.test] - mious["AR 0.5 seed 1"])
+    assert list(seed_table(run)["reference"]) == ["c 1.0", "c 1.0", "", "c 1.0", "c 1.0"]
+    with pytest.raises(ConfigError, match="no method has the title 'AR'"):
+        measured_against(run, "AR")
 
 
 def test_the_report_tells_seeds_and_frames_apart(run, tmp_path):

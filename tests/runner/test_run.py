@@ -12,6 +12,7 @@ import vssbench
 import vssbench.networks
 from vssbench.errors import CapabilityError, ConfigError, InputError, StorageError
 from vssbench.networks.weights import WeightsMetadata, save_weights
+from vssbench.results.differences import reference_method
 from vssbench.results.store import RunFolder
 from vssbench.runner.session import Listener
 
@@ -152,6 +153,19 @@ def test_another_experiment_in_the_same_folder_is_refused(undisturbed, cache):
     other = {**TINY, "seed": 5}
     with pytest.raises(ConfigError, match=r"another experiment.*seed: 0 -> 5"):
         vssbench.run(other, undisturbed.path, cache=cache)
+
+
+def test_words_and_reference_of_a_finished_run_follow_the_experiment(undisturbed, tmp_path, cache):
+    import shutil
+
+    shutil.copytree(undisturbed.path, tmp_path / "copy")
+    changed = {**TINY, "title": "renamed", "reference": "warp"}
+    again = vssbench.run(changed, tmp_path / "copy", cache=cache, device="cpu", workers=1)
+    assert records(again.path) == records(undisturbed.path)
+    assert (again.experiment["title"], reference_method(again, "synthetic", "hevc")) == ("renamed", "warp")
+    assert reference_method(undisturbed, "synthetic", "hevc") == "1.0x"
+    with pytest.raises(ConfigError, match=r"reference: no method has the title 'wrap'; did you mean warp\?"):
+        vssbench.run({**TINY, "reference": "wrap"}, tmp_path / "new", cache=cache)
 
 
 def test_another_environment_is_refused_unless_forced(undisturbed, tmp_path, cache):

@@ -48,6 +48,14 @@ def report(
             "several runs fill one set.",
         ),
     ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TITLE",
+            help="Method that differences are taken against; default: the experiment's `reference`, else the dearest "
+            "constant-resolution method.",
+        ),
+    ] = None,
     compare: Annotated[
         bool,
         typer.Option(
@@ -62,11 +70,18 @@ def report(
     The page works offline; frames for its viewer are in media/ beside it. Only the run folder is read.
     Exit code 0: written; 3: a run folder is missing, empty or damaged, or the output cannot be written.
     """
+    if reference is not None and (compare or paper is not None):
+        from vssbench.errors import ConfigError
+
+        raise ConfigError(
+            "--reference belongs to a run's own report; leave it out with --compare and --paper"
+        )
     if compare:
         return _compare(runs, output)
     if paper is not None:
         return _paper(runs, output, paper, pictures)
     from vssbench.rendering.figure_files import load_modules
+    from vssbench.results.differences import measured_against
     from vssbench.results.helper_processes import helper_processes
     from vssbench.results.run import load_run
 
@@ -77,8 +92,9 @@ def report(
         from vssbench.rendering.report import write_report  # while the other process gets ready
 
         for path, folder in zip(runs, folders, strict=True):
+            run = load_run(path, helper=helper)
             written = write_report(
-                load_run(path, helper=helper),
+                run if reference is None else measured_against(run, reference),
                 folder,
                 pictures=pictures,
                 figure_files=figures,

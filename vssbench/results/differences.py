@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from vssbench.errors import InputError
+from vssbench.errors import ConfigError, InputError, nearest
 from vssbench.metrics.bootstrap import PairedDifference, bootstrap_difference, compare_methods, holm
 from vssbench.results.remarks import unlike_bits
 from vssbench.results.run import Group, Run
@@ -27,7 +27,7 @@ class SectionDifferences:
 def paired_differences(run: Run) -> list[SectionDifferences]:
     """Differences of all sections with two methods or more.
 
-    The reference is the most expensive constant-resolution method, or the first method where there is none.
+    The reference is the experiment's `reference`, else the most expensive constant-resolution method, else the first.
     """
     sections: dict[tuple[str, str], list[Group]] = {}
     for group in run.groups:
@@ -121,9 +121,31 @@ def constant_methods(run: Run) -> set[str]:
     }
 
 
+def title_without_seed(run: Run, method: str) -> str:
+    """The title that all training seeds of a method share; the method's own where it has none."""
+    for entry in run.experiment.get("methods", []):
+        if str(entry.get("label") or entry.get("name")) == method:
+            return str(entry.get("seeds_of") or method)
+    return method
+
+
+def measured_against(run: Run, reference: str) -> Run:
+    """The run with another reference method, named without its seed. Raises ConfigError for an unknown title."""
+    known = {title_without_seed(run, method) for method in run.plan["titles"]["methods"]}
+    if reference not in known:
+        raise ConfigError(
+            f"{run.path}: no method has the title {reference!r}; {nearest(reference, list(known))}"
+        )
+    return replace(run, experiment={**run.experiment, "reference": reference})
+
+
 def reference_method(run: Run, dataset: str, codec: str) -> str:
-    """The method that the others of a section are measured against."""
+    """The method that the others of a section are measured against: of several seeds the first."""
     present = [group.method for group in run.groups if (group.dataset, group.codec) == (dataset, codec)]
+    chosen = str(run.experiment.get("reference") or "")
+    for method in present:
+        if chosen and title_without_seed(run, method) == chosen:
+            return method
     constant = constant_methods(run)
 
     def cost(method: str) -> float:

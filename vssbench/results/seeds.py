@@ -46,7 +46,7 @@ class SeedRow:
     """Interval over frames of the mean over seeds; None where there are too few frames."""
     miou_d: tuple[SeedInterval, ...]
     reference: str
-    """Title of the dearest constant-resolution method; '' for itself or where there is none."""
+    """Title of the experiment's reference, else of the dearest constant method; '' for itself or where there is none."""
     difference: SeedInterval | None
     """mIoU minus the reference's: seed by seed where both have the same seeds, else minus the reference's mean."""
     difference_frames: Interval | None
@@ -77,7 +77,8 @@ def seed_rows(run: Run) -> list[SeedRow]:
     methods = seeded_methods(run)
     if all(len(method.groups) < 2 for method in methods):
         return []
-    return [_row(method, _reference(method, methods)) for method in methods]
+    chosen = str(run.experiment.get("reference") or "")
+    return [_row(method, _reference(method, methods, chosen)) for method in methods]
 
 
 def seed_table(run: Run) -> pd.DataFrame:
@@ -108,10 +109,10 @@ def _record(row: SeedRow) -> dict[str, Any]:
     }
 
 
-def _reference(method: Seeded, methods: Sequence[Seeded]) -> Seeded | None:
-    """The dearest constant-resolution method of the same section, None if that is the method itself."""
+def _reference(method: Seeded, methods: Sequence[Seeded], chosen: str) -> Seeded | None:
+    """The chosen or the dearest constant-resolution method of the same section, None if that is the method itself."""
     section = [m for m in methods if (m.dataset, m.codec) == (method.dataset, method.codec)]
-    constant = [m for m in section if m.kind == "constant"]
+    constant = [m for m in section if m.title == chosen] or [m for m in section if m.kind == "constant"]
     found = max(constant, key=lambda m: m.gmacs if math.isfinite(m.gmacs) else -1.0, default=None)
     return None if found is method else found
 

@@ -256,17 +256,20 @@ def _freeze_experiment(folder: RunFolder, experiment: Experiment) -> None:
     if not (folder.path / "experiment.json").exists():
         folder.write_json("experiment.json", values)
         return
-    changed = differences(_comparable(folder.read_json("experiment.json")), _comparable(values))
+    before = folder.read_json("experiment.json")
+    changed = differences(_comparable(before), _comparable(values))
     if changed:
         raise ConfigError(
             f"{folder.path}: holds a run of another experiment; different keys: {'; '.join(changed[:8])}. "
             "Choose another folder with -o, or delete this one"
         )
+    if values != before:
+        folder.write_json("experiment.json", values)  # its words and limits are the newer file's
 
 
 def _comparable(values: dict[str, Any]) -> dict[str, Any]:
-    """What decides the records; words, limits and what is kept to look at may change between sessions."""
-    free = ("title", "notes", "limits", "pictures")
+    """What decides the records; words, limits, what is kept to look at and compared may change between sessions."""
+    free = ("title", "notes", "limits", "pictures", "reference")
     return _flatten({key: value for key, value in values.items() if key not in free})
 
 
