@@ -33,6 +33,7 @@ class ConstantResolution(NetworkMethod):
     """
 
     Options = ConstantOptions
+    budget_knob = ("lr_scale",)
     options: ConstantOptions
 
     def __init__(self, options: ConstantOptions, context: BuildContext) -> None:

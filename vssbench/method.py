@@ -235,6 +235,9 @@ class Method(ABC):
     """
 
     Options: ClassVar[type[MethodOptions]]
+    budget_knob: ClassVar[tuple[str, ...]] = ()
+    """Options that move the method along its curve of accuracy against cost. Entries of an experiment that differ in
+    these alone are one curve, of which the report gives Bjontegaard values."""
 
     def __init__(self, options: Any, context: BuildContext) -> None:
         self.options = options

@@ -72,6 +72,7 @@ class Accel(Method):
     """
 
     Options = AccelOptions
+    budget_knob = ("key_interval",)
     options: AccelOptions
 
     def __init__(self, options: AccelOptions, context: BuildContext) -> None:

@@ -85,6 +85,7 @@ class ARSeg(Method):
     """
 
     Options = ARSegOptions
+    budget_knob = ("lr_scale",)
     options: ARSegOptions
 
     def __init__(self, options: ARSegOptions, context: BuildContext) -> None:

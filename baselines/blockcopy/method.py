@@ -86,6 +86,7 @@ class BlockCopy(NetworkMethod):
     """
 
     Options = BlockCopyOptions
+    budget_knob = ("target",)
     options: BlockCopyOptions
 
     def __init__(self, options: BlockCopyOptions, context: BuildContext) -> None:

@@ -51,6 +51,7 @@ class Clockwork(NetworkMethod):
     """
 
     Options = ClockworkOptions
+    budget_knob = ("period", "threshold")
     options: ClockworkOptions
 
     def __init__(self, options: ClockworkOptions, context: BuildContext) -> None:

@@ -57,6 +57,7 @@ class DeepFeatureFlow(NetworkMethod):
     """
 
     Options = DFFOptions
+    budget_knob = ("key_interval",)
     options: DFFOptions
 
     def __init__(self, options: DFFOptions, context: BuildContext) -> None:

@@ -85,6 +85,7 @@ class InterBMV(NetworkMethod):
     """
 
     Options = InterBMVOptions
+    budget_knob = ("key_interval",)
     options: InterBMVOptions
 
     def __init__(self, options: InterBMVOptions, context: BuildContext) -> None:

@@ -71,6 +71,7 @@ class TapLab(NetworkMethod):
     """
 
     Options = TapLabOptions
+    budget_knob = ("threshold_scale", "refresh")
     options: TapLabOptions
 
     def __init__(self, options: TapLabOptions, context: BuildContext) -> None:

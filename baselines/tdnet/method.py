@@ -71,6 +71,7 @@ class TDNet(Method):
     """
 
     Options = TDNetOptions
+    budget_knob = ("paths",)
     options: TDNetOptions
 
     def __init__(self, options: TDNetOptions, context: BuildContext) -> None:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from vssbench.rendering.columns import MIOU, MISSING, Column
 from vssbench.rendering.tables import Row, kbps_text, mark_best, summary_table
-from vssbench.results.run import Run
+from vssbench.results.run import COUNTED_WHILE_RUNNING, Run
 
 COST = Column("cost", "cost", "", "lower", 1, 1, "")
 NEUTRAL = Column("frames", "frames", "", "neither", 0, 1, "")
@@ -59,3 +60,37 @@ def test_sections_follow_the_experiment(run: Run) -> None:
     assert [s.codec for s in sections] == ["hevc-700k", "h264-700k"]
     assert [r.method for r in sections[0].rows] == ["constant 1.0", "constant 0.5", "warp-only", "AR-Seg 0.5"]
     assert sections[0].kbps == pytest.approx(704.2)
+
+
+def test_what_adaptive_methods_executed_is_shown(run: Run) -> None:
+    assert not {"full frames", "executed", "delay"} & {c.heading for c in summary_table(run).columns}
+    costs = dict(run.costs)
+    place = ("streets", "AR-Seg 0.5")
+    costs[place] = {**costs[place], "counted_on": COUNTED_WHILE_RUNNING, "delay_frames": 0}
+    costs["streets", "warp-only"] = {**costs["streets", "warp-only"], "delay_frames": 11}
+    watched = summary_table(replace(run, costs=costs))
+    assert {"full frames", "executed", "delay"} <= {c.heading for c in watched.columns}
+    rows = {r.method: r.values for r in watched.sections[0].rows}
+    groups = {g.method: g for g in run.groups if g.codec == "hevc-700k"}
+    steps = groups["AR-Seg 0.5"].steps
+    assert rows["AR-Seg 0.5"]["full_share"] == pytest.approx(steps["key"] / sum(steps.values()))
+    assert rows["AR-Seg 0.5"]["executed_share"] == 1.0
+    assert math.isnan(rows["warp-only"]["executed_share"])
+    assert (rows["warp-only"]["delay_frames"], rows["AR-Seg 0.5"]["delay_frames"]) == (11, 0)
+
+
+def test_changes_are_against_the_same_training_seed(run: Run) -> None:
+    network = {"network": "n", "width": 8}
+    methods = [
+        {"label": "constant 1.0", "name": "constant", **network, "training_seed": 1},
+        {"label": "constant 0.5", "name": "constant", **network, "training_seed": 2},
+        {"label": "AR-Seg 0.5", "name": "ar-seg", **network, "training_seed": 2},
+        {"label": "warp-only", "name": "warp-only", **network},
+    ]
+    seeded = replace(run, experiment={**run.experiment, "methods": methods})
+    rows = {r.method: r.values for r in summary_table(seeded).sections[0].rows}
+    assert math.isnan(rows["constant 0.5"]["rel_miou"])
+    expected = rows["AR-Seg 0.5"]["miou"] / rows["constant 0.5"]["miou"] - 1
+    assert rows["AR-Seg 0.5"]["rel_miou"] == pytest.approx(expected)
+    expected = rows["warp-only"]["miou"] / rows["constant 1.0"]["miou"] - 1  # no seed of its own: the dearest
+    assert rows["warp-only"]["rel_miou"] == pytest.approx(expected)

@@ -157,3 +157,25 @@ def test_relatives_of_miou_are_rows_of_the_table(two_networks):
     assert here["pixel_accuracy", ""] == pytest.approx(quality)
     assert here["frequency_weighted_iou", ""] == pytest.approx(900 / 1100)
     assert here["category_iou", "x"] == 1.0  # both classes are of one category
+
+
+def test_methods_that_differ_in_their_own_knob_are_a_curve(tmp_path):
+    flow = {
+        f"flow n = {n}": (
+            {"name": "dff", "network": "n1", "key_interval": n},
+            4.0 * 8 / n,
+            0.6 + 0.1 * float(np.log2(8 * 8 / n)),
+        )
+        for n in (8, 16, 32)
+    }
+    made = make_run(tmp_path / "run", {**family("constant", "n1", 1.0), **flow}, {"hevc": 100.0})
+    assert made.families == []  # no record names the knob, as in older runs
+    folder = RunFolder(tmp_path / "run")
+    for number, title in enumerate([*family("constant", "n1", 1.0), *flow]):
+        cost = folder.read_json(f"costs/d/{number}.json")
+        knob = ["key_interval"] if title in flow else ["lr_scale"]
+        folder.write_json(f"costs/d/{number}.json", {**cost, "budget_knob": knob})
+    (found,) = load_run(tmp_path / "run").families
+    assert (found.family, found.points) == ("dff", ("flow n = 32", "flow n = 16", "flow n = 8"))
+    assert found.flops is not None
+    assert found.flops.value == pytest.approx(-0.5, abs=1e-3)  # counts are whole pixels

@@ -16,11 +16,21 @@ def test_packaged_experiments_are_valid(name: str) -> None:
 
 
 def test_our_own_experiments_are_packaged() -> None:
-    ours = {"quickstart", "camvid480", "camvid-alphas", "streets-bise18", "streets-psp18", "table2-camvid", "table2-synthetic"}
+    ours = {
+        "quickstart",
+        "camvid480",
+        "camvid-alphas",
+        "streets-bise18",
+        "streets-psp18",
+        "table2-camvid",
+        "table2-synthetic",
+    }
     assert ours <= set(packaged_experiments())
 
 
-@pytest.mark.parametrize("name", ["quickstart", "camvid480", "camvid-alphas", "streets-bise18", "streets-psp18"])
+@pytest.mark.parametrize(
+    "name", ["quickstart", "camvid480", "camvid-alphas", "streets-bise18", "streets-psp18"]
+)
 def test_packaged_contestants_are_matched(name: str) -> None:
     assert load_experiment(name).unmatched_steps() == {}
 

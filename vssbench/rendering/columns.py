@@ -116,6 +116,19 @@ COLUMNS: tuple[Column, ...] = (
         "GMACs per frame as a share of the most expensive constant-resolution method.", 100, COST, in_latex=False,
     ),
     Column(
+        "full_share", "full frames", "%", "neither", 1, 18,
+        "Frames that ran the whole network, of a method that decides for itself.", 100, COST, in_latex=False,
+    ),
+    Column(
+        "executed_share", "executed", "%", "neither", 1, 19,
+        "Mean share of the network's work that ran on a frame, of a method that decides for itself, as it reports it.",
+        100, COST, in_latex=False,
+    ),
+    Column(
+        "delay_frames", "delay", "frames", "lower", 0, 20,
+        "Frames that a method must see after a frame before it answers it.", 1, TIME, in_latex=False,
+    ),
+    Column(
         "rel_gmacs", "GMACs change", "%", "lower", 1, 11,
         "Relative change of GMACs per frame against the same network at full resolution, as in the paper's Table 2.",
         100, COST, signed=True,
@@ -125,12 +138,12 @@ COLUMNS: tuple[Column, ...] = (
         "The paper's GFLOPs of this row: counts of thop 0.0.31, close to multiply-accumulates.", 1, PUBLISHED,
     ),
     Column(
-        "key_ms", "key step", "ms", "lower", 1, 8, "Mean wall time of one keyframe step, decoding and motion excluded.",
+        "key_ms", "key step", "ms", "lower", 1, 8, "Mean wall time of a keyframe, decoding and motion excluded.",
         1, TIME, in_latex=False,
     ),
     Column(
         "non_key_ms", "non-key step", "ms", "lower", 1, 5,
-        "Mean wall time of one step after the keyframe, decoding and motion excluded.", 1, TIME, in_latex=False,
+        "Mean wall time of a frame after the keyframe, decoding and motion excluded.", 1, TIME, in_latex=False,
     ),
     Column(
         "gop_ms", "ms/frame", "ms", "lower", 1, 14,

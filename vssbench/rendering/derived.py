@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vssbench.rendering.latency import FrameTime, frame_times
 from vssbench.rendering.published import published_counterpart
 from vssbench.results.families import FamilyComparison
-from vssbench.results.run import Run
+from vssbench.results.run import COUNTED_WHILE_RUNNING, Group, Run
 
 if TYPE_CHECKING:
     from vssbench.rendering.tables import Row
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 def derived_rows(run: Run, rows: Sequence[Row], families: Sequence[FamilyComparison]) -> list[Row]:
     """The rows of one dataset and codec with all derived values filled in."""
-    networks = _networks(run)
+    networks, seeds = _networks(run), _training_seeds(run)
+    waits = any(cost.get("delay_frames") for cost in run.costs.values())
+    groups = {(group.dataset, group.codec, group.method): group for group in run.groups}
     interval = int(run.experiment.get("protocol", {}).get("keyframe_interval", 1))
     watched = frame_times(run)
     found = []
@@ -26,11 +28,13 @@ def derived_rows(run: Run, rows: Sequence[Row], families: Sequence[FamilyCompari
         values = {
             **row.values,
             **_times(row, interval, watched.get((row.dataset, row.method))),
-            **_relative(row, rows, networks),
+            **_relative(row, rows, networks, seeds),
             **_published(run, row),
             **_bjontegaard(row, families),
         }
         cost = run.costs.get((row.dataset, row.method), {})
+        values |= _executed(groups[row.dataset, row.codec, row.method], cost)
+        values["delay_frames"] = float(cost.get("delay_frames", math.nan)) if waits else math.nan
         values["gop_mean_thop_gmacs"] = float(cost.get("gop_mean_thop_gmacs", math.nan))
         found.append(replace(row, values=values))
     return found
@@ -51,8 +55,20 @@ def _networks(run: Run) -> dict[str, tuple[str, Any, bool]]:
     }
 
 
-def _relative(row: Row, rows: Sequence[Row], networks: dict[str, tuple[str, Any, bool]]) -> dict[str, float]:
-    """Changes against the dearest constant method of the same network; NaN for that method itself."""
+def _training_seeds(run: Run) -> dict[str, int | None]:
+    return {
+        str(m.get("label") or m.get("name", "")): m.get("training_seed")
+        for m in run.experiment.get("methods", [])
+    }
+
+
+def _relative(
+    row: Row,
+    rows: Sequence[Row],
+    networks: dict[str, tuple[str, Any, bool]],
+    seeds: dict[str, int | None],
+) -> dict[str, float]:
+    """Changes against the dearest constant method of the same network and training seed; NaN for that method itself."""
     nothing = {"rel_miou": math.nan, "rel_gmacs": math.nan}
     own = networks.get(row.method)
     same = [
@@ -60,6 +76,7 @@ def _relative(row: Row, rows: Sequence[Row], networks: dict[str, tuple[str, Any,
         if own and networks.get(r.method, ("", None, False)) == (*own[:2], True)
         and math.isfinite(r.values["gop_mean_gmacs"])
     ]  # fmt: skip
+    same = [r for r in same if seeds.get(r.method) == seeds.get(row.method)] or same
     if not same:
         return nothing
     anchor = max(same, key=lambda r: r.values["gop_mean_gmacs"])
@@ -69,6 +86,14 @@ def _relative(row: Row, rows: Sequence[Row], networks: dict[str, tuple[str, Any,
         "rel_miou": _change(row.values["miou"], anchor.values["miou"]),
         "rel_gmacs": _change(row.values["gop_mean_gmacs"], anchor.values["gop_mean_gmacs"]),
     }
+
+
+def _executed(group: Group, cost: Mapping[str, Any]) -> dict[str, float]:
+    """What a method that decides for itself really executed; NaN for the others."""
+    steps = sum(group.steps.values())
+    if cost.get("counted_on") != COUNTED_WHILE_RUNNING or not steps:
+        return {"full_share": math.nan, "executed_share": math.nan}
+    return {"full_share": group.steps.get("key", 0) / steps, "executed_share": group.executed_share}
 
 
 def _change(value: float, base: float) -> float:

@@ -1,7 +1,7 @@
 """Bjontegaard differences inside a run: methods of one kind at several costs form a curve.
 
-A family holds methods of one registered name whose options agree but for lr_scale (and weights); it is compared with the
-constant-resolution methods of the same network. Where a codec is run at several bitrates, every method is a curve of its
+A family holds methods of one registered name whose options agree but for lr_scale, the method's budget knob (and weights);
+it is compared with the constant-resolution methods of the same network. Where a codec is run at several bitrates, every method is a curve of its
 own over the achieved bitrate (`rate_comparisons`).
 """
 
@@ -25,7 +25,7 @@ from vssbench.results.seeds import Seeded, seeded_methods
 ANCHOR = "constant"
 """Registered name of the methods that make the anchor curve."""
 OPERATING_POINT = ("lr_scale", "label", "weights", "codecs", "datasets", "training_seed", "seeds_of")
-"""Keys of a method entry in which the members of a family may differ."""
+"""Keys of a method entry in which the members of a family may differ, besides the method's own budget knob."""
 RATES = ("label", "datasets", "bitrate_kbps", "crf", "qp")
 """Keys of a codec entry in which the points of a bitrate curve may differ."""
 OPTIONS = BootstrapOptions(resamples=500)
@@ -39,7 +39,7 @@ class FamilyComparison:
     dataset: str
     codec: str
     family: str
-    """Registered method name, with the options that tell families of one name apart; its points differ in lr_scale."""
+    """Registered method name, with the options that tell families of one name apart; its points differ in the knob."""
     points: tuple[str, ...]
     """Titles of the methods on the curve, by ascending cost."""
     anchor_points: tuple[str, ...]
@@ -88,7 +88,7 @@ class RateComparison:
 
 def family_comparisons(run: Run) -> list[FamilyComparison]:
     """All families with two operating points or more against their anchor; empty where there is no anchor curve."""
-    entries = {title_of(entry): entry for entry in run.experiment.get("methods", [])}
+    entries = _entries(run)
     interval = int(run.experiment.get("protocol", {}).get("keyframe_interval", 12))
     sections: dict[tuple[str, str], list[Seeded]] = {}
     for method in seeded_methods(run):
@@ -106,17 +106,26 @@ def family_comparisons(run: Run) -> list[FamilyComparison]:
     return found
 
 
-def _entry(method: Seeded, entries: Mapping[str, Any]) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = entries.get(method.groups[0].method, {})
-    return found
+Entries = Mapping[str, Mapping[str, Any]]
+"""Title -> what must agree inside a family."""
 
 
-def _options(method: Seeded, entries: Mapping[str, Any]) -> dict[str, Any]:
-    """What must agree inside a family."""
-    return {k: v for k, v in _entry(method, entries).items() if k not in OPERATING_POINT}
+def _entries(run: Run) -> Entries:
+    knobs: dict[str, set[str]] = {}
+    for (_, title), cost in run.costs.items():
+        knobs.setdefault(title, set()).update(cost.get("budget_knob", ()))
+    entries = {title_of(entry): entry for entry in run.experiment.get("methods", [])}
+    return {
+        title: {k: v for k, v in entry.items() if k not in {*OPERATING_POINT, *knobs.get(title, ())}}
+        for title, entry in entries.items()
+    }
 
 
-def _families(methods: Sequence[Seeded], entries: Mapping[str, Any]) -> list[list[Seeded]]:
+def _options(method: Seeded, entries: Entries) -> Mapping[str, Any]:
+    return entries.get(method.groups[0].method, {})
+
+
+def _families(methods: Sequence[Seeded], entries: Entries) -> list[list[Seeded]]:
     """Methods with a known cost by family, ascending; of equal costs the first is kept."""
     families: dict[str, list[Seeded]] = {}
     for method in sorted(methods, key=lambda m: m.gmacs if math.isfinite(m.gmacs) else math.inf):
@@ -128,7 +137,7 @@ def _families(methods: Sequence[Seeded], entries: Mapping[str, Any]) -> list[lis
     return [members for members in families.values() if members]
 
 
-def _names(families: Sequence[Sequence[Seeded]], entries: Mapping[str, Any]) -> list[str]:
+def _names(families: Sequence[Sequence[Seeded]], entries: Entries) -> list[str]:
     """Registered name of each family; where several share it, with the options in which they differ."""
     options = [_options(members[0], entries) for members in families]
     names = []
@@ -145,7 +154,7 @@ def _names(families: Sequence[Sequence[Seeded]], entries: Mapping[str, Any]) -> 
 
 
 def _anchor_of(
-    members: Sequence[Seeded], anchors: Sequence[list[Seeded]], entries: Mapping[str, Any]
+    members: Sequence[Seeded], anchors: Sequence[list[Seeded]], entries: Entries
 ) -> list[Seeded] | None:
     """The constant-resolution curve with most points among those of the same network; None if there is none."""
     mine = _options(members[0], entries)
@@ -202,13 +211,11 @@ def _time_curve(name: str, methods: Sequence[Seeded], interval: int) -> Measured
 
 
 def _gop_mean_ms(group: Group, interval: int) -> float:
-    """Mean step time over a group of pictures; NaN where a kind of step was not timed."""
-    if set(group.step_ms) == {"key", "non_key"}:
-        return (group.step_ms["key"] + (interval - 1) * group.step_ms["non_key"]) / interval
-    if not group.step_ms or set(group.step_ms) != set(group.steps):
-        return math.nan
-    total = sum(group.steps.values())
-    return sum(group.step_ms[kind] * number for kind, number in group.steps.items()) / total
+    """Mean step time over a group of pictures; NaN where nothing was timed."""
+    key, other = (group.step_ms.get(place, math.nan) for place in ("key", "non_key"))
+    if math.isnan(key):
+        return other
+    return key if math.isnan(other) else (key + (interval - 1) * other) / interval
 
 
 def rate_comparisons(run: Run) -> list[RateComparison]:

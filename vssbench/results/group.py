@@ -38,8 +38,9 @@ class Group:
     """[D] scored frames."""
     kbps: float
     step_ms: dict[str, float]
-    """Mean wall time of a step by kind, milliseconds."""
+    """Mean wall time of a frame in milliseconds: 'key' the keyframe, 'non_key' the frames after it."""
     steps: dict[str, int]
+    """Answered frames by kind of step."""
     executed_share: float
     frame_types: dict[str, int]
     """How many scored frames were decoded as I, P, B."""
@@ -48,7 +49,7 @@ class Group:
     decoded_digests: list[str]
     """Digest of decoded pixels and motion of each unit."""
     unit_step_ms: dict[str, list[float]]
-    """Mean wall time of a step in each unit, by kind, milliseconds."""
+    """The same in each unit."""
     unit_names: list[str]
     """'SEQUENCE/UNIT' of each unit, in the order of the lists above."""
     measured: dict[str, NDArray[np.int64]]
@@ -141,7 +142,6 @@ def build_group(key: tuple[str, str, str], units: Sequence[UnitRecord]) -> Group
     row = {place: i for i, place in enumerate(labelled)}
     distances, columns = np.unique(np.array(of_case), return_inverse=True)
     rows = [row[place] for place in zip(sequences, frames, strict=True)]
-    steps, step_ms = _step_times(units)
     return Group(
         *key,
         distances=tuple(distances.tolist()),
@@ -151,20 +151,13 @@ def build_group(key: tuple[str, str, str], units: Sequence[UnitRecord]) -> Group
         case_places=np.stack([np.array(rows, dtype=np.intp), columns.astype(np.intp)], axis=1),
         frames=np.bincount(columns, minlength=len(distances)).astype(np.int64),
         kbps=float(np.mean([unit.achieved_kbps for unit in units])),
-        step_ms=step_ms,
-        steps=steps,
+        step_ms=_step_ms(units),
+        steps=dict(sum((Counter(unit.steps) for unit in units), Counter())),
         executed_share=float(np.mean([unit.executed_share for unit in units])),
         frame_types=dict(sorted(Counter(types).items())),
         clip_frames=(min(lengths), max(lengths)),
         decoded_digests=[unit.decoded_digest for unit in units],
-        unit_step_ms={
-            kind: [
-                1000 * unit.timings[f"step_{kind}"] / unit.steps[kind]
-                for unit in units
-                if kind in unit.steps and f"step_{kind}" in unit.timings
-            ]
-            for kind in steps
-        },
+        unit_step_ms=_unit_step_ms(units),
         unit_names=[f"{unit.key.sequence}/{unit.key.unit}" for unit in units],
         measured=_measured(key, units),
         case_streams=[_stream(unit) for unit in units for _ in unit.cases] if units[0].measured else [],
@@ -199,12 +192,28 @@ def _concatenated(
     return np.concatenate(parts)
 
 
-def _step_times(units: Sequence[UnitRecord]) -> tuple[dict[str, int], dict[str, float]]:
-    """Number of steps and their mean wall time in milliseconds, by kind."""
-    steps: Counter[str] = Counter()
-    seconds: dict[str, float] = {}
+def _timed(unit: UnitRecord) -> dict[str, tuple[float, float]]:
+    """Place in the GOP -> (frames, seconds). Records without numbers of frames were timed by kind of step."""
+    places = {name.removeprefix("step_"): s for name, s in unit.timings.items() if name.startswith("step_")}
+    frames = {place: unit.timings.get(f"steps_{place}", unit.steps.get(place, 0)) for place in places}
+    return {place: (frames[place], seconds) for place, seconds in places.items() if frames[place] and seconds}
+
+
+def _step_ms(units: Sequence[UnitRecord]) -> dict[str, float]:
+    """Mean wall time per frame in milliseconds, by place in the GOP."""
+    frames: Counter[str] = Counter()
+    sums: Counter[str] = Counter()
     for unit in units:
-        for kind, number in unit.steps.items():
-            steps[kind] += number
-            seconds[kind] = seconds.get(kind, 0.0) + unit.timings.get(f"step_{kind}", 0.0)
-    return dict(steps), {kind: 1000 * seconds[kind] / steps[kind] for kind in steps if seconds[kind] > 0}
+        for place, (number, seconds) in _timed(unit).items():
+            frames[place] += number
+            sums[place] += seconds
+    return {place: 1000 * sums[place] / number for place, number in frames.items()}
+
+
+def _unit_step_ms(units: Sequence[UnitRecord]) -> dict[str, list[float]]:
+    """The same unit by unit."""
+    found: dict[str, list[float]] = {}
+    for unit in units:
+        for place, (number, seconds) in _timed(unit).items():
+            found.setdefault(place, []).append(1000 * seconds / number)
+    return found

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from vssbench.results.seeds import SeedRow
 
 GROUP = ("dataset", "codec", "method")
+COUNTED_WHILE_RUNNING = "the frames of the run"
+"""Key `counted_on` of the cost record of a method whose work depends on the pictures."""
 FEW_GROUPS = 10
 """Intervals from fewer blocks or sequences than this carry a warning."""
 

@@ -62,7 +62,7 @@ class UnitRecord:
     counts: NDArray[np.int64]
     """[cases, classes, classes] pixels, indexed [case, truth, predicted]."""
     steps: dict[str, int]
-    """How many steps of each kind were run to answer the cases."""
+    """Answered frames of the clips behind the cases, by kind of step."""
     executed_share: float
     """Mean share of the network executed over all steps (1 except for block-wise methods)."""
     achieved_kbps: float
@@ -70,7 +70,8 @@ class UnitRecord:
     decoded_digest: str
     """SHA-256 over decoded pixels and motion of every GOP behind the cases."""
     timings: dict[str, float] = field(default_factory=dict)
-    """Seconds by stage; the only part that may differ between two runs of one experiment."""
+    """Seconds by stage (`step_key`, `step_non_key`: inside the method, by place in the GOP) and the frames behind them
+    (`steps_key`, `steps_non_key`); the only part that may differ between two runs of one experiment."""
     step_macs: tuple[tuple[int, int, int], ...] | None = None
     """(keyframe distance, steps, MACs) of the steps behind the cases, counted while they ran on the real frames; only
     for methods whose work depends on the pictures."""

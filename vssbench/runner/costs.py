@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from vssbench.cost.steps import count_method_macs
 from vssbench.errors import InputError
+from vssbench.results.run import COUNTED_WHILE_RUNNING
 from vssbench.results.store import RunFolder, slug
 from vssbench.runner.plan import WorkItem
 from vssbench.runner.thop import thop_gop_mean
@@ -31,7 +32,7 @@ def measure_costs(shop: Workshop, folder: RunFolder, items: Sequence[WorkItem]) 
                 figures = gop_figures(executed.get((item.dataset, title), {}), interval)
             elif _is_stored(folder, relative):
                 continue
-            counted_on = "the frames of the run"
+            counted_on = COUNTED_WHILE_RUNNING
             if figures is None:
                 cost, counted_on = count_method_macs(method, size, interval), "blank frames"
                 figures = {
@@ -42,7 +43,13 @@ def measure_costs(shop: Workshop, folder: RunFolder, items: Sequence[WorkItem]) 
             thop = thop_gop_mean(names[title], method, size, interval)
             if thop is not None:
                 figures = {**figures, "gop_mean_thop_gmacs": thop}
-            known = {"dataset": item.dataset, "method": title, "size": list(size)}
+            known = {
+                "dataset": item.dataset,
+                "method": title,
+                "size": list(size),
+                "delay_frames": method.needs.lookahead,
+                "budget_knob": list(method.budget_knob),
+            }
             record = {**known, "keyframe_interval": interval, **figures, "rule": "exact"}
             folder.write_json(
                 relative, record | ({"counted_on": counted_on} if method.needs.adaptive else {})

@@ -26,9 +26,14 @@ class ClipResult:
     predictions: dict[int, Prediction]
     """Scored position -> prediction."""
     steps: Counter[str] = field(default_factory=Counter)
+    """Answered frames of the clip by what the method did for them; history and lookahead belong to other clips."""
     executed_shares: list[float] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
-    """Wall time inside `method.step`, by kind of step."""
+    """Wall time inside `method.step` by place in the GOP, as its MACs: 'key' is the keyframe, 'non_key' the rest."""
+    timed: Counter[str] = field(default_factory=Counter)
+    """Frames behind `seconds`."""
+    owed_seconds: float = 0.0
+    """Time of steps whose frames wait for their answer."""
     step_macs: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Distance -> (steps, MACs) of the clip's own frames, counted while they ran; adaptive methods only."""
 
@@ -47,13 +52,17 @@ def run_method(method: Method, clip: DecodedClip, feed: ClipFeed, memory: Any = 
             frame = feed.frame(position, needs)
             started = time.perf_counter()
             answered = _step(method, state, frame, result) if needs.adaptive else method.step(state, frame)
-            # the ledger takes time of its own, so steps under it are not timed
-            seconds = 0.0 if needs.adaptive else time.perf_counter() - started
-            _note(result, answered, seconds, clip)
+            _note(result, answered, clip)
+            if not needs.adaptive:  # the ledger takes time of its own
+                _clock(result, answered, time.perf_counter() - started, clip, frame)
             if needs.lookahead and len(result.predictions) == len(clip.plan.scored):
                 break  # the frames that were still to come would answer nothing that is scored
         else:
-            _note(result, method.flush(state), 0.0, clip)
+            started = time.perf_counter()
+            answered = method.flush(state)
+            _note(result, answered, clip)
+            if not needs.adaptive:
+                _clock(result, answered, time.perf_counter() - started, clip)
     _require_all(method, clip, result)
     return result
 
@@ -71,9 +80,10 @@ def run_lockstep(method: Method, clips: list[DecodedClip], feeds: list[ClipFeed]
             frame = _joined([feed.frame(position, needs) for feed in feeds])
             started = time.perf_counter()
             answered = method.step(state, frame)
-            seconds = (time.perf_counter() - started) / len(clips)
-            _note_each(results, answered, seconds, clips)
-        _note_each(results, method.flush(state), 0.0, clips)
+            _note_each(results, answered, time.perf_counter() - started, clips, frame)
+        started = time.perf_counter()
+        answered = method.flush(state)
+        _note_each(results, answered, time.perf_counter() - started, clips)
     for clip, result in zip(clips, results, strict=True):
         _require_all(method, clip, result)
     return results
@@ -109,11 +119,16 @@ def _joined(frames: list[Frame]) -> Frame:
 
 
 def _note_each(
-    results: list[ClipResult], answered: list[Prediction], seconds: float, clips: list[DecodedClip]
+    results: list[ClipResult],
+    answered: list[Prediction],
+    seconds: float,
+    clips: list[DecodedClip],
+    frame: Frame | None = None,
 ) -> None:
     for i, (result, clip) in enumerate(zip(results, clips, strict=True)):
         own = [replace(one, labels=one.labels[i : i + 1]) for one in answered]
-        _note(result, own, seconds, clip)
+        _note(result, own, clip)
+        _clock(result, own, seconds / len(clips), clip, frame)
 
 
 def _require_all(method: Method, clip: DecodedClip, result: ClipResult) -> None:
@@ -133,13 +148,44 @@ def _step(method: Method, state: Any, frame: Frame, result: ClipResult) -> list[
     return predictions
 
 
-def _note(result: ClipResult, answered: list[Prediction], seconds: float, clip: DecodedClip) -> None:
-    for prediction in answered:
+def _note(result: ClipResult, answered: list[Prediction], clip: DecodedClip) -> None:
+    for prediction in _own(answered, clip):
         result.steps[prediction.kind] += 1
         result.executed_shares.append(prediction.executed_share)
-        result.seconds[prediction.kind] = result.seconds.get(prediction.kind, 0.0) + seconds
         if prediction.index in clip.plan.scored:
             result.predictions[prediction.index] = prediction
+
+
+def _own(answered: list[Prediction], clip: DecodedClip) -> list[Prediction]:
+    return [one for one in answered if 0 <= one.index < len(clip.frames)]
+
+
+def _clock(
+    result: ClipResult,
+    answered: list[Prediction],
+    seconds: float,
+    clip: DecodedClip,
+    frame: Frame | None = None,
+) -> None:
+    """Book the time of a step (of the flush: without a frame) on the clip's own frames that it answered, evenly.
+
+    Steps that answer nothing are owed to the next answer. A step at the next GOP's keyframe, for which frames waited,
+    is booked without that keyframe, which its own GOP pays for: as much as this clip's keyframe took.
+    """
+    if frame is not None and frame.index < 0:
+        return
+    seconds += result.owed_seconds
+    own = _own(answered, clip)
+    if not own:
+        result.owed_seconds = seconds
+        return
+    if frame is not None and frame.index >= len(clip.frames) and frame.is_key:
+        seconds = max(0.0, seconds - result.seconds.get("key", 0.0))
+    for prediction in own:
+        place = "non_key" if prediction.index else "key"
+        result.seconds[place] = result.seconds.get(place, 0.0) + seconds / len(own)
+        result.timed[place] += 1
+    result.owed_seconds = 0.0
 
 
 def score(

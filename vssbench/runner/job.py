@@ -71,9 +71,9 @@ class _UnitBuilder:
         self.steps.update(result.steps)
         self.shares += result.executed_shares
         self.kbps.append(bitstream.achieved_kbps)
-        for kind, seconds in result.seconds.items():
-            name = f"step_{kind}"
-            self.timings[name] = self.timings.get(name, 0.0) + seconds
+        for place, seconds in result.seconds.items():
+            for name, value in ((f"step_{place}", seconds), (f"steps_{place}", result.timed[place])):
+                self.timings[name] = self.timings.get(name, 0) + value
         for distance, (steps, macs) in result.step_macs.items():
             before = self.step_macs.get(distance, (0, 0))
             self.step_macs[distance] = (before[0] + steps, before[1] + macs)
@@ -378,7 +378,10 @@ class _JobRun:
         for title in self.methods:
             key = self._key(title, unit)
             if key in self.builders:
-                self.folder.write_unit(self.builders.pop(key).finish(key))
+                builder = self.builders.pop(key)
+                if not self.shop.experiment.measure.step_time:
+                    builder.timings.clear()
+                self.folder.write_unit(builder.finish(key))
                 self.stored += 1
                 self.on_unit()
 
