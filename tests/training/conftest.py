@@ -26,6 +26,8 @@ class BoxOptions(DatasetOptions):
     frames: int = 8
     labelled_every: int = 1
     ignored: bool = False
+    labelled_columns: int = SIZE[1]
+    """From the left; the others are ignored."""
     bad_label: bool = False
 
 
@@ -62,6 +64,7 @@ class BoxSequence(VideoSequence):
         label = np.zeros(SIZE, np.uint8)
         top, left = self._corner(index)
         label[top : top + 12, left : left + 12] = 7 if self._options.bad_label else 1
+        label[:, self._options.labelled_columns :] = 255
         return np.full_like(label, 255) if self._options.ignored else label
 
     @property

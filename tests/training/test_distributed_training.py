@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import socket
 import subprocess
 import sys
@@ -11,8 +12,9 @@ from typing import Any
 import pytest
 import torch
 
+from vssbench.errors import ConfigError
 from vssbench.training.config import load_experiment
-from vssbench.training.trainer import Trainer
+from vssbench.training.trainer import Processes, Trainer
 
 
 def _train_in_process(rank: int, port: int, path: str, folder: str, tests: str) -> None:
@@ -36,19 +38,24 @@ def _train_in_process(rank: int, port: int, path: str, folder: str, tests: str) 
         Trainer(load_experiment(path), Path(folder), processes=processes).run()
 
 
+def train_in_two_processes(path: str, folder: Path) -> None:
+    """Two gloo processes on one experiment, both of which must succeed."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    # this file as a script: where tests run on an installed wheel, spawned processes cannot import it by name
+    arguments = [str(port), path, str(folder), str(Path(__file__).parent)]
+    processes = [subprocess.Popen([sys.executable, __file__, str(rank), *arguments]) for rank in range(2)]
+    assert [process.wait(timeout=300) for process in processes] == [0, 0]
+
+
 @pytest.mark.slow
 def test_two_processes_equal_one(write_experiment: Any, tmp_path: Path) -> None:
     stage = {"steps": 4, "batch": 4, "learning_rate": 0.02, "optimiser": "sgd"}
     contestant = {"name": "tiny", "label": "a", "options": {"dropout": 0.0}, "stages": {"image": stage}}
     path = write_experiment(contestants=[contestant])
     Trainer(load_experiment(path), tmp_path / "one").run()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    # this file as a script: where tests run on an installed wheel, spawned processes cannot import it by name
-    arguments = [str(port), str(path), str(tmp_path / "two"), str(Path(__file__).parent)]
-    processes = [subprocess.Popen([sys.executable, __file__, str(rank), *arguments]) for rank in range(2)]
-    assert [process.wait(timeout=300) for process in processes] == [0, 0]
+    train_in_two_processes(path, tmp_path / "two")
     states = [
         torch.load(tmp_path / name / "a/image/last.pt", weights_only=True)["parts"]["network"]
         for name in ("one", "two")
@@ -56,6 +63,36 @@ def test_two_processes_equal_one(write_experiment: Any, tmp_path: Path) -> None:
     assert states[0].keys() == states[1].keys()
     for key, value in states[0].items():
         torch.testing.assert_close(states[1][key].float(), value.float(), atol=1e-5, rtol=1e-4)
+    for name, steps in (("train.csv", "0123"), ("validation.csv", "04")):
+        with (tmp_path / "two/a/image" / name).open() as rows:
+            assert [row["step"] for row in csv.DictReader(rows)] == list(steps)
+
+
+@pytest.mark.slow
+def test_a_share_without_labels_holds_nobody_up(write_experiment: Any, tmp_path: Path) -> None:
+    stage = {"steps": 6, "batch": 2, "learning_rate": 0.02}
+    path = write_experiment(
+        dataset={"name": "boxes", "labelled_columns": 12},
+        augmentation={"crop": [16, 16]},
+        contestants=[{"name": "tiny", "label": "a", "stages": {"image": stage}}],
+    )
+    train_in_two_processes(path, tmp_path / "two")
+    with (tmp_path / "two/a/image/train.csv").open() as rows:
+        found = list(csv.DictReader(rows))
+    skipped = [float(row["skipped_batches"]) for row in found]
+    assert len(found) == 6
+    assert 0 < skipped[-1] < 6  # of the writing process: its share had labels in some steps, none in others
+    state = torch.load(tmp_path / "two/a/image/last.pt", weights_only=True)["parts"]["network"]
+    assert all(torch.isfinite(value).all() for value in state.values())
+
+
+def test_shares_that_would_be_uneven_are_refused(write_experiment: Any, tmp_path: Path) -> None:
+    stage = {"steps": 2, "batch": 3, "learning_rate": 0.02}
+    path = write_experiment(contestants=[{"name": "tiny", "label": "a", "stages": {"image": stage}}])
+    with pytest.raises(
+        ConfigError, match=r"contestant a, stage image: .* 3 samples .* 2 processes .* multiple of 2"
+    ):
+        Trainer(load_experiment(path), tmp_path / "out", processes=Processes(0, 2)).run()
 
 
 if __name__ == "__main__":

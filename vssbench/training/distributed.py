@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -12,6 +13,9 @@ from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
 from vssbench.training.trainer import Processes
+
+PATIENCE = timedelta(hours=6)
+"""How long processes wait for the one that validates."""
 
 
 def local_device(device: str) -> str:
@@ -26,7 +30,7 @@ def joined_processes(device: str) -> Iterator[Processes]:
         yield Processes()
         return
     backend = "nccl" if device.startswith("cuda") else "gloo"
-    dist.init_process_group(backend)
+    dist.init_process_group(backend, timeout=PATIENCE)
     try:
         yield Processes(dist.get_rank(), dist.get_world_size(), average_gradients, share_norms, dist.barrier)
     finally:
@@ -49,7 +53,8 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         """[N, C, H, W]; statistics over N of every process, H and W while training."""
         if not self.training:
             return super().forward(maps)
-        axes = (0, 2, 3)
+        kind, axes = maps.dtype, (0, 2, 3)
+        maps = maps.float()  # as torch's own, also under autocast
         count = torch.full((1,), maps.numel() / maps.shape[1], dtype=maps.dtype, device=maps.device)
         packed: Tensor = all_reduce(torch.cat([maps.sum(axes), count]))  # type: ignore[no-untyped-call]
         mean = packed[:-1] / packed[-1]
@@ -58,7 +63,7 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
         self._track(mean.detach(), squares.detach(), float(packed[-1]))
         scale = self.weight * torch.rsqrt(squares / packed[-1] + self.eps)
         normed: Tensor = centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)
-        return normed
+        return normed.to(kind)
 
     def _track(self, mean: Tensor, squares: Tensor, count: float) -> None:
         assert self.running_mean is not None

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +79,7 @@ class StageTrainer:
     def run(self) -> None:
         """Train to the last step. Raises DivergedError, StorageError, CheckpointError."""
         self._resume()
-        log = StageLog(
-            self.setup.folder,
-            resumed_step=self.step,
-            tensorboard=self.setup.tensorboard and self.setup.is_main,
-        )
+        log = self._log()
         reader = Prefetcher(self.source)
         saved = time.monotonic()
         try:
@@ -110,6 +106,7 @@ class StageTrainer:
                 log.close()
 
     def _log(self) -> StageLog | None:
+        """None in processes that write nothing: they do not validate either."""
         if not self.setup.is_main:
             return None
         return StageLog(self.setup.folder, resumed_step=self.step, tensorboard=self.setup.tensorboard)
@@ -130,11 +127,16 @@ class StageTrainer:
         learned = 0
         for part in range(self.section.accumulate):
             named = reader.take(self.step, part, following=self._following(part))
-            if named.all_ignored and self.stage.recipe != "online":
+            empty = named.all_ignored and self.stage.recipe != "online"
+            if empty:
                 self.skipped_batches += 1
+                if self.setup.reduce_gradients is None:
+                    continue
+            values = self._backward(_without_weight(named) if empty else named, weight=0.0 if empty else 1.0)
+            if empty:
                 continue
             learned += 1
-            for name, value in self._backward(named).items():
+            for name, value in values.items():
                 totals[name] = totals.get(name, 0.0) + value / self.section.accumulate
         norm = self._update(learned)
         return {
@@ -151,7 +153,7 @@ class StageTrainer:
             return self.step, part + 1
         return (self.step + 1, 0) if self.step + 1 < self.steps else None
 
-    def _backward(self, named: NamedBatch) -> dict[str, float]:
+    def _backward(self, named: NamedBatch, weight: float = 1.0) -> dict[str, float]:
         try:
             with _autocast(self.setup):
                 terms = self.stage.compute_loss(named.batch)
@@ -159,7 +161,7 @@ class StageTrainer:
             values = {name: float(term.detach()) for name, term in terms.items()}
             if not math.isfinite(sum(values.values())):
                 raise self._diverged(f"loss {values}", named)
-            (loss / self.section.accumulate).backward()  # type: ignore[no-untyped-call]
+            (weight * loss / self.section.accumulate).backward()  # type: ignore[no-untyped-call]
         except (RuntimeError, MemoryError) as error:
             if not _is_out_of_memory(error):
                 raise
@@ -173,7 +175,10 @@ class StageTrainer:
     def _update(self, learned: int) -> float:
         trained = [p for p in self.parameters.values() if p.grad is not None]
         if self.setup.reduce_gradients is not None:
-            # every process must take part, also one whose share of the batch had no labelled pixel
+            share = torch.tensor([float(learned)], device=self.setup.device)
+            self.setup.reduce_gradients([share])
+            if not share.item():  # no process had a labelled pixel
+                return 0.0
             trained = list(self.parameters.values())
             for parameter in trained:
                 if parameter.grad is None:
@@ -298,6 +303,14 @@ def hash_seed(*numbers: int) -> int:
         value = ((value ^ (number + 1)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
         value ^= value >> 29
     return value >> 1
+
+
+def _without_weight(named: NamedBatch) -> NamedBatch:
+    """The batch with labels that give a finite loss, for a process whose share has no labelled pixel.
+
+    Its loss counts nothing, but shared batch normalisation talks to the other processes in every pass.
+    """
+    return replace(named, batch=replace(named.batch, label=torch.zeros_like(named.batch.label)))
 
 
 def _select_parameters(method: Method, stage: Stage) -> dict[str, nn.Parameter]:

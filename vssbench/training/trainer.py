@@ -102,6 +102,7 @@ class Trainer:
         for label in only:
             if label not in known:
                 raise ConfigError(f"--only {label}: no such contestant; {nearest(label, known)}")
+        self._refuse_uneven_shares()
         unmatched = self.experiment.unmatched_steps()
         if unmatched:
             self.reporter.message(
@@ -119,6 +120,19 @@ class Trainer:
             if not only:
                 write_weights(self.experiment, self.folder, self.common, self.dataset, self.build, summary)
         return summary
+
+    def _refuse_uneven_shares(self) -> None:
+        """Every process must have as many samples of a micro-batch as the others: gradients are averaged over them."""
+        shares = self.processes.world_size
+        for contestant in self.experiment.contestants:
+            for name, stage in contestant.stages.items():
+                micro = stage.batch // stage.accumulate
+                if micro % shares:
+                    raise ConfigError(
+                        f"contestant {contestant.label}, stage {name}: batch {stage.batch} over accumulate "
+                        f"{stage.accumulate} is {micro} samples a pass, which {shares} processes cannot share evenly; make it "
+                        f"a multiple of {shares}"
+                    )
 
     @property
     def store(self) -> PairStore:
