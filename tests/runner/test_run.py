@@ -10,10 +10,12 @@ import torch
 
 import vssbench
 import vssbench.networks
-from vssbench.errors import CapabilityError, ConfigError, InputError, StorageError
+from vssbench.config import load_experiment
+from vssbench.errors import CapabilityError, CheckpointError, ConfigError, InputError, StorageError
 from vssbench.networks.weights import WeightsMetadata, save_weights
 from vssbench.results.differences import reference_method
 from vssbench.results.store import RunFolder
+from vssbench.runner.plan import load_dataset
 from vssbench.runner.session import Listener
 
 TINY = {
@@ -88,6 +90,20 @@ def test_keyframes_of_all_full_resolution_methods_are_the_same_network(tmp_path,
     np.testing.assert_array_equal(total["1.0x"][0], total["AR"][0])
     assert not np.array_equal(total["1.0x"][0], total["0.5x"][0])
     assert not np.array_equal(total["1.0x"][3], total["warp"][3])
+
+
+def test_weights_of_other_classes_are_refused_before_work_starts(tmp_path, cache):
+    network = vssbench.networks.create("bisenet18", 11, width=8)
+    names = tuple(load_dataset(load_experiment(TINY).datasets[0]).classes.names)
+    turned = (names[1], names[0], *names[2:])
+    path = tmp_path / "network.safetensors"
+    save_weights(network, path, WeightsMetadata.describing(network, class_names=turned))
+    methods = [{**TINY["methods"][0], "weights": {"network": str(path)}}]
+    with pytest.raises(
+        CheckpointError, match=rf"method 1\.0x, part network: .* class 0 is '{names[1]}' there"
+    ):
+        vssbench.run({**TINY, "methods": methods}, tmp_path / "run", workers=1, cache=cache, device="cpu")
+    assert not list((tmp_path / "run").glob("units/**/*.json"))
 
 
 def test_costs_are_measured_for_every_method(undisturbed):

@@ -103,5 +103,5 @@ def test_the_files_content_is_part_of_the_experiments_identity(write_experiment:
         (tmp_path / name).write_bytes(content)
         digests.append(experiment(write_experiment, tmp_path / name).digest())
     assert digests[0] == digests[1] != digests[2]
-    with pytest.raises(InputError, match="backbone weights cannot be read"):
+    with pytest.raises(InputError, match="weights cannot be read"):
         experiment(write_experiment, tmp_path / "none.pth").digest()

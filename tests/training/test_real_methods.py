@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from vssbench.errors import ConfigError
 from vssbench.networks import create
-from vssbench.networks.weights import load_weights, read_weights
+from vssbench.networks.weights import WeightsMetadata, load_weights, read_weights, save_weights
 from vssbench.training.config import load_experiment
 from vssbench.training.log import read_log
 from vssbench.training.trainer import Trainer
@@ -72,6 +74,38 @@ def test_hr_weights_feed_ar_seg_and_leave_as_files(write_experiment: Any, traine
     assert not torch.equal(lr["network.head.conv.weight"], hr["head.conv.weight"])
     monitors = read_log(trained / "ar/fusion/validation.csv")[-1]
     assert {"lr_feature_mse", "warped_feature_mse", "fused_feature_mse"} <= monitors.keys()
+
+
+def test_weights_for_other_classes_start_nothing(write_experiment: Any, tmp_path: Path) -> None:
+    network = create("bisenet18", 2, width=4)
+    path = tmp_path / "start.safetensors"
+
+    def begin(names: tuple[str, ...]) -> Trainer:
+        save_weights(network, path, WeightsMetadata.describing(network, class_names=names))
+        stage = {"steps": 1, "batch": 2, "initialise_from": {"network": str(path)}}
+        contestant = {"name": "constant", "label": "a", "options": NETWORK, "stages": {"image": stage}}
+        return Trainer(load_experiment(write_experiment(contestants=[contestant])), tmp_path / "out")
+
+    with pytest.raises(ConfigError, match=r"class 0 is 'car' there and 'ground' in the dataset"):
+        begin(("car", "ground")).run()
+    begin(("Ground", "CAR")).run()
+
+
+def test_retrained_weights_under_an_old_name_make_another_experiment(
+    write_experiment: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "start.safetensors"
+    stage = {"steps": 1, "batch": 2, "initialise_from": {"network": str(path)}}
+    contestant = {"name": "constant", "label": "a", "options": NETWORK, "stages": {"image": stage}}
+    experiment = load_experiment(write_experiment(contestants=[contestant]))
+    digests = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        network = create("bisenet18", 2, width=4)
+        save_weights(network, path, WeightsMetadata.describing(network))
+        os.utime(path, (seed, seed))
+        digests.append(experiment.digest("a"))
+    assert digests[0] == digests[1] != digests[2]
 
 
 def test_the_written_weights_are_those_of_the_checkpoint(write_experiment: Any, trained: Path) -> None:

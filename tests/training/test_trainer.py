@@ -212,6 +212,16 @@ def test_a_finished_contestant_is_kept_and_a_changed_experiment_refused(
         Trainer(load_experiment(path, ["seed=4"]), tmp_path).run()
 
 
+def test_a_checkpoint_of_another_experiment_is_refused(write_experiment: Any, tmp_path: Path) -> None:
+    """Interrupted, so that only the checkpoint can tell."""
+    path = write_experiment()
+    Trainer(load_experiment(path), tmp_path).run()
+    for marker in ("a/final.json", "a/image/done.json"):
+        (tmp_path / marker).unlink()
+    with pytest.raises(CheckpointError, match=r"last\.pt: belongs to experiment"):
+        Trainer(load_experiment(path, ["seed=4"]), tmp_path).run()
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
     path.write_bytes(b"nothing of the kind")

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -187,6 +187,26 @@ def read_weights(reference: str | Path) -> tuple[dict[str, Tensor], WeightsMetad
 def _parse(header: str) -> WeightsMetadata:
     values = json.loads(header)
     return WeightsMetadata(**{**values, "class_names": tuple(values.get("class_names", ()))})
+
+
+def require_classes(metadata: WeightsMetadata | None, class_names: Sequence[str], reference: str) -> None:
+    """Raise CheckpointError if the weights answer as many classes as `class_names` holds, but others.
+
+    Their order decides what a label means, so such weights would load and be wrong without a sign. Capitals, spaces and
+    hyphens do not count; files that name no classes pass.
+    """
+    if metadata is None or len(metadata.class_names) != len(class_names):
+        return
+    for index, (theirs, ours) in enumerate(zip(metadata.class_names, class_names, strict=True)):
+        if _bare(theirs) != _bare(ours):
+            raise CheckpointError(
+                f"{reference}: trained for other classes: class {index} is {theirs!r} there and {ours!r} in the dataset; "
+                "train weights for this class table, or bring its names and their order into line"
+            )
+
+
+def _bare(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
 def load_weights(module: nn.Module, reference: str | Path) -> WeightsMetadata | None:

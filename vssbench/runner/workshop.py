@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from vssbench.dataset import Dataset, VideoSequence
 from vssbench.errors import CapabilityError, CheckpointError
 from vssbench.method import BuildContext, Method
 from vssbench.networks import load_weights
+from vssbench.networks.weights import require_classes
 from vssbench.registry import methods
 from vssbench.runner.inference import apply_inference
 from vssbench.runner.plan import chosen_sequences, load_dataset
@@ -34,9 +36,10 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def build_method(spec: MethodSpec, context: BuildContext) -> Method:
+def build_method(spec: MethodSpec, context: BuildContext, class_names: Sequence[str] = ()) -> Method:
     """Build a method and load the weights its options name; all parts in eval mode on the context's device.
 
+    class_names: the dataset's, which the weights must have been trained for; () does not look.
     Raises ConfigError, CheckpointError (naming method and part).
     """
     torch.manual_seed(context.seed)
@@ -51,7 +54,8 @@ def build_method(spec: MethodSpec, context: BuildContext) -> Method:
     for name, part in parts.items():
         if name in options.weights:
             try:
-                load_weights(part, options.weights[name])
+                metadata = load_weights(part, options.weights[name])
+                require_classes(metadata, class_names, options.weights[name])
             except CheckpointError as error:
                 raise CheckpointError(f"method {spec.title}, part {name}: {error}") from error
         part.to(context.device).eval()
@@ -137,7 +141,8 @@ class Workshop:
         for spec in self.experiment.methods_on(source, entry):
             key = (dataset, spec.title, size)
             if key not in self._methods:
-                self._methods[key] = build_method(spec, self._context(dataset, size))
+                names = self.dataset(dataset).classes.names
+                self._methods[key] = build_method(spec, self._context(dataset, size), names)
             check_capabilities(self._methods[key], spec, settings, size, self.experiment.protocol.kind)
             built[spec.title] = self._methods[key]
         return built

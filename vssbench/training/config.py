@@ -269,7 +269,7 @@ class TrainingExperiment(Strict):
     def digest(self, label: str | None = None) -> str:
         """Hex digest of what decides the weights of contestant `label` (None: of all contestants).
 
-        Covers the data sections, the contestant and those it is initialised from; not what is only reported
+        Covers the data sections, the contestant and what it is initialised from (files by content); not what is only reported
         (description, outputs, closing validation). Checkpoints of another digest are refused.
         """
         content = self.model_dump(
@@ -284,7 +284,12 @@ class TrainingExperiment(Strict):
         for key in ("final_clips", "final_distances"):
             content["validation"].pop(key)
         wanted = self._ancestry(label) if label is not None else {c.label for c in self.contestants}
-        content["contestants"] = [_identity(c) for c in self.contestants if c.label in wanted]
+        chosen = [c for c in self.contestants if c.label in wanted]
+        content["contestants"] = [_identity(c) for c in chosen]
+        begun = {s for c in chosen for stage in c.stages.values() for s in stage.initialise_from.values()}
+        files = {s: _file_digest(Path(s)) for s in begun if s.endswith(".safetensors") and Path(s).is_file()}
+        if files:  # as for the backbone: retrained weights under an old name are other weights
+            content["initial_weights"] = files
         text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -333,7 +338,7 @@ def _file_digest(path: Path) -> str:
         stamp = path.stat()
         return _digest_of(path, stamp.st_mtime_ns, stamp.st_size)
     except OSError as error:
-        raise InputError(f"{path}: backbone weights cannot be read ({error.strerror})") from error
+        raise InputError(f"{path}: weights cannot be read ({error.strerror})") from error
 
 
 @lru_cache(maxsize=8)

@@ -29,7 +29,7 @@ from vssbench.errors import CheckpointError, ConfigError
 from vssbench.method import BuildContext, Method, Stage
 from vssbench.networks.adoption import start_from
 from vssbench.networks.checkpoints import imagenet_networks, load_imagenet_backbone
-from vssbench.networks.weights import read_weights
+from vssbench.networks.weights import read_weights, require_classes
 from vssbench.registry import datasets, methods, nearest
 from vssbench.training.checkpoint import load_checkpoint
 from vssbench.training.config import (
@@ -343,9 +343,11 @@ class Trainer:
         if part not in parts:
             raise ConfigError(f"{title}: initialise_from names part {part!r}; {nearest(part, list(parts))}")
         stored = source.count("/") != 2 or source.endswith(".safetensors")
-        values = read_weights(source)[0] if stored else self.trained_part(source)
+        values, metadata = read_weights(source) if stored else (self.trained_part(source), None)
         try:
             only_backbone = start_from(parts[part], values, source)
+            if not only_backbone:
+                require_classes(metadata, self.dataset.classes.names, source)
         except CheckpointError as error:
             raise ConfigError(f"{title}: part {part!r} {error}") from error
         if only_backbone:
