@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vssbench.method import Stage, TrainingBatch
 from vssbench.networks import TrainingOutput
+from vssbench.ops.losses import AUXILIARY_WEIGHT as HEAD_WEIGHT
 from vssbench.ops.losses import segmentation_loss
 from vssbench.ops.resize import resize
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 SUB_WEIGHT = 0.5
 """Of the losses on the path's own value, without attention."""
 AUXILIARY_WEIGHT = 0.1
-"""Of the network's auxiliary heads."""
+"""Of the network's auxiliary heads. Kind 'cross-entropy', ours for slim networks, has them at 0.4 before."""
 
 
 class TDNetTraining:
@@ -51,27 +52,32 @@ class TDNetTraining:
     def window_loss(self, batch: TrainingBatch) -> dict[str, Tensor]:
         """Loss of the labelled frame behind attention, and at half the weight without; the path rotates with the step."""
         output, sub = self._forward(batch)
-        terms = self._losses(output, batch)
-        auxiliary = [value for name, value in terms.items() if name != "segmentation"]
-        named = {"segmentation": terms["segmentation"], "sub": SUB_WEIGHT * self._plain(sub, batch)}
-        if auxiliary:
-            named["auxiliary"] = AUXILIARY_WEIGHT * torch.stack(auxiliary).sum()
-        return named
+        return self._labelled(output, sub, batch)
 
     def distillation_loss(self, batch: TrainingBatch) -> dict[str, Tensor]:
         """`window_loss` plus the teacher's distribution, on both outputs."""
         output, sub = self._forward(batch)
-        terms = self._losses(output, batch)
         teacher = self.method.teacher
         assert teacher is not None
         with torch.no_grad():
             wanted = F.log_softmax(teacher(batch.image), dim=1)
         return {
-            "segmentation": terms["segmentation"],
-            "sub": SUB_WEIGHT * self._plain(sub, batch),
+            **self._labelled(output, sub, batch),
             "teacher": _divergence(wanted, output.logits),
             "teacher_sub": SUB_WEIGHT * _divergence(wanted, sub),
         }
+
+    def _labelled(self, output: TrainingOutput, sub: Tensor, batch: TrainingBatch) -> dict[str, Tensor]:
+        """Terms against the label. CamVid PSPNet's image-level term keeps its own weight."""
+        terms = self._losses(output, batch)
+        named = {"segmentation": terms.pop("segmentation"), "sub": SUB_WEIGHT * self._plain(sub, batch)}
+        if "presence" in terms:
+            named["presence"] = terms.pop("presence")
+        if terms:
+            kind = self.method.options.loss_of(self.method.networks[0])
+            carried = HEAD_WEIGHT if kind == "ce+aux" else 1.0  # it comes with the network's own weight
+            named["auxiliary"] = AUXILIARY_WEIGHT / carried * torch.stack(list(terms.values())).sum()
+        return named
 
     def _forward(self, batch: TrainingBatch) -> tuple[TrainingOutput, Tensor]:
         """Output behind attention with its auxiliary heads, and output of the value alone, of the labelled frame."""

@@ -10,6 +10,7 @@ from torch import nn
 
 from vssbench.baselines.tdnet import TDNet
 from vssbench.baselines.tdnet.exchange import Exchange, attend, attention_macs
+from vssbench.baselines.tdnet.training import TDNetTraining
 from vssbench.config import validate
 from vssbench.conformance import CHECKS, Subject, make_batch, make_clip, run_clip
 from vssbench.cost import count_macs
@@ -124,6 +125,39 @@ def test_the_labelled_frame_is_served_by_every_path_in_turn():
     assert again == pytest.approx(losses[0], rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("network", "loss", "carried"),
+    [
+        ("bisenet18", "ohem", 1.0),
+        ("bisenet18", "cross-entropy", 1.0),  # 0.4 of it stays, see the README
+        ("pspnet18-cityscapes", "ce+aux", 0.4),
+    ],
+)
+@pytest.mark.parametrize("stage_name", ["window", "distillation"])
+def test_auxiliary_heads_count_a_tenth(network, loss, carried, stage_name):
+    method = build(network=network, loss=loss, paths=2, dropout=0.0, teacher={"width": 8, "network": network})
+    stage = next(stage for stage in method.stages() if stage.name == stage_name)
+    batch = make_batch(Subject("tdnet", {}, SIZE), stage)
+    terms = stage.compute_loss(batch)
+    output, _ = TDNetTraining(method)._forward(batch)
+    raw = output.losses(loss, batch.label, batch.class_weights)
+    heads = sum(value.item() for name, value in raw.items() if name.startswith("auxiliary"))
+    assert heads > 0
+    assert terms["auxiliary"].item() == pytest.approx(0.1 / carried * heads, rel=1e-5)
+    assert terms["segmentation"].item() == pytest.approx(raw["segmentation"].item(), rel=1e-5)
+
+
+def test_the_image_level_term_of_the_camvid_pspnet_keeps_its_weight():
+    method = build(network="pspnet18-camvid", paths=2, dropout=0.0)
+    stage = method.stages()[1]
+    batch = make_batch(Subject("tdnet", {}, SIZE), stage)
+    output, _ = TDNetTraining(method)._forward(batch)
+    raw = output.losses("nll+presence", batch.label, batch.class_weights)
+    terms = stage.compute_loss(batch)
+    assert terms["presence"].item() == pytest.approx(raw["presence"].item(), rel=1e-5)
+    assert "auxiliary" not in terms
+
+
 def test_distillation_from_the_network_itself_starts_at_zero_divergence():
     method = build(paths=2, norm="none", initialisation="identity", teacher={"width": 8}, dropout=0.0)
     for network in method.networks:
@@ -133,7 +167,7 @@ def test_distillation_from_the_network_itself_starts_at_zero_divergence():
             nn.init.zeros_(link.weight)
     stage = method.stages()[2]
     terms = stage.compute_loss(make_batch(Subject("tdnet", {}, SIZE), stage))
-    assert set(terms) == {"segmentation", "sub", "teacher", "teacher_sub"}
+    assert set(terms) == {"segmentation", "sub", "auxiliary", "teacher", "teacher_sub"}
     assert terms["teacher"].item() == pytest.approx(0, abs=1e-6)
     assert terms["sub"].item() == pytest.approx(terms["segmentation"].item() / 2, rel=1e-5)
 
