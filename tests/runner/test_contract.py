@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 import torch
 
 import vssbench
+from vssbench.baselines.constant import ConstantResolution
 from vssbench.clips import Clip, Encode, Job
-from vssbench.errors import CapabilityError
+from vssbench.errors import CapabilityError, ConfigError
 from vssbench.method import BuildContext, Needs
+from vssbench.registry import Entry, methods
 from vssbench.runner.costs import gop_figures
 from vssbench.runner.workshop import check_lookahead
 
@@ -65,8 +71,8 @@ def test_history_under_the_protocol_clip_leaves_the_bits_as_they_are(tmp_path, c
     td2 = {"name": "tdnet", "network": "bisenet18", "width": 4, "paths": 2}
     constant = {"name": "constant", "network": "bisenet18", "width": 4}
     digests = {}
-    for title, methods in (("alone", [constant]), ("both", [constant, td2])):
-        experiment = {**BASE, "protocol": protocol, "methods": methods, "measure": {"macs": False}}
+    for title, chosen in (("alone", [constant]), ("both", [constant, td2])):
+        experiment = {**BASE, "protocol": protocol, "methods": chosen, "measure": {"macs": False}}
         run = vssbench.run(experiment, tmp_path / title, workers=1, cache=cache, device="cpu")
         assert run.complete
         for group in run.groups:
@@ -113,3 +119,38 @@ def test_every_distance_weighs_alike_in_the_mean_of_what_was_executed():
     figures = gop_figures({0: (2, 20 * giga), 1: (2, 8 * giga), 2: (1, 6 * giga)}, 3)
     assert figures == {"key_gmacs": 10.0, "non_key_gmacs": 5.0, "gop_mean_gmacs": 20 / 3}
     assert gop_figures({1: (1, giga)}, 3) is None
+
+
+class Choosy(ConstantResolution):
+    """Per-frame network with one need that the data of these tests cannot meet."""
+
+    wanted: ClassVar[dict] = {}
+
+    @property
+    def needs(self) -> Needs:
+        return replace(super().needs, **self.wanted)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"size_multiple": 48}, "method choosy needs frame sides that are multiples of 48, got 32x64"),
+        (
+            {"lookahead": 3, "stateless": False},
+            "method choosy answers 3 frames late, but frame .* of sequence",
+        ),
+        ({"batchable": False}, r"method choosy, inference\.batch: 4 clips"),
+    ],
+)
+def test_what_a_method_cannot_have_is_refused_before_work_starts(
+    monkeypatch, tmp_path, cache, wanted, message
+):
+    monkeypatch.setattr(Choosy, "wanted", wanted)
+    monkeypatch.setitem(methods.entries, "choosy", Entry("choosy", "choosy_plugin:Choosy", "test"))
+    monkeypatch.setitem(sys.modules, "choosy_plugin", SimpleNamespace(Choosy=Choosy))
+    method = {"name": "choosy", "network": "bisenet18", "width": 4}
+    if "batchable" in wanted:
+        method["inference"] = {"batch": 4}
+    with pytest.raises((CapabilityError, ConfigError), match=message):
+        vssbench.run({**BASE, "methods": [method]}, tmp_path / "run", workers=1, cache=cache, device="cpu")
+    assert not (tmp_path / "run" / "units").exists()

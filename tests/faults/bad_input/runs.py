@@ -5,11 +5,18 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 from bad_input.case import Words, bad, changed
+from PIL import Image
+from typer.testing import CliRunner
+
+from vssbench.cli import app
+from vssbench.networks import create
+from vssbench.networks.weights import WeightsMetadata, save_weights
 
 
 def damaged(name: str, change: Callable[[str], str], *words: object) -> Words:
@@ -94,3 +101,68 @@ bad("training", "a training experiment that is broken YAML", 2)(
 bad("training", "a training experiment with an unknown key", 2)(
     lambda: (Path("t.yaml").write_text("dataset: {name: synthetic}\nstage: {}\n"), ["train", "t.yaml"])[1]
 )
+
+
+TRAINING = {
+    "name": "t",
+    "dataset": {"name": "synthetic", "sequences": 1, "frames": 4, "size": [64, 96]},
+    "codecs": [{"codec": "h264", "qp": 30, "preset": "ultrafast", "references": 1}],
+    "pairs": {"keyframe_interval": 2, "limit_clips": 1},
+    "validation": {"every": 9, "clips": 1, "distances": [0]},
+    "contestants": [
+        {
+            "label": "c",
+            "name": "constant",
+            "options": {"network": "bisenet18", "width": 4, "loss": "cross-entropy"},
+            "stages": {"image": {"steps": 2, "batch": 2}},
+        }
+    ],
+}
+
+
+def training(*overrides: str) -> Words:
+    Path("t.yaml").write_text(json.dumps(TRAINING))
+    return ["train", "t.yaml", "-o", "out", *(w for o in overrides for w in ("--set", o))]
+
+
+def stage(setting: str) -> str:
+    return f"contestants.c.stages.image.{setting}"
+
+
+@bad("training", "a learning rate at which the loss becomes NaN", 3)
+def _diverging() -> Words:
+    return training(stage("optimiser=sgd"), stage("learning_rate=1e30"), "precision=float32")
+
+
+@bad("training", "labels that are ignored everywhere", 3)
+def _nothing_labelled() -> Words:
+    for kind, mode, value in (("frames", "RGB", (9, 9, 9)), ("labels", "L", 11)):
+        Path(f"data/train/{kind}").mkdir(parents=True)
+        for index in range(4):
+            Image.new(mode, (96, 64), value).save(f"data/train/{kind}/0016E5_{7959 + 2 * index:05d}.png")
+    shutil.copytree("data/train", "data/val_sequence")
+    return training("dataset={name: camvid, root: data}", "pairs.source=stills")
+
+
+@bad("training", "weights that were trained for other classes", 2)
+def _other_classes() -> Words:
+    network = create("bisenet18", 11, width=4)
+    names = tuple(f"class {index}" for index in range(11))
+    save_weights(network, "w.safetensors", WeightsMetadata.describing(network, class_names=names))
+    return training(stage("initialise_from={network: w.safetensors}"))
+
+
+@bad("training", "a folder that holds another training", 3)
+def _another_training() -> Words:
+    assert CliRunner().invoke(app, [str(word) for word in training()]).exit_code == 0
+    return training("seed=5")
+
+
+@bad("training", "a contestant that is not there", 2)
+def _absent_contestant() -> Words:
+    return [*training(), "--only", "d"]
+
+
+@bad("training", "ImageNet weights for a slim network", 2)
+def _slim_backbone() -> Words:
+    return [*training(), "--backbone-weights", "resnet18.pth"]
