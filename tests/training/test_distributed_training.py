@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import socket
 import subprocess
 import sys
@@ -84,6 +85,29 @@ def test_a_share_without_labels_holds_nobody_up(write_experiment: Any, tmp_path:
     assert 0 < skipped[-1] < 6  # of the writing process: its share had labels in some steps, none in others
     state = torch.load(tmp_path / "two/a/image/last.pt", weights_only=True)["parts"]["network"]
     assert all(torch.isfinite(value).all() for value in state.values())
+
+
+@pytest.mark.slow
+def test_the_command_runs_under_torchrun(tmp_path: Path) -> None:
+    stage = {"steps": 2, "batch": 2, "learning_rate": 0.01}
+    options = {"network": "bisenet18", "width": 4, "loss": "cross-entropy"}
+    contestant = {"name": "constant", "label": "a", "options": options, "stages": {"image": stage}}
+    document = {
+        "name": "small",
+        "dataset": {"name": "synthetic", "sequences": 1, "frames": 4, "size": [64, 96]},
+        "codecs": [{"codec": "h264", "qp": 30, "preset": "ultrafast", "references": 1}],
+        "pairs": {"keyframe_interval": 2, "limit_clips": 2},
+        "validation": {"every": 2, "clips": 1, "distances": [0]},
+        "contestants": [contestant],
+        "outputs": [{"weights": "small/a", "source": "a/image/network"}],
+    }
+    (tmp_path / "small.yaml").write_text(json.dumps(document))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    words = ["-m", "vssbench", "train", "small.yaml", "-o", "out", "--threads", "1"]
+    done = subprocess.run([*torchrun, *words], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("mIoU % on coded validation clips") == 1  # one process prints
+    assert (tmp_path / "out/weights/small/a.safetensors").is_file()
 
 
 def test_shares_that_would_be_uneven_are_refused(write_experiment: Any, tmp_path: Path) -> None:

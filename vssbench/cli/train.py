@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -114,6 +115,9 @@ def train(
         list[str] | None, typer.Option("--only", help="train the contestants with these labels, nothing else")
     ] = None,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="also write TensorBoard logs")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="say what would be trained and from what, and stop")
+    ] = False,
 ) -> None:
     """Train the contestants of an experiment; the same command continues after an interruption."""
     from vssbench.runner.memory import set_threads
@@ -126,8 +130,11 @@ def train(
     if backbone_weights is not None:
         loaded = loaded.model_copy(update={"backbone_weights": backbone_weights})
     seeds = list(dict.fromkeys(seed or loaded.seeds))
-    set_threads(threads or os.cpu_count() or 1)
     folder = output or Path("training") / loaded.name
+    if dry_run:
+        _print_plan(_console(quiet=False), loaded, folder, seeds, only or ())
+        return
+    set_threads(threads or os.cpu_count() or 1)
     device = local_device(device)
     with joined_processes(device) as processes:
         console = _console(quiet=processes.rank != 0)
@@ -151,6 +158,38 @@ def train(
         if processes.rank == 0:
             _write_figures(loaded, folder, seeds)
             _print_summary(console, loaded, summary, folder)
+
+
+def _print_plan(
+    console: Console, loaded: TrainingExperiment, folder: Path, seeds: list[int], only: Sequence[str]
+) -> None:
+    """Contestants with their stages, what each begins as, and whether it is there."""
+    from vssbench.training.seeds import seed_folder
+
+    loaded.require_labels(only)
+    console.print(f"{loaded.name}: would be trained in {folder}", markup=False, highlight=False)
+    if seeds:
+        console.print(f"seeds {', '.join(map(str, seeds))}, a folder each", highlight=False)
+    table = Table()
+    for head in ("contestant", "method", "stages (steps x batch)", "begins as", "state"):
+        table.add_column(head, overflow="fold")
+    places = [seed_folder(folder, seed) for seed in seeds] or [folder]
+    for contestant in loaded.contestants:
+        if only and contestant.label not in only:
+            continue
+        stages = ", ".join(f"{n} {s.steps or s.epochs} x {s.batch}" for n, s in contestant.stages.items())
+        done = sum((place / contestant.label / "final.json").exists() for place in places)
+        state = "trained" if done == len(places) else f"{done} of {len(places)} trained" if done else "to do"
+        begun = "\n".join(
+            _beginning(part, source) for part, source in loaded.begins_as(contestant.label).items()
+        )
+        table.add_row(contestant.label, contestant.name, stages, begun, state)
+    console.print(table)
+
+
+def _beginning(part: str, source: str) -> str:
+    missing = source.endswith(".safetensors") and not Path(source).is_file()
+    return f"{part}: {source}{'  (NOT THERE: train it first)' if missing else ''}"
 
 
 def _write_figures(loaded: TrainingExperiment, folder: Path, seeds: list[int]) -> None:

@@ -308,6 +308,21 @@ class TrainingExperiment(Strict):
         document["pairs"]["seed"] = None if seed == self.pair_seed else self.pair_seed
         return TrainingExperiment.model_validate(document)
 
+    def require_labels(self, labels: Sequence[str]) -> None:
+        """Raise ConfigError for a label that no contestant has."""
+        known = [contestant.label for contestant in self.contestants]
+        for label in labels:
+            if label not in known:
+                raise ConfigError(f"--only {label}: no such contestant; {nearest(label, known)}")
+
+    def begins_as(self, label: str) -> dict[str, str]:
+        """Part -> what the contestant's first stage that names it starts it from."""
+        contestant = next(c for c in self.contestants if c.label == label)
+        begun: dict[str, str] = {}
+        for stage in contestant.stages.values():
+            begun = {**stage.initialise_from, **begun}
+        return begun
+
     def _ancestry(self, label: str) -> set[str]:
         """`label` and every contestant whose weights its stages begin from."""
         known = {c.label: c for c in self.contestants}

@@ -98,10 +98,7 @@ class Trainer:
 
         Raises ConfigError, InputError, CheckpointError, StorageError or DivergedError.
         """
-        known = [contestant.label for contestant in self.experiment.contestants]
-        for label in only:
-            if label not in known:
-                raise ConfigError(f"--only {label}: no such contestant; {nearest(label, known)}")
+        self.experiment.require_labels(only)
         self._refuse_uneven_shares()
         unmatched = self.experiment.unmatched_steps()
         if unmatched:
