@@ -265,3 +265,18 @@ def test_validation_clips_beyond_the_room_are_coded_anew_with_the_same_score(
         found += [made.score(method, trainer.device).miou, made.score(method, trainer.device).miou]
         assert len(made._kept) == (2 if room else 0)
     assert len(set(found)) == 1
+
+
+def test_a_contestant_may_have_a_memory_layout_of_its_own(write_experiment: Any, tmp_path: Path) -> None:
+    stages = {"image": {"steps": 1, "batch": 2}}
+    plain = {"name": "tiny", "label": "plain", "stages": stages}
+    own = {**plain, "label": "own", "channels_last": False}
+    experiment = load_experiment(write_experiment(channels_last=True, contestants=[plain, own]))
+    trainer = Trainer(experiment, tmp_path / "out")
+    layouts = [
+        trainer.build(c).parts()["network"][0].weight.is_contiguous(memory_format=torch.channels_last)
+        for c in experiment.contestants
+    ]
+    assert layouts == [True, False]
+    before = load_experiment(write_experiment(channels_last=True, contestants=[plain]))
+    assert experiment.digest("plain") == before.digest("plain")

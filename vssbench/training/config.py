@@ -135,6 +135,8 @@ class ContestantSection(Strict):
     """Seed of this contestant where it has one of its own; None: the experiment's."""
     compare: bool = True
     """False for helpers (pretraining) that are no row of the comparison and need no matched steps."""
+    channels_last: bool | None = None
+    """Memory layout of this contestant where it differs; None: the experiment's."""
 
     @model_validator(mode="after")
     def _continues_what_comes_before(self) -> ContestantSection:
@@ -364,7 +366,7 @@ def _digest_of(path: Path, modified: int, size: int) -> str:
 def _identity(contestant: ContestantSection) -> dict[str, Any]:
     """The contestant as digests see it."""
     content = contestant.model_dump(mode="json")
-    _forget_unset(content, ContestantSection, "seed")
+    _forget_unset(content, ContestantSection, "seed", "channels_last")
     for stage in content["stages"].values():
         _forget_unset(stage, StageSection, "epochs", "continues")
         if stage["augmentation"] is not None:

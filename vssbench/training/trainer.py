@@ -164,13 +164,17 @@ class Trainer:
         torch.manual_seed(hash_seed(self._seed(contestant), 77))
         method: Method = method_class(options, context)
         self._load_backbones(method, contestant.label)
-        layout = torch.channels_last if self.experiment.channels_last else torch.contiguous_format
+        layout = torch.channels_last if self._is_channels_last(contestant) else torch.contiguous_format
         for part in method.parts().values():
             part.to(self.device)
             part.to(memory_format=layout)  # type: ignore[call-overload]
             if self.processes.share_norms is not None:
                 self.processes.share_norms(part)
         return method
+
+    def _is_channels_last(self, contestant: ContestantSection | EvaluationSection) -> bool:
+        own = contestant.channels_last if isinstance(contestant, ContestantSection) else None
+        return self.experiment.channels_last if own is None else own
 
     def _load_backbones(self, method: Method, label: str) -> None:
         """Put the ImageNet weights, where the experiment names some, into every ResNet-18 of the method."""
@@ -248,7 +252,7 @@ class Trainer:
             else None,
         )
         trainer = StageTrainer(
-            method, stage, section, self._source(stage, section, title, method, contestant.seed), setup
+            method, stage, section, self._source(stage, section, title, method, contestant), setup
         )
         if not self._finished(folder / "done.json", contestant.label):
             started = time.time()
@@ -299,7 +303,7 @@ class Trainer:
         section: StageSection,
         title: str,
         method: Method | None = None,
-        seed: int | None = None,
+        contestant: ContestantSection | None = None,
     ) -> BatchSource:
         store, entries = self._entries(stage, section.distances)
         return BatchSource(
@@ -309,14 +313,16 @@ class Trainer:
             section.augmentation or self.experiment.augmentation,
             batch=section.batch,
             accumulate=section.accumulate,
-            seed=self.experiment.seed if seed is None else seed,
+            seed=self.experiment.seed if contestant is None else self._seed(contestant),
             stage_key=hash_seed(*title.encode()) % 2**32,
             original_share=self.experiment.pairs.original_share,
             # a method may normalise its pixels otherwise than the dataset says (Cityscapes BiSeNet: section 4.2)
             normalisation=getattr(method, "normalisation", self.dataset.normalisation),
             device=self.device,
             ignore_index=self.dataset.classes.ignore_index,
-            channels_last=self.experiment.channels_last,
+            channels_last=self.experiment.channels_last
+            if contestant is None
+            else self._is_channels_last(contestant),
             class_weights=self._loss_weights(),
             rank=self.processes.rank,
             world_size=self.processes.world_size,
