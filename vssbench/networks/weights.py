@@ -64,15 +64,18 @@ def save_weights(
     *,
     dtype: Literal["float32", "float16"] = "float32",
     training_heads: bool = True,
+    leave_out: Sequence[str] = (),
 ) -> Path:
     """Write the state of `module` to `path` (.safetensors), completely or not at all.
 
     float16 halves the tensors with two or more dimensions; vectors (biases, normalisation statistics) stay float32,
-    where halves could overflow or vanish. training_heads=False leaves out modules that inference never runs.
+    where halves could overflow or vanish. training_heads=False leaves out modules that inference never runs, leave_out those of these names.
     Raises StorageError if the folder is not writable or the disk is full.
     """
     half = dtype == "float16"
-    dropped = () if training_heads else tuple(training_only_prefixes(module))
+    dropped = tuple(f"{name}." for name in leave_out)
+    if not training_heads:
+        dropped += tuple(training_only_prefixes(module))
     tensors = {
         name: _stored(value, half)
         for name, value in module.state_dict().items()

@@ -200,6 +200,8 @@ class OutputSection(Strict):
     source: str
     """'label/stage/part'."""
     dtype: Literal["float16", "float32"] = "float16"
+    leave_out: tuple[str, ...] = ()
+    """Modules of the part that stay behind: those that the method which takes the weights does not have."""
 
 
 class TrainingExperiment(Strict):

@@ -12,8 +12,10 @@ import torch
 from filelock import FileLock
 
 from vssbench.dataset import Dataset
+from vssbench.errors import ConfigError
 from vssbench.method import Method
 from vssbench.networks.weights import WeightsMetadata, save_weights
+from vssbench.registry import nearest
 from vssbench.training.checkpoint import load_checkpoint, restore
 from vssbench.training.config import ContestantSection, OutputSection, TrainingExperiment
 from vssbench.training.storage import write_atomically
@@ -71,7 +73,13 @@ def _write(
         notes=output.source,
     )
     path = folder / "weights" / f"{output.weights}.safetensors"
-    save_weights(module, path, metadata, dtype=output.dtype, training_heads=False)
+    unknown = [name for name in output.leave_out if name not in dict(module.named_modules())]
+    if unknown:
+        raise ConfigError(
+            f"outputs.{output.weights}.leave_out: {output.source} has no module {unknown[0]!r}; "
+            f"{nearest(unknown[0], [name for name, _ in module.named_children()])}"
+        )
+    save_weights(module, path, metadata, dtype=output.dtype, training_heads=False, leave_out=output.leave_out)
     return {
         "file": f"{output.weights}.safetensors",
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),

@@ -1,0 +1,71 @@
+"""Weights that a training recipe writes fit the methods of the run recipes beside it, without training anything."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from vssbench import config
+from vssbench.cost.blank import building_on
+from vssbench.method import BuildContext
+from vssbench.networks.weights import training_only_prefixes
+from vssbench.registry import methods
+from vssbench.training.config import OutputSection, TrainingExperiment, load_experiment
+
+REPORTS = Path(__file__).parents[2] / "reports"
+CONTEXT = BuildContext(11, (360, 480), 12, torch.device("meta"))
+RUNS = [
+    path
+    for folder in ("table2_synthetic", "table2_camvid", "streets_bise18", "streets_psp18", "camvid_alphas")
+    for path in sorted((REPORTS / folder).glob("*.yaml"))
+    if not path.name.startswith("train")
+]
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def shapes(method: str, options: dict[str, object], part: str) -> Shapes:
+    """Tensors of a part that a weight file must hold."""
+    method_class = methods.load(method)
+    checked = config.validate(method_class.Options, options, where=method)
+    with building_on(CONTEXT.device):
+        module = method_class(checked, CONTEXT).parts()[part]
+    optional = tuple(training_only_prefixes(module))
+    return {
+        name: tuple(value.shape)
+        for name, value in module.state_dict().items()
+        if not (optional and name.startswith(optional))
+    }
+
+
+def written(experiment: TrainingExperiment, output: OutputSection) -> Shapes:
+    label, _, part = output.source.split("/")
+    contestant = next(c for c in experiment.contestants if c.label == label)
+    left_out = tuple(f"{name}." for name in output.leave_out)
+    found = shapes(contestant.name, contestant.options, part)
+    return {name: shape for name, shape in found.items() if not (left_out and name.startswith(left_out))}
+
+
+@pytest.mark.parametrize("path", RUNS, ids=[f"{p.parent.name}/{p.name}" for p in RUNS])
+def test_weights_of_the_training_fit_the_run(path: Path) -> None:
+    training = load_experiment(str(path.parent / "train.yaml"))
+    seed = training.seeds[0] if training.seeds else training.seed
+    single = training.for_seed(seed)
+    outputs = {
+        output.weights
+        if str(seed) in output.weights or not training.seeds
+        else f"{output.weights}-seed{seed}": output
+        for output in single.outputs
+    }
+    looked_at = set()
+    for spec in config.load_experiment(str(path)).methods:
+        options = dict(spec.option_values)
+        for part, source in dict(options.pop("weights", {})).items():
+            name = os.fspath(source).partition("/weights/")[2].removesuffix(".safetensors")
+            if name in outputs:
+                looked_at.add(name)
+                assert shapes(spec.name, options, part) == written(single, outputs[name]), (spec.title, part)
+    assert len(looked_at) >= 5
