@@ -216,6 +216,18 @@ def test_mean_cost_lies_in_the_published_range_for_published_refresh_rates():
     assert shares["camvid"] == pytest.approx([0.279, 0.47], abs=0.01)
 
 
+@pytest.mark.parametrize("block", [32, 64])
+def test_measured_mean_cost_of_a_gop_follows_the_formula(block):
+    """Without refresh (p = 0) a GOP costs C + (L - 1) a C with a the block's share of the frame."""
+    method = build(refresh=False, block=block)
+    state = method.begin(1)
+    costs = [
+        step_under_ledger(method, state, frame(d, image))[1].ledger.total for d, image in enumerate(images(6))
+    ]
+    area = block * block / (SIZE[0] * SIZE[1])
+    assert sum(costs) / len(costs) / costs[0] == pytest.approx((1 + 5 * area) / 6, rel=0.03)
+
+
 def test_a_partial_step_costs_its_share_of_the_network():
     """Block 64 of frames of 64x96: the pyramid's pooled levels are all that does not scale."""
     method = build(refresh=False, block=64)
