@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -95,6 +96,26 @@ def test_motion_by_whole_cells_shifts_the_carried_map_exactly():
     feature = torch.randn(1, 5, 8, 12)
     moved = DeepFeatureFlow.carry(feature, flow_of((2.0, -1.0), 0.5)(None, None, (8, 12)))
     assert torch.equal(moved[..., 1:, :-2], 0.5 * feature[..., :-1, 2:])
+
+
+def test_wrong_sign_is_below_copy_is_below_the_right_sign():
+    """The picture moves by two cells of the feature map; labels carried by `step` against those of the picture itself."""
+    method = build(flow="codec", cut="classifier")
+    first = torch.from_numpy(
+        np.random.default_rng(1).integers(0, 256, (1, 3, 4, 6)).repeat(16, 2).repeat(16, 3).astype(np.uint8)
+    )
+    second = torch.roll(first, 16, 3)  # content at x now was at x - 16
+    truth = method.step(method.start(1), Frame(0, 0, second, "I", SIZE))[0].labels
+    assert truth.unique().numel() > 1
+    right = {}
+    for name, pixels in (("right", -16.0), ("copy", 0.0), ("wrong", 16.0)):
+        state = method.start(1)
+        method.step(state, Frame(0, 0, first, "I", SIZE))
+        flow = torch.zeros(1, 2, *SIZE)
+        flow[:, 0] = pixels
+        moved = method.step(state, Frame(1, 1, None, "P", SIZE, flow_key=flow))[0].labels
+        right[name] = float((moved == truth)[..., 24:-24].float().mean())
+    assert right["wrong"] < right["copy"] < right["right"]
 
 
 def test_the_flow_leads_to_the_keyframe_whatever_came_between(monkeypatch):
