@@ -115,3 +115,16 @@ def test_every_packaged_experiment_is_valid():
 
 def test_the_json_schema_is_published():
     assert '"keyframe_interval"' in json_schema()
+
+
+def test_a_base_that_no_method_has_is_refused():
+    document = {
+        "dataset": {"name": "synthetic"},
+        "codec": {"codec": "h264", "qp": 30},
+        "methods": [{"name": "constant", "label": "full"}, {"name": "warp-only", "base": "ful"}],
+    }
+    with pytest.raises(ConfigError, match=r"method warp-only: base: no method has the title 'ful'; did you mean full"):
+        load_experiment(document)
+    document["methods"][1]["base"] = "full"
+    assert load_experiment(document).methods[1].base == "full"
+    assert "base" not in load_experiment(document).canonical()["methods"][0]

@@ -100,6 +100,11 @@ class MethodSpec(_PlugInSpec):
     datasets: tuple[str, ...] = Field(
         (), description="labels or names of the datasets it runs on; default: all"
     )
+    base: str = Field(
+        "",
+        description="title of the method that relative changes are against, seeds left out; default: the constant method of "
+        "its network at full resolution",
+    )
     training_seed: int | None = Field(
         None, description="training seed of its weights, filled in for each of `seeds`"
     )
@@ -327,6 +332,12 @@ class Experiment(_Frozen):
             raise ValueError(
                 f"reference: no method has the title {self.reference!r}; {nearest(self.reference, list(titles))}"
             )
+        for method in self.methods:
+            if method.base and method.base not in titles:
+                raise ValueError(
+                    f"method {method.title}: base: no method has the title {method.base!r}; "
+                    f"{nearest(method.base, list(titles))}"
+                )
         # a filter may name a dataset that was replaced with --set dataset=..., but not one that nobody knows
         names = {
             *datasets.names(),
@@ -363,6 +374,8 @@ class Experiment(_Frozen):
             if not values[key]:
                 del values[key]
         for method in values["methods"]:
+            if not method["base"]:
+                del method["base"]
             if (
                 method["training_seed"] is None
             ):  # as run folders hold it that were written before seeds had keys

@@ -94,3 +94,18 @@ def test_changes_are_against_the_same_training_seed(run: Run) -> None:
     assert rows["AR-Seg 0.5"]["rel_miou"] == pytest.approx(expected)
     expected = rows["warp-only"]["miou"] / rows["constant 1.0"]["miou"] - 1  # no seed of its own: the dearest
     assert rows["warp-only"]["rel_miou"] == pytest.approx(expected)
+
+
+def test_changes_are_against_the_base_that_an_experiment_names(run: Run) -> None:
+    methods = [
+        {"label": "constant 1.0", "name": "constant", "network": "n"},
+        {"label": "warp-only", "name": "warp-only", "network": "n"},
+        {"label": "AR-Seg 0.5", "name": "ar-seg", "network": "n", "base": "warp-only"},
+    ]
+    named = replace(run, experiment={**run.experiment, "methods": methods})
+    rows = {r.method: r.values for r in summary_table(named).sections[0].rows}
+    for key, source in (("rel_miou", "miou"), ("rel_gmacs", "gop_mean_gmacs")):
+        expected = rows["AR-Seg 0.5"][source] / rows["warp-only"][source] - 1
+        assert rows["AR-Seg 0.5"][key] == pytest.approx(expected)
+        expected = rows["warp-only"][source] / rows["constant 1.0"][source] - 1
+        assert rows["warp-only"][key] == pytest.approx(expected)

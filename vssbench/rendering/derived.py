@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from vssbench.rendering.latency import FrameTime, frame_times
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def derived_rows(run: Run, rows: Sequence[Row], families: Sequence[FamilyComparison]) -> list[Row]:
     """The rows of one dataset and codec with all derived values filled in."""
-    networks, seeds = _networks(run), _training_seeds(run)
+    origins = _origins(run)
     waits = any(cost.get("delay_frames") for cost in run.costs.values())
     groups = {(group.dataset, group.codec, group.method): group for group in run.groups}
     interval = int(run.experiment.get("protocol", {}).get("keyframe_interval", 1))
@@ -28,7 +28,7 @@ def derived_rows(run: Run, rows: Sequence[Row], families: Sequence[FamilyCompari
         values = {
             **row.values,
             **_times(row, interval, watched.get((row.dataset, row.method))),
-            **_relative(row, rows, networks, seeds),
+            **_relative(row, rows, origins),
             **_published(run, row),
             **_bjontegaard(row, families),
         }
@@ -40,46 +40,60 @@ def derived_rows(run: Run, rows: Sequence[Row], families: Sequence[FamilyCompari
     return found
 
 
-def _networks(run: Run) -> dict[str, tuple[str, Any, bool]]:
-    """Method -> (network, width, whether it is of constant resolution).
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """What decides which method another one is measured against."""
 
-    A method of two networks is measured against the one that runs on every frame: Accel's update network.
-    """
-    return {
-        str(m.get("label") or m.get("name", "")): (
+    network: str
+    width: Any
+    is_constant: bool
+    title: str
+    """Without the seed."""
+    seed: int | None
+    base: str
+    """Title of the method to measure against, where the experiment names one."""
+
+
+def _origins(run: Run) -> dict[str, _Origin]:
+    """Method -> origin. A method of two networks is that of the one that runs on every frame: Accel's update network."""
+    found = {}
+    for m in run.experiment.get("methods", []):
+        name = str(m.get("label") or m.get("name", ""))
+        found[name] = _Origin(
             str(m.get("network") or m.get("update_network", "")),
             m.get("update_width") or m.get("width"),
             m.get("name") == "constant",
+            str(m.get("seeds_of") or name),
+            m.get("training_seed"),
+            str(m.get("base", "")),
         )
-        for m in run.experiment.get("methods", [])
-    }
+    return found
 
 
-def _training_seeds(run: Run) -> dict[str, int | None]:
-    return {
-        str(m.get("label") or m.get("name", "")): m.get("training_seed")
-        for m in run.experiment.get("methods", [])
-    }
+def _relative(row: Row, rows: Sequence[Row], origins: Mapping[str, _Origin]) -> dict[str, float]:
+    """Changes against the method's base; NaN for that method itself.
 
-
-def _relative(
-    row: Row,
-    rows: Sequence[Row],
-    networks: dict[str, tuple[str, Any, bool]],
-    seeds: dict[str, int | None],
-) -> dict[str, float]:
-    """Changes against the dearest constant method of the same network and training seed; NaN for that method itself."""
+    The base is the named one, else the dearest constant method of the same network; of several seeds the same.
+    """
     nothing = {"rel_miou": math.nan, "rel_gmacs": math.nan}
-    own = networks.get(row.method)
-    same = [
-        r for r in rows
-        if own and networks.get(r.method, ("", None, False)) == (*own[:2], True)
-        and math.isfinite(r.values["gop_mean_gmacs"])
-    ]  # fmt: skip
-    same = [r for r in same if seeds.get(r.method) == seeds.get(row.method)] or same
+    own = origins.get(row.method)
+    if own is None:
+        return nothing
+    known = [
+        (r, origins[r.method])
+        for r in rows
+        if r.method in origins and math.isfinite(r.values["gop_mean_gmacs"])
+    ]
+    if own.base:
+        same = [(r, o) for r, o in known if o.title == own.base]
+    else:
+        same = [
+            (r, o) for r, o in known if o.is_constant and (o.network, o.width) == (own.network, own.width)
+        ]
+    same = [(r, o) for r, o in same if o.seed == own.seed] or same
     if not same:
         return nothing
-    anchor = max(same, key=lambda r: r.values["gop_mean_gmacs"])
+    anchor = max((r for r, _ in same), key=lambda r: r.values["gop_mean_gmacs"])
     if anchor.method == row.method:
         return nothing
     return {

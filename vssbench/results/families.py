@@ -24,7 +24,7 @@ from vssbench.results.seeds import Seeded, seeded_methods
 
 ANCHOR = "constant"
 """Registered name of the methods that make the anchor curve."""
-OPERATING_POINT = ("lr_scale", "label", "weights", "codecs", "datasets", "training_seed", "seeds_of")
+OPERATING_POINT = ("lr_scale", "label", "weights", "codecs", "datasets", "training_seed", "seeds_of", "base")
 """Keys of a method entry in which the members of a family may differ, besides the method's own budget knob."""
 RATES = ("label", "datasets", "bitrate_kbps", "crf", "qp")
 """Keys of a codec entry in which the points of a bitrate curve may differ."""
