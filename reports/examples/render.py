@@ -23,7 +23,7 @@ from vssbench.results.run import load_run
 
 FRAMES = 12
 LEFT_OUT = ("table.csv", "table.tex", "figures/*.pdf")
-RECORDS = ("experiment.json", "environment.json", "datasets.json", "plan.json", "costs", "units")
+RECORDS = ("experiment.json", "environment.json", "datasets.json", "plan.json", "costs", "latency", "units")
 
 
 def main(run: Path, output: Path, pictures: bool, records: bool = False) -> None:
