@@ -123,7 +123,9 @@ def test_a_base_that_no_method_has_is_refused():
         "codec": {"codec": "h264", "qp": 30},
         "methods": [{"name": "constant", "label": "full"}, {"name": "warp-only", "base": "ful"}],
     }
-    with pytest.raises(ConfigError, match=r"method warp-only: base: no method has the title 'ful'; did you mean full"):
+    with pytest.raises(
+        ConfigError, match=r"method warp-only: base: no method has the title 'ful'; did you mean full"
+    ):
         load_experiment(document)
     document["methods"][1]["base"] = "full"
     assert load_experiment(document).methods[1].base == "full"

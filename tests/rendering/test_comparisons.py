@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from vssbench.rendering.budget import budget_panels
+from vssbench.rendering.curves import panels
+from vssbench.rendering.report import write_report
 from vssbench.rendering.tables import difference_rows, family_rows
 from vssbench.results.differences import paired_differences, reference_method
 from vssbench.results.families import family_comparisons
@@ -80,3 +83,19 @@ def test_a_run_without_two_points_on_a_curve_has_no_bd_values(fabricate: Any, tm
         family_comparisons(fabricate(tmp_path / "run", methods=methods, sequences=1, units=2, distances=2))
         == []
     )
+
+
+def test_budget_curves_are_drawn_on_page_and_in_a_file(fabricate: Any, tmp_path: Path) -> None:
+    run = fabricate(tmp_path / "run", methods=CURVES, sequences=2, units=3, distances=2, pictures=False)
+    (first, second) = budget_panels(panels(run), run.families)
+    assert [c.name for c in first.curves] == ["constant", "ar-seg"] == [c.name for c in second.curves]
+    assert [p.method for p in first.curves[1].points] == ["half 0.5", "half 1.0"]
+    write_report(run, tmp_path / "out", pictures=False)
+    assert (tmp_path / "out/figures/budget.svg").stat().st_size > 1000
+    html = (tmp_path / "out/index.html").read_text(encoding="utf-8")
+    section = html[html.index('id="bd"') : html.index('id="distance"')]
+    assert section.count("<polyline") == 4  # two curves in each of two panels
+    assert "half 0.5\n" in section
+    alone = fabricate(tmp_path / "alone", sequences=1, units=1, distances=2, pictures=False)
+    write_report(alone, tmp_path / "none", pictures=False)
+    assert not (tmp_path / "none/figures/budget.svg").exists()

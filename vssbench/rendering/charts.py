@@ -35,7 +35,7 @@ def miou_d_charts(panels: Sequence[Panel]) -> list[Markup]:
         body = [draw_frame(horizontal, vertical, "keyframe distance d (frames)", "mIoU at d (%)", "{:g}")]
         body += [_band(c, horizontal, vertical) for c in panel.curves]
         body += [_line(c, horizontal, vertical) for c in panel.curves]
-        charts.append(_svg(panel, "mIoU by keyframe distance", body))
+        charts.append(chart(panel, "mIoU by keyframe distance", body))
     return charts
 
 
@@ -54,7 +54,7 @@ def cost_charts(panels: Sequence[Panel]) -> list[Markup]:
             _ranged_point(c, c.gop_mean_gmacs, horizontal, vertical, f"{c.gop_mean_gmacs:.2f} GMACs")
             for c in curves
         ]
-        charts.append(_svg(panel, "accuracy against cost", body))
+        charts.append(chart(panel, "accuracy against cost", body))
     return charts
 
 
@@ -81,25 +81,26 @@ def bitrate_charts(panels: Sequence[Panel]) -> list[Markup]:
             ]
             for method in dict.fromkeys(c.method for c in curves):
                 body.append(_rate_line([c for c in curves if c.method == method], horizontal, vertical))
-            charts.append(_svg(Panel(dataset, coder, math.nan, ()), "accuracy against bitrate", body))
+            charts.append(chart(Panel(dataset, coder, math.nan, ()), "accuracy against bitrate", body))
     return charts
 
 
 def _rate_line(curves: Sequence[Curve], horizontal: Axis, vertical: Axis) -> Markup:
     ordered = sorted((c for c in curves if math.isfinite(c.miou)), key=lambda c: c.kbps)
-    places = [(horizontal.at(c.kbps), vertical.at(100 * c.miou)) for c in ordered]
-    marks = []
-    for curve, (x, y) in zip(ordered, places, strict=True):
-        value = _percent(curve.miou, curve.miou_low, curve.miou_high)
-        marks.append(
-            _point(
-                curve.series, x, y, f"{curve.method}\n{curve.codec}, {kbps_text(curve.kbps)}\nmIoU {value}"
-            )
-        )
-    path = " ".join(f"{x},{y}" for x, y in places)
-    series = curves[0].series
+    points = []
+    for curve in ordered:
+        value = percent(curve.miou, curve.miou_low, curve.miou_high)
+        text = f"{curve.method}\n{curve.codec}, {kbps_text(curve.kbps)}\nmIoU {value}"
+        points.append((horizontal.at(curve.kbps), vertical.at(100 * curve.miou), text))
+    return draw_line(curves[0].method, curves[0].series, points)
+
+
+def draw_line(name: str, series: int, points: Sequence[tuple[float, float, str]]) -> Markup:
+    """A line through (x, y, text shown on hover), hidden with the method `name`."""
+    path = " ".join(f"{x},{y}" for x, y, _ in points)
+    marks = Markup("").join(_point(series, x, y, text) for x, y, text in points)
     return Markup('<g class="series s{}" data-method="{}"><polyline points="{}"{}/>{}</g>').format(
-        series % 8, curves[0].method, path, _dashes(series), Markup("").join(marks)
+        series % 8, name, path, _dashes(series), marks
     )
 
 
@@ -139,7 +140,7 @@ def class_charts(panels: Sequence[Panel], class_names: Mapping[str, Sequence[str
                 _class_bar(c, i, name, axis, middle - (row - 5) / 2 + k * thick, thick)
                 for k, c in enumerate(curves)
             ]
-        charts.append(_svg(panel, "IoU by class", parts, round(bottom + 42)))
+        charts.append(chart(panel, "IoU by class", parts, round(bottom + 42)))
     return charts
 
 
@@ -190,7 +191,8 @@ def _percent_axis(values: Iterable[float]) -> Axis:
     return linear_axis((100 * v for v in values), BOTTOM, TOP, count=7)
 
 
-def _svg(panel: Panel, what: str, body: Sequence[Markup], height: int = HEIGHT) -> Markup:
+def chart(panel: Panel, what: str, body: Sequence[Markup], height: int = HEIGHT) -> Markup:
+    """The chart of a panel with its heading; `what` it shows is for readers who do not see it."""
     rate = kbps_text(panel.kbps)
     heading = f"{panel.dataset} · {panel.codec}" + (f" · {rate}" if rate else "")
     return Markup(
@@ -265,16 +267,12 @@ def _band(curve: Curve, horizontal: Axis, vertical: Axis) -> Markup:
 
 
 def _line(curve: Curve, horizontal: Axis, vertical: Axis) -> Markup:
-    known = [i for i in range(len(curve.distances)) if math.isfinite(curve.miou_d[i])]
-    places = [(horizontal.at(curve.distances[i]), vertical.at(100 * curve.miou_d[i])) for i in known]
-    path = " ".join(f"{x},{y}" for x, y in places)
-    marks = []
-    for i, (x, y) in zip(known, places, strict=True):
-        text = f"{curve.method}\nd = {curve.distances[i]}: mIoU {_percent(curve.miou_d[i], curve.low[i], curve.high[i])}"
-        marks.append(_point(curve.series, x, y, text))
-    return Markup('<g class="series s{}" data-method="{}"><polyline points="{}"{}/>{}</g>').format(
-        curve.series % 8, curve.method, path, _dashes(curve.series), Markup("").join(marks)
-    )
+    points = []
+    for d, value, low, high in zip(curve.distances, curve.miou_d, curve.low, curve.high, strict=True):
+        if math.isfinite(value):
+            text = f"{curve.method}\nd = {d}: mIoU {percent(value, low, high)}"
+            points.append((horizontal.at(d), vertical.at(100 * value), text))
+    return draw_line(curve.method, curve.series, points)
 
 
 def _ranged_point(curve: Curve, x_value: float, horizontal: Axis, vertical: Axis, x_text: str) -> Markup:
@@ -286,7 +284,7 @@ def _ranged_point(curve: Curve, x_value: float, horizontal: Axis, vertical: Axis
     top, bottom = vertical.at(100 * high), vertical.at(100 * low)
     bar = Markup('<path class="range" d="M{0} {1}V{2}M{3} {1}h10M{3} {2}h10"/>').format(x, top, bottom, x - 5)
     text = (
-        f"{curve.method}\n{x_text}\nmIoU {_percent(curve.miou, curve.miou_low, curve.miou_high)}"
+        f"{curve.method}\n{x_text}\nmIoU {percent(curve.miou, curve.miou_low, curve.miou_high)}"
         f"\nover d: {100 * low:.2f} to {100 * high:.2f} %"
     )
     return Markup('<g class="series s{}" data-method="{}" data-codec="{}">{}{}</g>').format(
@@ -294,7 +292,8 @@ def _ranged_point(curve: Curve, x_value: float, horizontal: Axis, vertical: Axis
     )
 
 
-def _percent(value: float, low: float, high: float) -> str:
+def percent(value: float, low: float, high: float) -> str:
+    """A share of 1 in percent, with its interval where there is one."""
     interval = f" [{100 * low:.2f}, {100 * high:.2f}]" if math.isfinite(low) else ""
     return f"{100 * value:.2f} %{interval}"
 

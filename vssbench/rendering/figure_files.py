@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from vssbench.rendering.budget import BudgetPanel
 from vssbench.rendering.curves import Panel
 from vssbench.rendering.pictures import PictureCase
 from vssbench.results.decomposition import Decomposition
@@ -13,8 +14,8 @@ Drawn = list[tuple[str, list[Path]]]
 """(caption, files) of each figure; the first file is the SVG."""
 
 
-def draw_curves(panels: Sequence[Panel], folder: Path) -> Drawn:
-    """Write mIoU over distance and over cost into an existing folder. Raises StorageError."""
+def draw_curves(panels: Sequence[Panel], budgets: Sequence[BudgetPanel], folder: Path) -> Drawn:
+    """Write mIoU over distance, over cost and along budget knobs into an existing folder. Raises StorageError."""
     # here, so that a process that lets others draw need not load matplotlib
     from vssbench.rendering import figures
 
@@ -22,6 +23,12 @@ def draw_curves(panels: Sequence[Panel], folder: Path) -> Drawn:
     cost = figures.cost_figure(panels)
     if cost is not None:
         made.append(("Accuracy against cost", "cost", cost))
+    if budgets:
+        from vssbench.rendering.budget_figure import budget_figure
+
+        made.append(
+            ("Accuracy against cost along each method's budget knob", "budget", budget_figure(budgets))
+        )
     return [(caption, figures.save(figure, folder / stem)) for caption, stem, figure in made]
 
 

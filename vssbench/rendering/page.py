@@ -17,6 +17,7 @@ import jinja2
 from markupsafe import Markup
 
 from vssbench.rendering import charts
+from vssbench.rendering.budget import BudgetPanel, budget_charts
 from vssbench.rendering.columns import COLUMNS
 from vssbench.rendering.curves import Panel
 from vssbench.rendering.decomposition import decomposition_charts
@@ -80,6 +81,8 @@ class PageContent:
     """Format -> the summary in it, for the copy buttons."""
     differences: Sequence[DifferenceRow] = ()
     families: Sequence[FamilyRow] = ()
+    budgets: Sequence[BudgetPanel] = ()
+    """The curves behind `families`."""
     seeds: Sequence[SeedTextRow] = ()
     waterfalls: Sequence[Waterfall] = ()
     viewer: Viewer | None = None
@@ -134,6 +137,8 @@ def page(content: PageContent) -> str:
             provenance=content.provenance,
             differences=content.differences,
             families=content.families,
+            budget_charts=budget_charts(content.budgets),
+            budget_names={c.name: c.series for one in content.budgets for c in one.curves},
             seeds=content.seeds,
             seed_note=NOTE,
             copies=content.copies,

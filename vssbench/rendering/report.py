@@ -20,6 +20,7 @@ from pathlib import Path
 
 from vssbench.errors import InputError
 from vssbench.rendering import latex, markdown
+from vssbench.rendering.budget import budget_panels
 from vssbench.rendering.curves import Panel, curve_names, panels, panels_over_seeds
 from vssbench.rendering.decomposition import decomposition_markdown
 from vssbench.rendering.figure_files import Drawn, draw_curves, draw_parts, draw_strips
@@ -88,7 +89,7 @@ def write_report(
     if figure_files:
         _make_folder(folder)
         drawings += [
-            Shared(helper, draw_curves, drawn, folder),
+            Shared(helper, draw_curves, drawn, budget_panels(drawn, families), folder),
             Shared(helper, draw_parts, drawn, class_names, run.decompositions, folder),
         ]
     store = MediaStore(embed)
@@ -114,6 +115,7 @@ def write_report(
         },
         differences=difference_rows(paired_differences(run)),
         families=family_rows(families),
+        budgets=budget_panels(drawn, families),
         seeds=seed_text_rows(run),
         waterfalls=waterfalls(run),
         viewer=viewer,

@@ -175,7 +175,9 @@ def _compare(
     times = _time_curve(ANCHOR, anchor, interval), _time_curve(family, members, interval)
     milliseconds = None
     if times[0] is not None and times[1] is not None:
-        milliseconds = _bootstrapped(times[0], times[1], "milliseconds", notes)
+        late: list[str] = []
+        milliseconds = _bootstrapped(times[0], times[1], "milliseconds", late)
+        notes += [f"over step time: {note}" for note in late]
     return FamilyComparison(
         anchor[0].dataset,
         anchor[0].codec,
