@@ -201,12 +201,12 @@ def _timed(unit: UnitRecord) -> dict[str, tuple[float, float]]:
 
 def _step_ms(units: Sequence[UnitRecord]) -> dict[str, float]:
     """Mean wall time per frame in milliseconds, by place in the GOP."""
-    frames: Counter[str] = Counter()
-    sums: Counter[str] = Counter()
+    frames: dict[str, float] = {}
+    sums: dict[str, float] = {}
     for unit in units:
         for place, (number, seconds) in _timed(unit).items():
-            frames[place] += number
-            sums[place] += seconds
+            frames[place] = frames.get(place, 0.0) + number
+            sums[place] = sums.get(place, 0.0) + seconds
     return {place: 1000 * sums[place] / number for place, number in frames.items()}
 
 
