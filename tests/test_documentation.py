@@ -48,6 +48,7 @@ SMALLER = {
     "run quickstart": IN_ONE_PROCESS,
     "run ar-seg": ["--help"],
     "run camvid480": ["--help"],
+    "run table2": ["--help"],
     "train": ["--dry-run"],
 }
 """First words -> what is appended; the first entry that fits counts."""
