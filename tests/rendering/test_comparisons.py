@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 
 from vssbench.rendering.budget import budget_panels
+from vssbench.rendering.charts import miou_d_charts
 from vssbench.rendering.curves import panels
+from vssbench.rendering.figures import miou_d_figure
 from vssbench.rendering.report import write_report
 from vssbench.rendering.tables import difference_rows, family_rows
 from vssbench.results.differences import paired_differences, reference_method
@@ -99,3 +102,12 @@ def test_budget_curves_are_drawn_on_page_and_in_a_file(fabricate: Any, tmp_path:
     alone = fabricate(tmp_path / "alone", sequences=1, units=1, distances=2, pictures=False)
     write_report(alone, tmp_path / "none", pictures=False)
     assert not (tmp_path / "none/figures/budget.svg").exists()
+
+
+def test_many_curves_are_drawn_without_bands(fabricate: Any, tmp_path: Path) -> None:
+    few = fabricate(tmp_path / "few", methods=CURVES, sequences=2, units=3, distances=2, pictures=False)
+    many = [replace(p, curves=p.curves * 3) for p in panels(few)]
+    assert "band" in miou_d_charts(panels(few))[0]
+    assert "band" not in miou_d_charts(many)[0]
+    assert len(miou_d_figure(panels(few)).axes[0].collections) == len(CURVES)
+    assert not miou_d_figure(many).axes[0].collections

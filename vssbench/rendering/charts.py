@@ -28,12 +28,14 @@ def miou_d_charts(panels: Sequence[Panel]) -> list[Markup]:
     """mIoU over keyframe distance with interval bands, one chart per panel, one scale per dataset."""
     charts = []
     for panel in panels:
-        shared = [c for p in panels if p.dataset == panel.dataset for c in p.curves]
-        vertical = _percent_axis(v for c in shared for v in (*c.miou_d, *c.low, *c.high))
+        shared = [(p, c) for p in panels if p.dataset == panel.dataset for c in p.curves]
+        vertical = _percent_axis(
+            v for p, c in shared for v in (*c.miou_d, *((*c.low, *c.high) if p.has_bands else ()))
+        )
         distances = sorted({d for c in panel.curves for d in c.distances})
         horizontal = Axis(min(distances) - 0.3, max(distances) + 0.3, LEFT, RIGHT, distance_ticks(distances))
         body = [draw_frame(horizontal, vertical, "keyframe distance d (frames)", "mIoU at d (%)", "{:g}")]
-        body += [_band(c, horizontal, vertical) for c in panel.curves]
+        body += [_band(c, horizontal, vertical) for c in panel.curves if panel.has_bands]
         body += [_line(c, horizontal, vertical) for c in panel.curves]
         charts.append(chart(panel, "mIoU by keyframe distance", body))
     return charts

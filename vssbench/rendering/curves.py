@@ -54,6 +54,15 @@ class Panel:
     kbps: float
     curves: tuple[Curve, ...]
 
+    @property
+    def has_bands(self) -> bool:
+        """Whether intervals can be told from each other."""
+        return len(self.curves) <= MOST_BANDS
+
+
+MOST_BANDS = 10
+"""More intervals than this hide each other; axes with more curves show none (the tables have them)."""
+
 
 def panels(run: Run) -> list[Panel]:
     """All panels of a run in the order of the experiment."""

@@ -73,7 +73,7 @@ def miou_d_figure(panels: Sequence[Panel]) -> Figure:
         figure, axes = panel_grid(panels)
         for ax, panel in zip(axes, panels, strict=True):
             for curve in panel.curves:
-                draw_curve(ax, curve)
+                draw_curve(ax, curve, band=panel.has_bands)
             ax.set_xticks(distance_ticks([d for curve in panel.curves for d in curve.distances]))
             ax.set_xlabel("keyframe distance d (frames)")
             ax.set_ylabel("mIoU at d (%)")
@@ -213,12 +213,13 @@ def _legend_rows(panels: Sequence[Panel], columns: int) -> int:
     return math.ceil(len(_methods(panels)) / _legend_columns(panels, columns))
 
 
-def draw_curve(ax: Any, curve: Curve) -> None:
+def draw_curve(ax: Any, curve: Curve, *, band: bool = True) -> None:
     """mIoU_d with its interval as a band."""
     style = style_of(curve.series)
     x, y = np.array(curve.distances), 100 * np.array(curve.miou_d)
     low, high = 100 * np.array(curve.low), 100 * np.array(curve.high)
-    ax.fill_between(x, low, high, color=style.colour, alpha=0.14, linewidth=0)
+    if band:
+        ax.fill_between(x, low, high, color=style.colour, alpha=0.14, linewidth=0)
     ax.plot(x, y, **look(curve.series))
 
 
