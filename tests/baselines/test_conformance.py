@@ -164,3 +164,9 @@ def test_clips_carry_what_the_needs_ask_for_and_no_more():
     assert [frame.keyframe_distance for frame in frames] == [1, 2, 0, 1, 2]
     assert all(frame.flow_previous is None and frame.residual is None for frame in frames)
     assert frames[2].flow_key.abs().max() == 0
+
+
+@pytest.mark.parametrize("name", sorted(methods.names()))
+def test_a_budget_knob_is_an_option(name):
+    method_class = methods.load(name)
+    assert set(method_class.budget_knob) <= set(method_class.Options.model_fields)
