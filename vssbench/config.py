@@ -366,11 +366,7 @@ class Experiment(_Frozen):
     def canonical(self) -> dict[str, Any]:
         """Plain JSON data from which the same experiment is rebuilt."""
         values = dict(self.model_dump(mode="json"))
-        for key in (
-            "metrics",
-            "oracles",
-            "reference",
-        ):  # absent where unused, as in folders older than these keys
+        for key in ("metrics", "oracles", "reference"):  # absent where unused, as in older folders
             if not values[key]:
                 del values[key]
         for method in values["methods"]:

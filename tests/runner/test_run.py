@@ -106,6 +106,14 @@ def test_weights_of_other_classes_are_refused_before_work_starts(tmp_path, cache
     assert not list((tmp_path / "run").glob("units/**/*.json"))
 
 
+def test_step_times_are_kept_unless_they_are_not_wanted(undisturbed, tmp_path, cache):
+    assert all(set(group.step_ms) == {"key", "non_key"} for group in undisturbed.groups)
+    values = {**TINY, "codecs": TINY["codecs"][:1], "methods": TINY["methods"][:1]}
+    measure = {"macs": False, "step_time": False}
+    run = vssbench.run({**values, "measure": measure}, tmp_path / "run", workers=1, cache=cache, device="cpu")
+    assert [group.step_ms for group in run.groups] == [{}]
+
+
 def test_costs_are_measured_for_every_method(undisturbed):
     cost = {row.method: row for row in undisturbed.summary.itertuples() if row.codec == "h264"}
     assert cost["1.0x"].key_gmacs == cost["1.0x"].non_key_gmacs > 0

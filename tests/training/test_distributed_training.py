@@ -117,6 +117,9 @@ def test_shares_that_would_be_uneven_are_refused(write_experiment: Any, tmp_path
         ConfigError, match=r"contestant a, stage image: .* 3 samples .* 2 processes .* multiple of 2"
     ):
         Trainer(load_experiment(path), tmp_path / "out", processes=Processes(0, 2)).run()
+    even = {"name": "tiny", "label": "b", "stages": {"image": {**stage, "batch": 2}}}
+    both = write_experiment(contestants=[{"name": "tiny", "label": "a", "stages": {"image": stage}}, even])
+    Trainer(load_experiment(both), tmp_path / "b", processes=Processes(0, 2)).run(["b"])
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import torch
 from vssbench.errors import ConfigError
 from vssbench.networks import create
 from vssbench.networks.weights import WeightsMetadata, load_weights, read_weights, save_weights
-from vssbench.training.config import load_experiment
+from vssbench.training.config import OutputSection, load_experiment
 from vssbench.training.log import read_log
 from vssbench.training.trainer import Trainer
 
@@ -124,3 +124,35 @@ def test_the_written_weights_are_those_of_the_checkpoint(write_experiment: Any, 
     tensors, _ = read_weights(trained / "weights/small/ar.safetensors")
     assert any(name.startswith("fusion.") for name in tensors)
     assert not any("auxiliary" in name for name in tensors)
+
+
+def test_an_output_without_the_module_it_leaves_out_is_refused_before_training(
+    write_experiment: Any, tmp_path: Path
+) -> None:
+    path = write_experiment(
+        contestants=[
+            {
+                "name": "constant",
+                "label": "a",
+                "options": NETWORK,
+                "stages": {"image": {"steps": 1, "batch": 2}},
+            }
+        ],
+        outputs=[{"weights": "small/a", "source": "a/image/network", "leave_out": ["scale"]}],
+    )
+    with pytest.raises(
+        ConfigError, match=r"outputs\.small/a\.leave_out: a/image/network has no module 'scale'"
+    ):
+        Trainer(load_experiment(path), tmp_path / "out").run()
+    assert not (tmp_path / "out/a/image").exists()
+    left = load_experiment(path).model_copy(
+        update={
+            "outputs": (
+                OutputSection(weights="small/a", source="a/image/network", leave_out=("classifier",)),
+            )
+        }
+    )
+    Trainer(left, tmp_path / "out").run()
+    names = read_weights(tmp_path / "out/weights/small/a.safetensors")[0]
+    assert names
+    assert not [name for name in names if name.startswith("classifier.")]

@@ -69,7 +69,8 @@ def save_weights(
     """Write the state of `module` to `path` (.safetensors), completely or not at all.
 
     float16 halves the tensors with two or more dimensions; vectors (biases, normalisation statistics) stay float32,
-    where halves could overflow or vanish. training_heads=False leaves out modules that inference never runs, leave_out those of these names.
+    where halves could overflow or vanish. training_heads=False leaves out modules that inference never runs; leave_out
+    names more of them.
     Raises StorageError if the folder is not writable or the disk is full.
     """
     half = dtype == "float16"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vssbench.rendering.latency import FrameTime, frame_times
 from vssbench.rendering.published import published_counterpart
+from vssbench.results.decomposition import title_of
 from vssbench.results.families import FamilyComparison
 from vssbench.results.run import COUNTED_WHILE_RUNNING, Group, Run
 
@@ -58,7 +59,7 @@ def _origins(run: Run) -> dict[str, _Origin]:
     """Method -> origin. A method of two networks is that of the one that runs on every frame: Accel's update network."""
     found = {}
     for m in run.experiment.get("methods", []):
-        name = str(m.get("label") or m.get("name", ""))
+        name = title_of(m)
         found[name] = _Origin(
             str(m.get("network") or m.get("update_network", "")),
             m.get("update_width") or m.get("width"),

@@ -82,6 +82,7 @@ def write_report(
         )
     families = run.families
     summary, drawn = summary_table(run, families), panels_over_seeds(run, panels(run))
+    budgets = budget_panels(drawn, families)
     class_names = {name: list(dataset["class_names"]) for name, dataset in run.datasets.items()}
     on_stage("figures")
     folder = output / "figures"
@@ -89,7 +90,7 @@ def write_report(
     if figure_files:
         _make_folder(folder)
         drawings += [
-            Shared(helper, draw_curves, drawn, budget_panels(drawn, families), folder),
+            Shared(helper, draw_curves, drawn, budgets, folder),
             Shared(helper, draw_parts, drawn, class_names, run.decompositions, folder),
         ]
     store = MediaStore(embed)
@@ -115,7 +116,7 @@ def write_report(
         },
         differences=difference_rows(paired_differences(run)),
         families=family_rows(families),
-        budgets=budget_panels(drawn, families),
+        budgets=budgets,
         seeds=seed_text_rows(run),
         waterfalls=waterfalls(run),
         viewer=viewer,

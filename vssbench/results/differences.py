@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from vssbench.errors import ConfigError, InputError, nearest
 from vssbench.metrics.bootstrap import PairedDifference, bootstrap_difference, compare_methods, holm
+from vssbench.results.decomposition import title_of
 from vssbench.results.remarks import unlike_bits
 from vssbench.results.run import Group, Run
 
@@ -124,7 +125,7 @@ def constant_methods(run: Run) -> set[str]:
 def title_without_seed(run: Run, method: str) -> str:
     """The title that all training seeds of a method share; the method's own where it has none."""
     for entry in run.experiment.get("methods", []):
-        if str(entry.get("label") or entry.get("name")) == method:
+        if title_of(entry) == method:
             return str(entry.get("seeds_of") or method)
     return method
 

@@ -1,8 +1,8 @@
 """Bjontegaard differences inside a run: methods of one kind at several costs form a curve.
 
 A family holds methods of one registered name whose options agree but for lr_scale, the method's budget knob (and weights);
-it is compared with the constant-resolution methods of the same network. Where a codec is run at several bitrates, every method is a curve of its
-own over the achieved bitrate (`rate_comparisons`).
+it is compared with the constant-resolution methods of the same network. Where a codec is run at several bitrates, every
+method is a curve of its own over the achieved bitrate (`rate_comparisons`).
 """
 
 from __future__ import annotations

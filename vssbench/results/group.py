@@ -142,6 +142,10 @@ def build_group(key: tuple[str, str, str], units: Sequence[UnitRecord]) -> Group
     row = {place: i for i, place in enumerate(labelled)}
     distances, columns = np.unique(np.array(of_case), return_inverse=True)
     rows = [row[place] for place in zip(sequences, frames, strict=True)]
+    steps: Counter[str] = Counter()
+    for unit in units:
+        steps.update(unit.steps)
+    timed = [_timed(unit) for unit in units]
     return Group(
         *key,
         distances=tuple(distances.tolist()),
@@ -151,13 +155,13 @@ def build_group(key: tuple[str, str, str], units: Sequence[UnitRecord]) -> Group
         case_places=np.stack([np.array(rows, dtype=np.intp), columns.astype(np.intp)], axis=1),
         frames=np.bincount(columns, minlength=len(distances)).astype(np.int64),
         kbps=float(np.mean([unit.achieved_kbps for unit in units])),
-        step_ms=_step_ms(units),
-        steps=dict(sum((Counter(unit.steps) for unit in units), Counter())),
+        step_ms=_step_ms(timed),
+        steps=dict(steps),
         executed_share=float(np.mean([unit.executed_share for unit in units])),
         frame_types=dict(sorted(Counter(types).items())),
         clip_frames=(min(lengths), max(lengths)),
         decoded_digests=[unit.decoded_digest for unit in units],
-        unit_step_ms=_unit_step_ms(units),
+        unit_step_ms=_unit_step_ms(timed),
         unit_names=[f"{unit.key.sequence}/{unit.key.unit}" for unit in units],
         measured=_measured(key, units),
         case_streams=[_stream(unit) for unit in units for _ in unit.cases] if units[0].measured else [],
@@ -192,28 +196,32 @@ def _concatenated(
     return np.concatenate(parts)
 
 
-def _timed(unit: UnitRecord) -> dict[str, tuple[float, float]]:
-    """Place in the GOP -> (frames, seconds). Records without numbers of frames were timed by kind of step."""
+Timed = dict[str, tuple[float, float]]
+"""Place in the GOP -> (frames, seconds)."""
+
+
+def _timed(unit: UnitRecord) -> Timed:
+    """What was timed in a unit. Records without numbers of frames were timed by kind of step."""
     places = {name.removeprefix("step_"): s for name, s in unit.timings.items() if name.startswith("step_")}
     frames = {place: unit.timings.get(f"steps_{place}", unit.steps.get(place, 0)) for place in places}
     return {place: (frames[place], seconds) for place, seconds in places.items() if frames[place] and seconds}
 
 
-def _step_ms(units: Sequence[UnitRecord]) -> dict[str, float]:
+def _step_ms(units: Sequence[Timed]) -> dict[str, float]:
     """Mean wall time per frame in milliseconds, by place in the GOP."""
     frames: dict[str, float] = {}
     sums: dict[str, float] = {}
     for unit in units:
-        for place, (number, seconds) in _timed(unit).items():
+        for place, (number, seconds) in unit.items():
             frames[place] = frames.get(place, 0.0) + number
             sums[place] = sums.get(place, 0.0) + seconds
     return {place: 1000 * sums[place] / number for place, number in frames.items()}
 
 
-def _unit_step_ms(units: Sequence[UnitRecord]) -> dict[str, list[float]]:
+def _unit_step_ms(units: Sequence[Timed]) -> dict[str, list[float]]:
     """The same unit by unit."""
     found: dict[str, list[float]] = {}
     for unit in units:
-        for place, (number, seconds) in _timed(unit).items():
+        for place, (number, seconds) in unit.items():
             found.setdefault(place, []).append(1000 * seconds / number)
     return found

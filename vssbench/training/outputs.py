@@ -52,6 +52,21 @@ def write_weights(
             write_atomically(manifest, lambda stream: stream.write(text))
 
 
+def require_modules(experiment: TrainingExperiment, contestant: ContestantSection, method: Method) -> None:
+    """Raise ConfigError if an output leaves out a module that its part does not have; to be asked before training."""
+    for output in experiment.outputs:
+        label, _, part = output.source.split("/")
+        if label != contestant.label or part not in method.parts():
+            continue
+        modules = [name for name, _ in method.parts()[part].named_modules() if name]
+        for name in output.leave_out:
+            if name not in modules:
+                raise ConfigError(
+                    f"outputs.{output.weights}.leave_out: {output.source} has no module {name!r}; "
+                    f"{nearest(name, [module for module in modules if '.' not in module])}"
+                )
+
+
 def _write(
     experiment: TrainingExperiment,
     folder: Path,
@@ -73,12 +88,6 @@ def _write(
         notes=output.source,
     )
     path = folder / "weights" / f"{output.weights}.safetensors"
-    unknown = [name for name in output.leave_out if name not in dict(module.named_modules())]
-    if unknown:
-        raise ConfigError(
-            f"outputs.{output.weights}.leave_out: {output.source} has no module {unknown[0]!r}; "
-            f"{nearest(unknown[0], [name for name, _ in module.named_children()])}"
-        )
     save_weights(module, path, metadata, dtype=output.dtype, training_heads=False, leave_out=output.leave_out)
     return {
         "file": f"{output.weights}.safetensors",

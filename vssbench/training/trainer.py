@@ -41,7 +41,7 @@ from vssbench.training.config import (
 from vssbench.training.data import BatchSource, class_weights
 from vssbench.training.feature_memory import FeatureMemory
 from vssbench.training.log import Reporter, Silent, read_log
-from vssbench.training.outputs import write_weights
+from vssbench.training.outputs import require_modules, write_weights
 from vssbench.training.pairs import PairEntry, PairStore, build_pairs
 from vssbench.training.plateau import still_improving
 from vssbench.training.schedule import Span, spans
@@ -99,7 +99,7 @@ class Trainer:
         Raises ConfigError, InputError, CheckpointError, StorageError or DivergedError.
         """
         self.experiment.require_labels(only)
-        self._refuse_uneven_shares()
+        self._refuse_uneven_shares(only)
         unmatched = self.experiment.unmatched_steps()
         if unmatched:
             self.reporter.message(
@@ -118,10 +118,12 @@ class Trainer:
                 write_weights(self.experiment, self.folder, self.common, self.dataset, self.build, summary)
         return summary
 
-    def _refuse_uneven_shares(self) -> None:
+    def _refuse_uneven_shares(self, only: Sequence[str]) -> None:
         """Every process must have as many samples of a micro-batch as the others: gradients are averaged over them."""
         shares = self.processes.world_size
         for contestant in self.experiment.contestants:
+            if only and contestant.label not in only:
+                continue
             for name, stage in contestant.stages.items():
                 micro = stage.batch // stage.accumulate
                 if micro % shares:
@@ -198,6 +200,7 @@ class Trainer:
             self.reporter.message(f"{contestant.label}: already trained")
             return
         method = self.build(contestant)
+        require_modules(self.experiment, contestant, method)
         offered = {stage.name: stage for stage in method.stages()}
         for name in contestant.stages:
             if name not in offered:
