@@ -151,7 +151,7 @@ class Tiny(Method):
                 ("network",),
                 self._loss,
                 prepare=self._prepare,
-                monitors=lambda b: {"seen": 1.0},
+                monitors=lambda b: {"seen": float(b.image.sum())},
             ),
         ]
 

@@ -23,6 +23,22 @@ def test_the_command_trains_and_prints_the_table(write_experiment: Any, tmp_path
     assert (tmp_path / "out/summary.json").exists()
 
 
+def test_a_dry_run_names_the_weights_that_are_missing(
+    write_experiment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "240")
+    (tmp_path / "start-1.safetensors").touch()
+    start = f"{tmp_path}/start-{{seed}}.safetensors"
+    path = write_experiment(seeds=[1, 2])
+    setting = f"contestants.a.stages.image.initialise_from.network={start}"
+    arguments = ["train", path, "-o", str(tmp_path / "out"), "--dry-run", "--set", setting]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "start-2.safetensors; train it first" in result.output
+    assert "start-1.safetensors" not in result.output
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_unknown_name_suggests_the_near_one() -> None:
     result = CliRunner().invoke(app, ["train", "quickstrat"])
     assert isinstance(result.exception, ConfigError)

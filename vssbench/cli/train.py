@@ -181,15 +181,18 @@ def _print_plan(
         done = sum((place / contestant.label / "final.json").exists() for place in places)
         state = "trained" if done == len(places) else f"{done} of {len(places)} trained" if done else "to do"
         begun = "\n".join(
-            _beginning(part, source) for part, source in loaded.begins_as(contestant.label).items()
+            _beginning(part, source, seeds) for part, source in loaded.begins_as(contestant.label).items()
         )
         table.add_row(contestant.label, contestant.name, stages, begun, state)
     console.print(table)
 
 
-def _beginning(part: str, source: str) -> str:
-    missing = source.endswith(".safetensors") and not Path(source).is_file()
-    return f"{part}: {source}{'  (NOT THERE: train it first)' if missing else ''}"
+def _beginning(part: str, source: str, seeds: list[int]) -> str:
+    files = {source.replace("{seed}", str(seed)) for seed in seeds} or {source}
+    missing = sorted(name for name in files if name.endswith(".safetensors") and not Path(name).is_file())
+    if not missing:
+        return f"{part}: {source}"
+    return f"{part}: {source}  (NOT THERE: {', '.join(Path(name).name for name in missing)}; train it first)"
 
 
 def _write_figures(loaded: TrainingExperiment, folder: Path, seeds: list[int]) -> None:

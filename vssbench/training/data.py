@@ -6,6 +6,7 @@ epoch 0 epoch 1 ...                          (position p is entry permutation(ep
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ class NamedBatch:
 
 
 Entry = PairEntry | WindowEntry
+
+MONITOR_KEY = 0
 
 
 class BatchSource:
@@ -181,6 +184,13 @@ class BatchSource:
             memory=self.memory,
         )
         return NamedBatch(batch, tuple(origins))
+
+    def monitor_batch(self) -> TrainingBatch:
+        """Samples that depend on the seed alone: every step and every contestant is measured on the same."""
+        common = copy.copy(self)
+        # features in memory are those of this stage's own draws
+        common.stage_key, common.memory, common._order = MONITOR_KEY, None, None
+        return common.micro_batch(0).batch
 
     def _windows(
         self, samples: Sequence[Sample], entry: Entry, image: Tensor, label: Tensor, step: int

@@ -228,7 +228,7 @@ class StageTrainer:
             return {}
         for part in self.method.parts().values():
             part.eval()
-        batch = self.source.micro_batch(0).batch  # always the same samples, so that the curve is comparable
+        batch = self.source.monitor_batch()
         with torch.inference_mode():
             return {name: float(value) for name, value in self.stage.monitors(batch).items()}
 
