@@ -90,6 +90,8 @@ class TinyOptions(MethodOptions):
     dropout: float = 0.2
     explode_at: int = -1
     """Optimiser step at which the loss becomes NaN."""
+    shortcut: bool = False
+    """Adds a part 'shortcut' that only every second step uses."""
 
 
 class Tiny(Method):
@@ -110,6 +112,7 @@ class Tiny(Method):
             nn.Conv2d(8, context.classes, 1),
         )
         self.teacher = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+        self.shortcut = nn.Conv2d(3, context.classes, 1) if options.shortcut else None
         self.calls = 0
         self.prepared = 0
         self.batches: list[TrainingBatch] = []
@@ -119,7 +122,8 @@ class Tiny(Method):
         return Needs(every_frame=False, stateless=True)
 
     def parts(self) -> dict[str, nn.Module]:
-        return {"network": self.network, "teacher": self.teacher}
+        optional = {"shortcut": self.shortcut} if self.shortcut is not None else {}
+        return {"network": self.network, "teacher": self.teacher, **optional}
 
     def start(self, batch: int) -> None:
         return None
@@ -133,6 +137,8 @@ class Tiny(Method):
     def _loss(self, batch: TrainingBatch) -> dict[str, Tensor]:
         self.batches.append(batch)
         scores = self.network(batch.image)
+        if self.shortcut is not None and batch.step % 2:
+            scores = scores + self.shortcut(batch.image)
         loss = nn.functional.cross_entropy(scores, batch.label, weight=batch.class_weights, ignore_index=255)
         if self.calls == self.options.explode_at:
             loss = loss * float("nan")
@@ -143,8 +149,9 @@ class Tiny(Method):
         self.prepared += 1
 
     def stages(self) -> list[Stage]:
+        trained = ("network", "shortcut") if self.shortcut is not None else ("network",)
         return [
-            Stage("image", "image", ("network",), self._loss, frozen=("network.4.bias",)),
+            Stage("image", "image", trained, self._loss, frozen=("network.4.bias",)),
             Stage(
                 "pair",
                 "pair",

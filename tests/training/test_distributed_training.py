@@ -52,18 +52,19 @@ def train_in_two_processes(path: str, folder: Path) -> None:
 
 @pytest.mark.slow
 def test_two_processes_equal_one(write_experiment: Any, tmp_path: Path) -> None:
-    stage = {"steps": 4, "batch": 4, "learning_rate": 0.02, "optimiser": "sgd"}
-    contestant = {"name": "tiny", "label": "a", "options": {"dropout": 0.0}, "stages": {"image": stage}}
+    stage = {"steps": 4, "batch": 4, "learning_rate": 0.02, "optimiser": "sgd", "weight_decay": 0.1}
+    options = {"dropout": 0.0, "shortcut": True}
+    contestant = {"name": "tiny", "label": "a", "options": options, "stages": {"image": stage}}
     path = write_experiment(contestants=[contestant])
     Trainer(load_experiment(path), tmp_path / "one").run()
     train_in_two_processes(path, tmp_path / "two")
     states = [
-        torch.load(tmp_path / name / "a/image/last.pt", weights_only=True)["parts"]["network"]
-        for name in ("one", "two")
+        torch.load(tmp_path / name / "a/image/last.pt", weights_only=True)["parts"] for name in ("one", "two")
     ]
-    assert states[0].keys() == states[1].keys()
-    for key, value in states[0].items():
-        torch.testing.assert_close(states[1][key].float(), value.float(), atol=1e-5, rtol=1e-4)
+    assert states[0].keys() == states[1].keys() == {"network", "shortcut"}
+    for part, tensors in states[0].items():
+        for key, value in tensors.items():
+            torch.testing.assert_close(states[1][part][key].float(), value.float(), atol=1e-5, rtol=1e-4)
     for name, steps in (("train.csv", "0123"), ("validation.csv", "04")):
         with (tmp_path / "two/a/image" / name).open() as rows:
             assert [row["step"] for row in csv.DictReader(rows)] == list(steps)

@@ -64,7 +64,9 @@ def outputs_of(path: Path) -> dict[str, Shapes]:
 
 @pytest.mark.parametrize("path", RUNS, ids=[f"{p.parent.name}/{p.name}" for p in RUNS])
 def test_weights_of_the_training_fit_the_run(path: Path) -> None:
-    outputs = {k: v for recipe in sorted(path.parent.glob("train*.yaml")) for k, v in outputs_of(recipe).items()}
+    outputs = {
+        k: v for recipe in sorted(path.parent.glob("train*.yaml")) for k, v in outputs_of(recipe).items()
+    }
     looked_at = set()
     for spec in config.load_experiment(str(path)).methods:
         options = dict(spec.option_values)

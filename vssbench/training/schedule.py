@@ -114,9 +114,10 @@ def _is_prefix(prefix: str, name: str) -> bool:
 
 
 def build_optimiser(groups: list[dict[str, object]], section: StageSection) -> torch.optim.Optimizer:
-    """Adam, AdamW or SGD over groups of `parameter_groups`, in torch's fused form: one pass over each parameter."""
+    """Adam, AdamW (torch's fused form: one pass over each parameter) or SGD over groups of `parameter_groups`."""
     if section.optimiser == "sgd":
-        return torch.optim.SGD(groups, lr=section.learning_rate, momentum=section.momentum, fused=True)
+        # torch 2.13's fused form fails on a parameter that gets its first gradient later than others
+        return torch.optim.SGD(groups, lr=section.learning_rate, momentum=section.momentum)
     kind = torch.optim.Adam if section.optimiser == "adam" else torch.optim.AdamW
     return kind(groups, lr=section.learning_rate, fused=True)
 

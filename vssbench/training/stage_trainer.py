@@ -119,8 +119,9 @@ class StageTrainer:
 
     def _train_step(self, reader: Prefetcher) -> dict[str, float]:
         started = time.perf_counter()
-        # everything random inside the networks (dropout) hangs on seed and step alone, hence needs no storing
-        torch.manual_seed(hash_seed(self.setup.seed, self.source.stage_key, self.step))
+        # everything random inside the networks (dropout) hangs on seed, step and process alone: nothing to store
+        process = (self.source.rank,) if self.source.rank else ()
+        torch.manual_seed(hash_seed(self.setup.seed, self.source.stage_key, self.step, *process))
         rate = set_rate(self.optimiser, self.section, self.step, self.setup.span)
         self.optimiser.zero_grad(set_to_none=True)
         totals: dict[str, float] = {}
@@ -173,19 +174,11 @@ class StageTrainer:
         return values
 
     def _update(self, learned: int) -> float:
-        trained = [p for p in self.parameters.values() if p.grad is not None]
         if self.setup.reduce_gradients is not None:
-            share = torch.tensor([float(learned)], device=self.setup.device)
-            self.setup.reduce_gradients([share])
-            if not share.item():  # no process had a labelled pixel
-                return 0.0
-            trained = list(self.parameters.values())
-            for parameter in trained:
-                if parameter.grad is None:
-                    parameter.grad = torch.zeros_like(parameter)
-            self.setup.reduce_gradients([p.grad for p in trained if p.grad is not None])
-        elif not learned:
+            learned = self._share_gradients(learned, self.setup.reduce_gradients)
+        if not learned:  # no process had a labelled pixel
             return 0.0
+        trained = [p for p in self.parameters.values() if p.grad is not None]
         limit = self.section.clip_norm or math.inf
         norm = float(nn.utils.clip_grad_norm_(trained, limit))
         if not math.isfinite(norm):
@@ -194,6 +187,19 @@ class StageTrainer:
         if self.average is not None:
             self.average.update(self.trained)
         return norm
+
+    def _share_gradients(self, learned: int, reduce: Callable[[list[Tensor]], None]) -> int:
+        """Average what any process has a gradient of; the rest keeps none, so that the optimiser passes it over."""
+        parameters = list(self.parameters.values())
+        used = torch.tensor([float(learned), *(float(p.grad is not None) for p in parameters)])
+        reduce([used := used.to(self.setup.device)])
+        shared = [p for p, share in zip(parameters, used[1:].tolist(), strict=True) if share > 0]
+        for parameter in shared:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        if used[0] > 0:
+            reduce([p.grad for p in shared if p.grad is not None])
+        return int(used[0] > 0)
 
     def _diverged(self, what: str, named: NamedBatch | None) -> DivergedError:
         origins = named.origins if named is not None else getattr(self, "_last_origins", ())
