@@ -112,7 +112,7 @@ def test_only_what_the_stage_names_changes(write_experiment: Any, tmp_path: Path
     build = trainer.build
     trainer.build = lambda contestant: methods.append(build(contestant)) or methods[-1]  # type: ignore[method-assign,func-returns-value]
     trainer.run()
-    parts = methods[0].parts()
+    parts = methods[-1].parts()
     for key, value in parts["teacher"].state_dict().items():
         assert torch.equal(value, fresh["teacher"][key]), key  # not even its running statistics
     after = parts["network"].state_dict()
@@ -156,8 +156,8 @@ def test_a_pair_stage_gets_keyframe_and_motion(write_experiment: Any, tmp_path: 
     build = trainer.build
     trainer.build = lambda contestant: methods.append(build(contestant)) or methods[-1]  # type: ignore[method-assign,func-returns-value]
     trainer.run()
-    assert methods[0].prepared == 1
-    batch = methods[0].batches[0]
+    assert methods[-1].prepared == 1
+    batch = methods[-1].batches[0]
     assert batch.reference.shape == batch.image.shape == (3, 3, 32, 48)
     assert batch.flow_key.shape == (3, 2, 32, 48)
     assert "seen" in read_log(tmp_path / "a/pair/validation.csv")[0]

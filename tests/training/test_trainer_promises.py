@@ -90,7 +90,7 @@ def test_a_disk_that_fills_up_keeps_the_checkpoint_before_and_training_goes_on_f
 
     trainer = Trainer(experiment, tmp_path / "parts")
     assert trainer.store.entries  # pairs are written before the disk fills up
-    first = 3  # last.pt before the first step; last.pt and best.pt after step 4
+    first = 4  # experiment.yaml; last.pt before the first step; best.pt and last.pt after step 4
     with monkeypatch.context() as filling:
         filling.setattr(storage.os, "fsync", full)
         with pytest.raises(StorageError, match=r"(last|best)\.pt: cannot be written .*free some space"):
@@ -280,3 +280,87 @@ def test_a_contestant_may_have_a_memory_layout_of_its_own(write_experiment: Any,
     assert layouts == [True, False]
     before = load_experiment(write_experiment(channels_last=True, contestants=[plain]))
     assert experiment.digest("plain") == before.digest("plain")
+
+
+def test_a_kill_between_the_two_checkpoints_keeps_the_best(
+    write_experiment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = {"validation": {"every": 2, "clips": 1, "distances": [0, 3]}, "contestants": contestants()}
+    experiment = load_experiment(write_experiment(**document))
+    scores = {0: 0.1, 2: 0.2, 4: 0.5, 6: 0.3}
+
+    def trained(folder: str) -> Trainer:
+        trainer, log = Trainer(experiment, tmp_path / folder), tmp_path / folder / "a/image/validation.csv"
+
+        def scored(*_: Any) -> dict[str, float]:
+            rows = read_log(log) if log.exists() else []
+            value = scores.get(int(rows[-1]["step"]) + 2 if rows else 0, 0.0)
+            return {"miou": value, "miou_d0": value, "miou_d3": value}
+
+        monkeypatch.setattr(trainer, "_scores", scored)
+        return trainer
+
+    trained("whole").run()
+    save, done = StageTrainer._save, []
+
+    def killed(self: StageTrainer, name: str) -> None:
+        save(self, name)
+        done.append(name)
+        if self.step == 4:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as killing:
+        killing.setattr(StageTrainer, "_save", killed)
+        with pytest.raises(KeyboardInterrupt):
+            trained("parts").run()
+    trained("parts").run()
+    documents = [torch.load(tmp_path / f / "a/image/best.pt", weights_only=True) for f in ("whole", "parts")]
+    assert [d["step"] for d in documents] == [4, 4]
+    assert [d["best_miou"] for d in documents] == [0.5, 0.5]
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_checkpoint_is_named(tmp_path: Path) -> None:
+    import resource
+
+    from vssbench.training.checkpoint import save_checkpoint
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(StorageError, match=r"last\.pt: cannot be written .*free some space"):
+            save_checkpoint(tmp_path / "last.pt", {"parts": torch.zeros(100_000)}, experiment="e", stage="s")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
+
+
+def test_too_few_validations_are_not_taken_for_a_plateau(write_experiment: Any, tmp_path: Path) -> None:
+    listener = Listener()
+    experiment = load_experiment(write_experiment())
+    summary = Trainer(experiment, tmp_path, reporter=listener).run()
+    assert summary["contestants"]["a"]["still_improving"] is None
+    assert any("too few validations" in message for message in listener.messages)
+
+
+def test_mistakes_of_later_contestants_are_said_before_anything_trains(
+    write_experiment: Any, tmp_path: Path
+) -> None:
+    second = {**contestants()[0], "label": "b", "options": {"droput": 0.1}}
+    with pytest.raises(VssbenchError, match="droput"):
+        Trainer(load_experiment(write_experiment(contestants=[*contestants(), second])), tmp_path).run()
+    assert not (tmp_path / "a").exists()
+    outputs = [{"weights": "x", "source": "a/image/teacher"}]
+    with pytest.raises(VssbenchError, match="trains no part 'teacher'"):
+        Trainer(load_experiment(write_experiment(outputs=outputs)), tmp_path).run()
+    weights = contestants({"weights": {"network": "quickstart/hr"}})
+    with pytest.raises(VssbenchError, match=r"options\.weights is for runs"):
+        Trainer(load_experiment(write_experiment(contestants=weights)), tmp_path).run()
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_refused_run_leaves_the_record_of_the_finished_one(write_experiment: Any, tmp_path: Path) -> None:
+    Trainer(load_experiment(write_experiment()), tmp_path / "out").run()
+    written = (tmp_path / "out/experiment.yaml").read_text()
+    with pytest.raises(VssbenchError, match="the experiment changed"):
+        Trainer(load_experiment(write_experiment(seed=9)), tmp_path / "out").run()
+    assert (tmp_path / "out/experiment.yaml").read_text() == written

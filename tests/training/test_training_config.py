@@ -99,3 +99,19 @@ def test_digest_covers_what_decides_the_weights_only(write_experiment: Any) -> N
         assert load_experiment(path, [harmless]).digest("b") == base.digest("b")
     for harmful in ("seed=9", "contestants.a.stages.image.steps=5", "codecs.0.qp=30"):
         assert load_experiment(path, [harmful]).digest("b") != base.digest("b")
+
+
+def test_validation_distances_lie_in_the_group_of_pictures(write_experiment: Any) -> None:
+    with pytest.raises(ConfigError, match=r"distance 6 does not exist with pairs\.keyframe_interval 4"):
+        load_experiment(write_experiment(validation={"final_distances": [0, 6]}))
+    assert load_experiment(write_experiment(validation={})).validation.distances == (0, 1, 3)
+    assert load_experiment(write_experiment(validation={}, pairs={})).validation.distances == (0, 5, 11)
+
+
+def test_a_contestants_own_seed_moves_with_the_seeds(write_experiment: Any) -> None:
+    stages = {"image": {"steps": 1, "batch": 2, "learning_rate": 0.02}}
+    own = {"name": "tiny", "label": "a", "seed": 7, "stages": stages}
+    experiment = load_experiment(write_experiment(contestants=[own], seeds=[1, 2, 3]))
+    found = [experiment.for_seed(seed).contestants[0].seed for seed in (1, 2, 3)]
+    assert len(set(found)) == 3
+    assert found[2] == 7, "the seed of the file is the training that has no seeds"

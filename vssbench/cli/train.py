@@ -73,6 +73,8 @@ class ConsoleReporter:
     def _advance_line(self, task: str, done: int, total: int, note: str) -> None:
         now = time.monotonic()
         started, shown, first = self._lines.get(task, (now, now, done))
+        if done < first:  # the next seed's training has the same name
+            started, shown, first = now, now, done
         if now - shown >= PLAIN_SECONDS or done == total:
             left = (now - started) / max(done - first, 1) * (total - done)
             self.message(f"{task} {done}/{total} {note} ({left:.0f} s left)")
@@ -101,7 +103,7 @@ def train(
     seed: Annotated[
         list[int] | None,
         typer.Option(
-            "--seed", help="train with this seed (repeatable), in seed-N; default: the file's `seeds`"
+            "--seed", min=0, help="train with this seed (repeatable), in seed-N; default: the file's `seeds`"
         ),
     ] = None,
     backbone_weights: Annotated[
@@ -171,13 +173,13 @@ def _print_plan(
     if seeds:
         console.print(f"seeds {', '.join(map(str, seeds))}, a folder each", highlight=False)
     table = Table()
-    for head in ("contestant", "method", "stages (steps x batch)", "begins as", "state"):
+    for head in ("contestant", "method", "stages x batch", "begins as", "state"):
         table.add_column(head, overflow="fold")
     places = [seed_folder(folder, seed) for seed in seeds] or [folder]
     for contestant in loaded.contestants:
         if only and contestant.label not in only:
             continue
-        stages = ", ".join(f"{n} {s.steps or s.epochs} x {s.batch}" for n, s in contestant.stages.items())
+        stages = ", ".join(f"{n} {s.words} x {s.batch}" for n, s in contestant.stages.items())
         done = sum((place / contestant.label / "final.json").exists() for place in places)
         state = "trained" if done == len(places) else f"{done} of {len(places)} trained" if done else "to do"
         begun = "\n".join(

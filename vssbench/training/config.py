@@ -240,6 +240,31 @@ class TrainingExperiment(Strict):
             raise ValueError(f"seeds must be distinct and not negative, got {list(value)}")
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _default_distances_fit(cls, data: Any) -> Any:
+        """First, middle and last frame of the GOP, where the file gives its length and no distances: 0, 5, 11 of 12."""
+        if not isinstance(data, dict) or not isinstance(data.get("pairs"), dict):
+            return data
+        interval, validation = data["pairs"].get("keyframe_interval"), data.get("validation", {})
+        if not isinstance(interval, int) or interval < 1 or not isinstance(validation, dict):
+            return data
+        return {
+            **data,
+            "validation": {"distances": sorted({0, (interval - 1) // 2, interval - 1}), **validation},
+        }
+
+    @model_validator(mode="after")
+    def _validation_distances_exist(self) -> TrainingExperiment:
+        interval = self.pairs.keyframe_interval
+        for key in ("distances", "final_distances"):
+            largest = max(getattr(self.validation, key) or (0,))
+            if largest >= interval:
+                raise ValueError(
+                    f"validation.{key}: distance {largest} does not exist with pairs.keyframe_interval {interval}"
+                )
+        return self
+
     @model_validator(mode="after")
     def _references_exist(self) -> TrainingExperiment:
         known: list[str] = []
@@ -310,6 +335,12 @@ class TrainingExperiment(Strict):
         document = substitute(self.model_dump(mode="json", exclude={"seeds"}), {"seed": str(seed)})
         document["seed"] = seed
         document["pairs"]["seed"] = None if seed == self.pair_seed else self.pair_seed
+        if seed != self.seed:
+            for contestant in document["contestants"]:
+                if (
+                    contestant["seed"] is not None
+                ):  # its own seed varies as well, else all seeds were one training
+                    contestant["seed"] += seed + 1
         return TrainingExperiment.model_validate(document)
 
     def require_labels(self, labels: Sequence[str]) -> None:

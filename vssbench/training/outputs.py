@@ -53,11 +53,20 @@ def write_weights(
 
 
 def require_modules(experiment: TrainingExperiment, contestant: ContestantSection, method: Method) -> None:
-    """Raise ConfigError if an output leaves out a module that its part does not have; to be asked before training."""
+    """Raise ConfigError if an output's stage does not train its part or the part lacks a module to leave out.
+
+    To be asked before training.
+    """
+    trained = {stage.name: stage.parts for stage in method.stages()}
     for output in experiment.outputs:
-        label, _, part = output.source.split("/")
-        if label != contestant.label or part not in method.parts():
+        label, stage, part = output.source.split("/")
+        if label != contestant.label:
             continue
+        if part not in trained[stage]:
+            raise ConfigError(
+                f"outputs.{output.weights}.source: stage {stage!r} of {label!r} trains no part {part!r}; "
+                f"{nearest(part, list(trained[stage]))}"
+            )
         modules = [name for name, _ in method.parts()[part].named_modules() if name]
         for name in output.leave_out:
             if name not in modules:

@@ -10,6 +10,15 @@ THRESHOLD = 0.01
 """Gain of mIoU (0..1) over the last third of the steps, by a fitted line, from which the warning is given."""
 
 
+ENOUGH = 3
+"""Validations in the last third from which the question can be answered."""
+
+
+def last_third(curve: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The validations of `curve` [(step, mIoU)] in its last third that have a value."""
+    return [(step, miou) for step, miou in curve if step > curve[-1][0] * 2 / 3 and np.isfinite(miou)]
+
+
 def still_improving(curve: Sequence[tuple[float, float]], threshold: float = THRESHOLD) -> float | None:
     """The fitted gain over the last third of `curve` [(step, mIoU)] if it is at least `threshold`, else None.
 
@@ -20,10 +29,10 @@ def still_improving(curve: Sequence[tuple[float, float]], threshold: float = THR
     """
     if not curve:
         return None
-    last = curve[-1][0]
-    tail = [(step, miou) for step, miou in curve if step > last * 2 / 3 and np.isfinite(miou)]
-    if len(tail) < 3:
+    tail = last_third(curve)
+    if len(tail) < ENOUGH:
         return None
+    last = curve[-1][0]
     steps, values = np.array(tail, np.float64).T
     gain = float(np.polyfit(steps, values, 1)[0] * last / 3)
     return gain if gain >= threshold - 1e-12 else None

@@ -220,14 +220,14 @@ class StageTrainer:
         log.validation(self.step, {**scores, **monitors})
         self.setup.reporter.message(
             f"{self.setup.title} step {self.step}: mIoU {100 * scores['miou']:.2f}  "
-            + "  ".join(f"{k} {v:.4g}" for k, v in {**scores, **monitors}.items() if k != "miou")
+            + "  ".join(f"{k} {v:.4g}" for k, v in _in_percent(scores, monitors).items())
         )
         improved = scores["miou"] > self.best_miou and self.step > 0
         if improved:
             self.best_miou = scores["miou"]
-        self._save("last.pt")
-        if improved:
+        if improved:  # first: last.pt knows the new best, and a resume from it never writes best.pt again
             self._save("best.pt")
+        self._save("last.pt")
 
     def _monitors(self) -> dict[str, float]:
         if self.stage.monitors is None:
@@ -279,6 +279,10 @@ class StageTrainer:
         path = folder / "last.pt"
         state = load_checkpoint(path, experiment=self.setup.experiment, stage=title)
         restore(self.trained, {k: v for k, v in state["parts"].items() if k in self.trained}, path)
+        if self.stage.prepare is not None:
+            self.stage.prepare()
+        if self.section.ema_decay:
+            self.average = MovingAverage(self.trained, self.section.ema_decay)
         remembered = dict(enumerate(state["optimiser_names"]))
         memory = {remembered[index]: value for index, value in state["optimiser"]["state"].items()}
         document = self.optimiser.state_dict()
@@ -294,6 +298,11 @@ class StageTrainer:
             save_checkpoint(
                 self.setup.folder / "best.pt", body, experiment=self.setup.experiment, stage=self.setup.title
             )
+
+
+def _in_percent(scores: dict[str, float], monitors: dict[str, float]) -> dict[str, float]:
+    """What the line of a validation shows behind the mIoU."""
+    return {**{k: 100 * v for k, v in scores.items() if k != "miou"}, **monitors}
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

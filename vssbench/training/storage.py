@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,10 +22,20 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        remedy = "free some space" if error.errno == errno.ENOSPC else "check the folder and its permissions"
-        raise StorageError(f"{path}: cannot be written ({error.strerror or error}); {remedy}") from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        cause = _cause(error)
+        if cause is None:
+            raise
+        full = cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        remedy = "free some space" if full else "check the folder and its permissions"
+        raise StorageError(f"{path}: cannot be written ({cause.strerror or cause}); {remedy}") from error
+
+
+def _cause(error: BaseException) -> OSError | None:
+    """The OSError behind a failed write: torch.save ends in a RuntimeError of its own when the disk is full."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, OSError):
+        found = found.__cause__ or found.__context__
+    return found

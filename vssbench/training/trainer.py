@@ -43,7 +43,7 @@ from vssbench.training.feature_memory import FeatureMemory
 from vssbench.training.log import Reporter, Silent, read_log
 from vssbench.training.outputs import require_modules, write_weights
 from vssbench.training.pairs import PairEntry, PairStore, build_pairs
-from vssbench.training.plateau import still_improving
+from vssbench.training.plateau import ENOUGH, last_third, still_improving
 from vssbench.training.schedule import Span, spans
 from vssbench.training.stage_trainer import Setup, StageTrainer, hash_seed
 from vssbench.training.storage import write_atomically
@@ -90,8 +90,6 @@ class Trainer:
         self._validation: dict[tuple[tuple[int, ...], int, int, int], ValidationSet] = {}
         self._store: PairStore | None = None
         self._windows: WindowStore | None = None
-        if self.processes.rank == 0:
-            self._write_experiment()
 
     def run(self, only: Sequence[str] = ()) -> dict[str, Any]:
         """Train every contestant (or those labelled in `only`) and return the summary, which is also written.
@@ -100,6 +98,9 @@ class Trainer:
         """
         self.experiment.require_labels(only)
         self._refuse_uneven_shares(only)
+        self._refuse_early(only)
+        if self.processes.rank == 0:
+            self._write_experiment()
         unmatched = self.experiment.unmatched_steps()
         if unmatched:
             self.reporter.message(
@@ -133,6 +134,33 @@ class Trainer:
                         f"a multiple of {shares}"
                     )
 
+    def _refuse_early(self, only: Sequence[str]) -> None:
+        """What is wrong with a later contestant, or belongs to another experiment, is said before the first one trains."""
+        for contestant in self.experiment.contestants:
+            finished = self._finished(self.folder / contestant.label / "final.json", contestant.label)
+            if finished is None and (not only or contestant.label in only):
+                self._offered(contestant, self.build(contestant))
+        for evaluation in () if only else self.experiment.evaluations:
+            parts = self.build(evaluation).parts()
+            for part in evaluation.parts:
+                if part not in parts:
+                    raise ConfigError(
+                        f"evaluations.{evaluation.label}.parts: method {evaluation.name} has no part {part!r}; "
+                        f"{nearest(part, list(parts))}"
+                    )
+
+    def _offered(self, contestant: ContestantSection, method: Method) -> dict[str, Stage]:
+        """The method's stages by name. Raises ConfigError if the contestant or an output asks for what it lacks."""
+        offered = {stage.name: stage for stage in method.stages()}
+        for name in contestant.stages:
+            if name not in offered:
+                raise ConfigError(
+                    f"contestant {contestant.label}: method {contestant.name} has no stage {name!r}; "
+                    f"{nearest(name, list(offered))}"
+                )
+        require_modules(self.experiment, contestant, method)
+        return offered
+
     @property
     def store(self) -> PairStore:
         """The coded pairs, made when first asked for."""
@@ -155,6 +183,11 @@ class Trainer:
         """The contestant's method with freshly initialised networks on the device."""
         method_class = methods.load(contestant.name)
         options = validate(method_class.Options, contestant.options, where=f"contestant {contestant.label}")
+        if options.weights:
+            raise ConfigError(
+                f"contestant {contestant.label}: options.weights is for runs; here stages say initialise_from and "
+                "evaluations say parts"
+            )
         context = BuildContext(
             classes=len(self.dataset.classes),
             size=self.dataset.sequences(self.experiment.pairs.split)[0].size,
@@ -200,14 +233,7 @@ class Trainer:
             self.reporter.message(f"{contestant.label}: already trained")
             return
         method = self.build(contestant)
-        require_modules(self.experiment, contestant, method)
-        offered = {stage.name: stage for stage in method.stages()}
-        for name in contestant.stages:
-            if name not in offered:
-                raise ConfigError(
-                    f"contestant {contestant.label}: method {contestant.name} has no stage {name!r}; "
-                    f"{nearest(name, list(offered))}"
-                )
+        offered = self._offered(contestant, method)
         samples = {
             name: len(self._entries(offered[name], section.distances)[1])
             for name, section in contestant.stages.items()
@@ -409,9 +435,15 @@ class Trainer:
                     f"warning: {contestant.label} was still improving at the end "
                     f"(+{100 * gain:.1f} points of mIoU over the last third); train all contestants longer"
                 )
+            known = len(last_third(curve)) >= ENOUGH
+            if not known and contestant.compare:
+                self.reporter.message(
+                    f"warning: {contestant.label} has too few validations in its last third to tell whether it was still "
+                    "improving; lower validation.every"
+                )
             rows[contestant.label] = {
                 "final": finished["scores"],
-                "still_improving": gain is not None,
+                "still_improving": gain is not None if known else None,
                 "steps": self._steps(contestant),
             }
         for evaluation in self.experiment.evaluations:
