@@ -14,7 +14,7 @@ from vssbench.errors import StorageError, VssbenchError
 from vssbench.rendering.training_curves import read_curves
 from vssbench.training import storage
 from vssbench.training.config import StageSection, load_experiment
-from vssbench.training.log import read_log
+from vssbench.training.log import StageLog, read_log
 from vssbench.training.schedule import build_optimiser, parameter_groups
 from vssbench.training.stage_trainer import StageTrainer
 from vssbench.training.trainer import Trainer
@@ -364,3 +364,28 @@ def test_a_refused_run_leaves_the_record_of_the_finished_one(write_experiment: A
     with pytest.raises(VssbenchError, match="the experiment changed"):
         Trainer(load_experiment(write_experiment(seed=9)), tmp_path / "out").run()
     assert (tmp_path / "out/experiment.yaml").read_text() == written
+
+
+def test_another_closing_validation_is_scored_without_training_again(
+    write_experiment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validation = {"every": 4, "clips": 1, "distances": [0, 3]}
+    Trainer(load_experiment(write_experiment(validation=validation)), tmp_path / "out").run()
+    again = load_experiment(write_experiment(validation={**validation, "final_distances": [1, 2, 3]}))
+    monkeypatch.setattr(StageTrainer, "_train_step", lambda *_: pytest.fail("trained again"))
+    final = Trainer(again, tmp_path / "out").run()["contestants"]["a"]["final"]
+    assert set(final) == {"miou", "miou_d1", "miou_d2", "miou_d3"}
+
+
+def test_a_log_whose_first_step_had_no_loss_gets_its_columns_later(tmp_path: Path) -> None:
+    log = StageLog(tmp_path, resumed_step=0)
+    log.step(0, {"loss": 0.0})
+    log.step(1, {"loss": 2.0, "segmentation": 2.0})
+    log = StageLog(tmp_path, resumed_step=2)
+    log.step(2, {"loss": 3.0, "distance": 1.0})
+    assert read_log(tmp_path / "train.csv") == [
+        {"step": 0, "loss": 0.0},
+        {"step": 1, "loss": 2.0, "segmentation": 2.0},
+        {"step": 2, "loss": 3.0, "distance": 1.0},
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["train.csv"]

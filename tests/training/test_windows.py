@@ -112,6 +112,22 @@ def test_windows_are_augmented_alike(tmp_path: Path) -> None:
     assert all(value > 1 for value in moved)  # leftwards before, rightwards in the mirror
 
 
+def test_parts_and_processes_share_the_triplets_of_one_process(tmp_path: Path) -> None:
+    windows = store(tmp_path)
+
+    def origins(step: int, part: int = 0, **shares: int) -> tuple[str, ...]:
+        sharing = source(windows, "triplet", 0)
+        for name, value in {"batch": 4, **shares}.items():
+            setattr(sharing, name, value)
+        return sharing.micro_batch(step, part).origins
+
+    for step in range(4):
+        whole = origins(step)
+        assert origins(step, 0, accumulate=2) + origins(step, 1, accumulate=2) == whole
+        ranks = [origins(step, rank=rank, world_size=2) for rank in range(2)]
+        assert tuple(name for pair in zip(*ranks, strict=True) for name in pair) == whole
+
+
 def test_stills_have_windows_but_no_triplets(tmp_path: Path) -> None:
     section = PairSection(source="stills", keyframe_interval=4, distances=(3,))
     windows = build_windows(boxes(sequences=1, frames=2), section, CODEC, 1, tmp_path)

@@ -465,7 +465,10 @@ def _apply(document: dict[str, Any], override: str) -> None:
     key, separator, value = override.partition("=")
     if not separator or not key:
         raise ConfigError(f"--set {override!r}: expected key=value, for example dataset.options.root=PATH")
-    parsed = yaml.safe_load(value)
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override!r}: the value is no YAML ({error})") from error
     node: Any = document
     keys = key.split(".")
     while keys:

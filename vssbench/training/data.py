@@ -135,15 +135,18 @@ class BatchSource:
     def _alike(self, positions: range) -> list[Entry]:
         """Entries whose frames can be stacked: triplets of one batch lie equally far from their keyframes.
 
-        The first entry is that of the endless order; the others are drawn among those with its position in the GOP.
+        The first entry of the step is that of the endless order; the others are drawn among those with its position in
+        the GOP. Parts and processes take theirs of the same draw.
         """
-        found = [self.entry(position) for position in positions]
-        first = found[0]
-        if self.recipe != "triplet" or not isinstance(first, WindowEntry):
-            return found
+        if self.recipe != "triplet":
+            return [self.entry(position) for position in positions]
+        start = positions[0] - positions[0] % self.batch
+        first = self.entry(start)
+        assert isinstance(first, WindowEntry)
         like = [e for e in self.entries if isinstance(e, WindowEntry) and e.position == first.position]
-        rng = np.random.default_rng([self.seed, self.stage_key, 3, positions[0]])
-        return [first, *(like[int(k)] for k in rng.integers(0, len(like), len(positions) - 1))]
+        rng = np.random.default_rng([self.seed, self.stage_key, 3, start])
+        drawn = [first, *(like[int(k)] for k in rng.integers(0, len(like), self.batch - 1))]
+        return [drawn[position - start] for position in positions]
 
     def micro_batch(self, step: int, part: int = 0) -> NamedBatch:
         """Samples [part] of the `accumulate` parts of optimiser step `step`, this rank's share, on the device."""

@@ -57,11 +57,28 @@ class StageLog:
         if self._board is not None:
             self._board.close()
 
+    def _widen(self, name: str, values: Mapping[str, float]) -> list[str]:
+        """Columns of the file; those it lacks are added (a first step without labelled pixels has no loss terms)."""
+        path = self.folder / f"{name}.csv"
+        known = self._columns.get(name, ["step"])
+        new = [key for key in values if key not in known]
+        self._columns[name] = [*known, *new]
+        if new and path.exists():
+            with path.open(newline="", encoding="utf-8") as stream:
+                kept = list(csv.DictReader(stream))
+            temporary = path.with_suffix(".tmp")
+            with temporary.open("w", newline="", encoding="utf-8") as stream:
+                writer = csv.DictWriter(stream, self._columns[name], restval="")
+                writer.writeheader()
+                writer.writerows(kept)
+            temporary.replace(path)
+        return self._columns[name]
+
     def _append(self, name: str, step: int, values: Mapping[str, float]) -> None:
         path = self.folder / f"{name}.csv"
-        columns = self._columns.setdefault(name, ["step", *values])
         try:
             fresh = not path.exists()
+            columns = self._widen(name, values)
             with path.open("a", newline="", encoding="utf-8") as stream:
                 writer = csv.DictWriter(stream, columns, extrasaction="ignore", restval="")
                 if fresh:

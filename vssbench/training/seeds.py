@@ -91,10 +91,11 @@ def summarise_seeds(experiment: TrainingExperiment, folder: Path) -> dict[str, A
 
 def _row(label: str, found: dict[int, dict[str, Any]]) -> dict[str, Any]:
     rows = {seed: s["contestants"][label] for seed, s in found.items() if label in s["contestants"]}
-    keys = next(iter(rows.values()))["final"]
+    finals = [row["final"] for row in rows.values()]
+    keys = [key for key in finals[0] if all(key in final for final in finals)]
     return {
         "seeds": list(rows),
-        "final": {key: _interval([row["final"][key] for row in rows.values()]) for key in keys},
+        "final": {key: _interval([final[key] for final in finals]) for key in keys},
         "still_improving": [seed for seed, row in rows.items() if row.get("still_improving")],
         "steps": next(iter(rows.values())).get("steps"),
     }

@@ -100,6 +100,13 @@ class StageTrainer:
                 elif time.monotonic() - saved > CHECKPOINT_SECONDS:
                     self._save("last.pt")
                     saved = time.monotonic()
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            raise VssbenchError(
+                f"{self.setup.title}: out of memory at batch {self.section.batch} on {self.setup.device}; raise "
+                f"`accumulate` (now {self.section.accumulate}) or lower `batch` or `augmentation.crop`"
+            ) from error
         finally:
             reader.close()
             if log is not None:
@@ -155,21 +162,13 @@ class StageTrainer:
         return (self.step + 1, 0) if self.step + 1 < self.steps else None
 
     def _backward(self, named: NamedBatch, weight: float = 1.0) -> dict[str, float]:
-        try:
-            with _autocast(self.setup):
-                terms = self.stage.compute_loss(named.batch)
-                loss = torch.stack([term.float() for term in terms.values()]).sum()
-            values = {name: float(term.detach()) for name, term in terms.items()}
-            if not math.isfinite(sum(values.values())):
-                raise self._diverged(f"loss {values}", named)
-            (weight * loss / self.section.accumulate).backward()  # type: ignore[no-untyped-call]
-        except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            raise VssbenchError(
-                f"{self.setup.title}: out of memory at batch {self.section.batch} on {self.setup.device}; raise "
-                f"`accumulate` (now {self.section.accumulate}) or lower `batch` or `augmentation.crop`"
-            ) from error
+        with _autocast(self.setup):
+            terms = self.stage.compute_loss(named.batch)
+            loss = torch.stack([term.float() for term in terms.values()]).sum()
+        values = {name: float(term.detach()) for name, term in terms.items()}
+        if not math.isfinite(sum(values.values())):
+            raise self._diverged(f"loss {values}", named)
+        (weight * loss / self.section.accumulate).backward()  # type: ignore[no-untyped-call]
         self._last_origins = named.origins
         return values
 

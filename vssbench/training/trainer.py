@@ -229,7 +229,8 @@ class Trainer:
 
     def _train_contestant(self, contestant: ContestantSection) -> None:
         final = self.folder / contestant.label / "final.json"
-        if self._finished(final, contestant.label):
+        finished = self._finished(final, contestant.label)
+        if finished is not None and finished.get("closing", self._closing()) == self._closing():
             self.reporter.message(f"{contestant.label}: already trained")
             return
         method = self.build(contestant)
@@ -243,7 +244,8 @@ class Trainer:
             self._train_stage(contestant, method, offered[name], found[name])
         if self.processes.rank == 0:
             digest = self.experiment.digest(contestant.label)
-            _write_json(final, {"digest": digest, "scores": self._final_scores(method)})
+            document = {"digest": digest, "closing": self._closing(), "scores": self._final_scores(method)}
+            _write_json(final, document)
         self.processes.wait()
 
     def _evaluate(self, evaluation: EvaluationSection) -> None:
@@ -410,11 +412,17 @@ class Trainer:
         by_distance = {f"miou_d{d}": float(v) for d, v in zip(result.distances, result.miou_d, strict=True)}
         return {"miou": result.miou, **by_distance}
 
-    def _final_scores(self, method: Method) -> dict[str, float]:
+    def _closing(self) -> dict[str, Any]:
+        """Distances and number of clips of the closing validation: other ones are scored anew, without training."""
         section = self.experiment.validation
-        return self._scores(
-            method, section.final_distances or section.distances, section.final_clips or section.clips
-        )
+        return {
+            "distances": list(section.final_distances or section.distances),
+            "clips": section.final_clips or section.clips,
+        }
+
+    def _final_scores(self, method: Method) -> dict[str, float]:
+        closing = self._closing()
+        return self._scores(method, tuple(closing["distances"]), closing["clips"])
 
     def _summary(self) -> dict[str, Any]:
         rows: dict[str, Any] = {}
