@@ -68,10 +68,9 @@ class ConsoleReporter:
             return
         if task not in self._tasks:
             self._tasks[task] = self._bars.add_task(task, total=total, note="")
-        elif (
-            done < self._bars.tasks[self._tasks[task]].completed
-        ):  # the next seed's training has the same name
-            self._bars.reset(self._tasks[task], total=total)
+        bar = self._bars.tasks[self._tasks[task]]
+        if done < bar.completed:  # the next seed's training has the same name
+            self._bars.reset(bar.id, total=total)
         self._bars.update(self._tasks[task], completed=done, note=note)
 
     def _advance_line(self, task: str, done: int, total: int, note: str) -> None:

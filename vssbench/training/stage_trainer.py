@@ -190,8 +190,9 @@ class StageTrainer:
     def _share_gradients(self, learned: int, reduce: Callable[[list[Tensor]], None]) -> int:
         """Average what any process has a gradient of; the rest keeps none, so that the optimiser passes it over."""
         parameters = list(self.parameters.values())
-        used = torch.tensor([float(learned), *(float(p.grad is not None) for p in parameters)])
-        reduce([used := used.to(self.setup.device)])
+        flags = [float(learned), *(float(p.grad is not None) for p in parameters)]
+        used = torch.tensor(flags, device=self.setup.device)
+        reduce([used])
         shared = [p for p, share in zip(parameters, used[1:].tolist(), strict=True) if share > 0]
         for parameter in shared:
             if parameter.grad is None:

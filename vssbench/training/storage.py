@@ -35,7 +35,5 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
 
 def _cause(error: BaseException) -> OSError | None:
     """The OSError behind a failed write: torch.save ends in a RuntimeError of its own when the disk is full."""
-    found: BaseException | None = error
-    while found is not None and not isinstance(found, OSError):
-        found = found.__cause__ or found.__context__
-    return found
+    behind = error.__context__ if isinstance(error, RuntimeError) else error
+    return behind if isinstance(behind, OSError) else None
