@@ -13,7 +13,7 @@ from vssbench.errors import CheckpointError, ConfigError
 from vssbench.metrics.seeds import over_seeds
 from vssbench.training.config import load_experiment
 from vssbench.training.expand import expand_scales
-from vssbench.training.seeds import seed_experiment, summarise_seeds, train_seeds
+from vssbench.training.seeds import _row, seed_experiment, summarise_seeds, train_seeds
 from vssbench.training.trainer import Trainer
 
 STAGE = {"steps": 2, "batch": 2, "learning_rate": 0.02}
@@ -126,3 +126,12 @@ def test_a_seed_of_another_experiment_is_refused(write_experiment: Any, tmp_path
 def test_seeds_are_distinct(write_experiment: Any) -> None:
     with pytest.raises(ConfigError, match="distinct"):
         load_experiment(write_experiment(seeds=[1, 1]))
+
+
+def test_seeds_scored_at_other_distances_are_not_averaged() -> None:
+    found = {
+        seed: {"contestants": {"a": {"final": dict.fromkeys(("miou", *names), 0.5)}}}
+        for seed, names in ((1, ("miou_d0", "miou_d1")), (2, ("miou_d0",)))
+    }
+    with pytest.raises(CheckpointError, match=r"a: the closing validation of seeds \[1, 2\] scored other"):
+        _row("a", found)

@@ -335,12 +335,9 @@ class TrainingExperiment(Strict):
         document = substitute(self.model_dump(mode="json", exclude={"seeds"}), {"seed": str(seed)})
         document["seed"] = seed
         document["pairs"]["seed"] = None if seed == self.pair_seed else self.pair_seed
-        if seed != self.seed:
-            for contestant in document["contestants"]:
-                if (
-                    contestant["seed"] is not None
-                ):  # its own seed varies as well, else all seeds were one training
-                    contestant["seed"] += seed + 1
+        own = [c for c in document["contestants"] if c["seed"] is not None]
+        for contestant in own if seed != self.seed else ():  # else all seeds were one training
+            contestant["seed"] += seed + 1
         return TrainingExperiment.model_validate(document)
 
     def require_labels(self, labels: Sequence[str]) -> None:

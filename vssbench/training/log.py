@@ -66,12 +66,7 @@ class StageLog:
         if new and path.exists():
             with path.open(newline="", encoding="utf-8") as stream:
                 kept = list(csv.DictReader(stream))
-            temporary = path.with_suffix(".tmp")
-            with temporary.open("w", newline="", encoding="utf-8") as stream:
-                writer = csv.DictWriter(stream, self._columns[name], restval="")
-                writer.writeheader()
-                writer.writerows(kept)
-            temporary.replace(path)
+            _rewrite(path, self._columns[name], kept)
         return self._columns[name]
 
     def _append(self, name: str, step: int, values: Mapping[str, float]) -> None:
@@ -103,10 +98,16 @@ class StageLog:
             # a killed process may leave half a last row: its step column still decides, later rows are cut
             limit = resumed_step if name == "train" else resumed_step + 1
             rows = [row for row in reader if (row["step"] or "").isdigit() and int(row["step"]) < limit]
-        with path.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, self._columns[name], extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows(rows)
+        _rewrite(path, self._columns[name], rows)
+
+
+def _rewrite(path: Path, columns: list[str], rows: list[dict[str, str]]) -> None:
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns, extrasaction="ignore", restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+    temporary.replace(path)
 
 
 def read_log(path: Path) -> list[dict[str, float]]:

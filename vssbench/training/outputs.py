@@ -52,7 +52,7 @@ def write_weights(
             write_atomically(manifest, lambda stream: stream.write(text))
 
 
-def require_modules(experiment: TrainingExperiment, contestant: ContestantSection, method: Method) -> None:
+def require_outputs(experiment: TrainingExperiment, contestant: ContestantSection, method: Method) -> None:
     """Raise ConfigError if an output's stage does not train its part or the part lacks a module to leave out.
 
     To be asked before training.

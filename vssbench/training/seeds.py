@@ -92,10 +92,14 @@ def summarise_seeds(experiment: TrainingExperiment, folder: Path) -> dict[str, A
 def _row(label: str, found: dict[int, dict[str, Any]]) -> dict[str, Any]:
     rows = {seed: s["contestants"][label] for seed, s in found.items() if label in s["contestants"]}
     finals = [row["final"] for row in rows.values()]
-    keys = [key for key in finals[0] if all(key in final for final in finals)]
+    if any(final.keys() != finals[0].keys() for final in finals):
+        raise CheckpointError(
+            f"{label}: the closing validation of seeds {sorted(rows)} scored other distances; run all of them again to "
+            "score them alike (nothing is trained again)"
+        )
     return {
         "seeds": list(rows),
-        "final": {key: _interval([final[key] for final in finals]) for key in keys},
+        "final": {key: _interval([final[key] for final in finals]) for key in finals[0]},
         "still_improving": [seed for seed, row in rows.items() if row.get("still_improving")],
         "steps": next(iter(rows.values())).get("steps"),
     }

@@ -41,7 +41,7 @@ from vssbench.training.config import (
 from vssbench.training.data import BatchSource, class_weights
 from vssbench.training.feature_memory import FeatureMemory
 from vssbench.training.log import Reporter, Silent, read_log
-from vssbench.training.outputs import require_modules, write_weights
+from vssbench.training.outputs import require_outputs, write_weights
 from vssbench.training.pairs import PairEntry, PairStore, build_pairs
 from vssbench.training.plateau import ENOUGH, last_third, still_improving
 from vssbench.training.schedule import Span, spans
@@ -158,7 +158,7 @@ class Trainer:
                     f"contestant {contestant.label}: method {contestant.name} has no stage {name!r}; "
                     f"{nearest(name, list(offered))}"
                 )
-        require_modules(self.experiment, contestant, method)
+        require_outputs(self.experiment, contestant, method)
         return offered
 
     @property
