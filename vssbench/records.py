@@ -73,7 +73,9 @@ class MotionField:
     coded_sequence: int = 0
     """Index of the coded video sequence in decoding order; POCs are comparable inside one only."""
     decode_order: int = 0
-    """Rank in decoding order."""
+    """Rank in decoding order among the pictures that are output."""
+    decode_index: int = 0
+    """Index of its access unit in decoding order, from 0; those without an output picture count, a field pair once."""
     coded_bits: int | None = None
     """Bits of the picture's slice data including headers, where the source tells."""
     details: BlockDetails | None = None

@@ -16,11 +16,11 @@ import pytest
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
-PARSER = ROOT / "vssbench" / "codec" / "hevc"
+CODEC = ROOT / "vssbench" / "codec"
 GOLDEN = ROOT / "tests" / "codec" / "hevc" / "golden"
 LONG_SECONDS = int(os.environ.get("VSSBENCH_FUZZ_SECONDS", "0"))
 SECONDS, MOST_INPUTS, FEWEST_INPUTS = 5, 4000, 100
-FLAGS = ("-std=c++17", "-fno-sanitize-recover=all", "-pthread", f"-I{PARSER}")
+FLAGS = ("-std=c++17", "-fno-sanitize-recover=all", "-pthread", f"-I{CODEC}", f"-I{CODEC / 'hevc'}")
 HOT = {"cabac", "coding_tree", "coding_unit", "motion", "residual", "transform_tree"}
 """Files whose speed counts; the optimiser would spend most of the build on the others."""
 # more than 64 MB at once is beyond anything a picture of the target's size limit justifies
@@ -31,7 +31,8 @@ def build(
     compiler: str, sanitizers: str, driver: list[Path], target: Path
 ) -> subprocess.CompletedProcess[str]:
     """Compile parser, fuzz target and driver, file by file on all cores, and link them."""
-    sources = [path for path in sorted(PARSER.glob("*.cpp")) if path.stem != "bindings"]
+    found = [*CODEC.glob("bits/*.cpp"), *CODEC.glob("hevc/*.cpp")]
+    sources = [path for path in sorted(found) if path.stem != "bindings"]
     sources += [HERE / "fuzz_motion.cpp", *driver]
     flags = [*FLAGS, f"-fsanitize={sanitizers}"]
 

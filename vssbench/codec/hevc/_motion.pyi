@@ -1,5 +1,7 @@
 """HEVC motion syntax parser (Rec. ITU-T H.265)."""
 
+
+
 class Picture:
     """
     One parsed picture; arrays lie on the 4x4 luma grid of the coded picture.
@@ -18,12 +20,14 @@ class Picture:
         """Rank in decoding order among output pictures."""
 
     @property
-    def nal_type(self) -> int:
-        """nal_unit_type of its slices."""
+    def decode_index(self) -> int:
+        """
+        Index of its access unit in decoding order; pictures that are never output count.
+        """
 
     @property
-    def temporal_id(self) -> int:
-        """TemporalId."""
+    def nal_type(self) -> int:
+        """nal_unit_type of its slices."""
 
     @property
     def slice_type(self) -> int:
@@ -47,7 +51,7 @@ class Picture:
 
     @property
     def crop(self) -> tuple[int, int, int, int]:
-        """(left, top, width, height) of the conformance window in luma samples."""
+        """(left, top, width, height) of the cropping window in luma samples."""
 
     @property
     def list_pocs(self) -> tuple[list[int], list[int]]:
@@ -72,19 +76,27 @@ class Picture:
     @property
     def unreliable(self) -> bool:
         """
-        Whether temporal prediction drew on motion that the stream lacks; only after defects.
+        Whether prediction drew on motion that the stream lacks; only after defects.
         """
 
     @property
-    def cu_log2(self) -> object: ...
-    @property
-    def part_mode(self) -> object: ...
-    @property
     def qp(self) -> object: ...
+
     @property
     def coded_bits(self) -> object: ...
+
     @property
     def nonzero(self) -> object: ...
+
+    @property
+    def temporal_id(self) -> int:
+        """TemporalId."""
+
+    @property
+    def cu_log2(self) -> object: ...
+
+    @property
+    def part_mode(self) -> object: ...
 
 class Decoder:
     """
@@ -92,6 +104,7 @@ class Decoder:
     """
 
     def __init__(self, threads: int = 1, strict: bool = True, details: bool = False) -> None: ...
+
     def push(self, data: bytes) -> None:
         """Appends bytes of an Annex B stream."""
 
@@ -114,9 +127,7 @@ class Decoder:
 
     @property
     def upper_layer_units(self) -> int:
-        """
-        NAL units of enhancement layers (multi-layer HEVC) that were passed over.
-        """
+        """NAL units of enhancement layers or views that were passed over."""
 
     @property
     def issues(self) -> list[tuple[str, int, int]]:

@@ -1,18 +1,30 @@
-"""HEVC in mp4, mov, mkv and ts files: PyAV finds the packets, this module takes the NAL units out of them."""
+"""HEVC and H.264 in mp4, mov, mkv and ts files: PyAV finds the packets, this module takes the NAL units out of them."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterator
 from os import PathLike, fspath
+from typing import Literal
 
 import av
 
 from vssbench.codec.media import SAFE_FORMATS
 from vssbench.errors import BitstreamError, InputError
 
-__all__ = ["is_container", "parameter_sets_of", "read_units", "split_annex_b", "split_length_prefixed"]
+__all__ = [
+    "ParsedCodec",
+    "is_container",
+    "parameter_sets_of",
+    "read_units",
+    "split_annex_b",
+    "split_length_prefixed",
+]
 
+ParsedCodec = Literal["hevc", "h264"]
+"""Codecs that vssbench parses itself, by FFmpeg's names."""
+
+_TITLES: dict[ParsedCodec, str] = {"hevc": "HEVC", "h264": "H.264"}
 _EBML = b"\x1a\x45\xdf\xa3"
 _TS_PACKET = 188
 
@@ -25,34 +37,39 @@ def is_container(head: bytes) -> bool:
     return head.startswith(_EBML) or transport
 
 
-def read_units(source: bytes | str | PathLike[str], *, strict: bool = True) -> Iterator[tuple[bytes, int]]:
-    """Yield (NAL unit, byte offset in the file) of the first HEVC track: parameter sets, then all packets.
+def read_units(
+    source: bytes | str | PathLike[str], codec: ParsedCodec, *, strict: bool = True
+) -> Iterator[tuple[bytes, int]]:
+    """Yield (NAL unit, byte offset in the file) of the first track of `codec`: parameter sets, then all packets.
 
-    Raises InputError if there is no HEVC track, BitstreamError if packets are damaged (strict only).
+    Raises InputError if there is no such track, BitstreamError if packets are damaged (strict only).
     """
     name = "<bytes>" if isinstance(source, bytes) else fspath(source)
     try:
         file = io.BytesIO(source) if isinstance(source, bytes) else name
         with av.open(file, "r", container_options=SAFE_FORMATS) as container:
-            yield from _units_of(container, name, strict)
+            yield from _units_of(container, name, codec, strict)
     except av.error.FFmpegError as error:
         if strict:
             raise BitstreamError(f"{name}: the container cannot be read: {error}") from error
 
 
-def _units_of(container: av.container.InputContainer, name: str, strict: bool) -> Iterator[tuple[bytes, int]]:
+def _units_of(
+    container: av.container.InputContainer, name: str, codec: ParsedCodec, strict: bool
+) -> Iterator[tuple[bytes, int]]:
     known = [s for s in container.streams.video if s.codec_context is not None]
-    stream = next((s for s in known if s.codec_context.name == "hevc"), None)
+    stream = next((s for s in known if s.codec_context.name == codec), None)
     if stream is None:
         found = ", ".join(s.codec_context.name for s in known) or "no video"
         raise InputError(
-            f"{name} has no HEVC track (found: {found}); motion of other codecs comes with decode()"
+            f"{name} has no {_TITLES[codec]} track (found: {found}); motion of other codecs comes with decode()"
         )
     extradata = stream.codec_context.extradata or b""
     length_size = 0
-    if len(extradata) >= 23 and extradata[0] == 1:
-        length_size = (extradata[21] & 3) + 1
-        units = parameter_sets_of(extradata)
+    at = 21 if codec == "hevc" else 4
+    if len(extradata) > at + 1 and extradata[0] == 1:
+        length_size = (extradata[at] & 3) + 1
+        units = parameter_sets_of(extradata, codec)
     else:
         units = list(split_annex_b(extradata))
     for unit in units:
@@ -92,13 +109,18 @@ def split_length_prefixed(data: bytes, length_size: int) -> Iterator[tuple[int, 
         position += size
 
 
-def parameter_sets_of(configuration: bytes) -> list[bytes]:
-    """NAL units of an HEVCDecoderConfigurationRecord (hvcC box, ISO/IEC 14496-15 clause 8.3.3.1)."""
+def parameter_sets_of(configuration: bytes, codec: ParsedCodec) -> list[bytes]:
+    """NAL units of a decoder configuration record: hvcC or avcC box (ISO/IEC 14496-15, 8.3.3.1 and 5.3.3.1)."""
     units: list[bytes] = []
-    position = 23
-    for _ in range(configuration[22] if len(configuration) > 22 else 0):
-        count = int.from_bytes(configuration[position + 1 : position + 3], "big")
-        position += 3
+    position = 23 if codec == "hevc" else 5
+    arrays = configuration[22] if codec == "hevc" and len(configuration) > 22 else 2 if codec == "h264" else 0
+    for number in range(arrays):
+        if codec == "hevc":
+            count = int.from_bytes(configuration[position + 1 : position + 3], "big")
+            position += 3
+        else:  # SPS, whose count shares its byte with reserved bits, then PPS
+            count = int.from_bytes(configuration[position : position + 1], "big") & (31 if number == 0 else 255)
+            position += 1
         for _ in range(count):
             size = int.from_bytes(configuration[position : position + 2], "big")
             unit = configuration[position + 2 : position + 2 + size]
