@@ -13,8 +13,8 @@ LAYER = {
     "records": 0, "errors": 0,
     "method": 1, "dataset": 1, "pictures": 1,
     "ops": 2,
-    "registry": 3, "config": 3, "expansion": 3, "clips": 3, "results": 3, "codec": 3, "networks": 3, "metrics": 3, "cost": 3,
-    "runner": 4, "rendering": 4, "training": 4, "conformance": 4,
+    "registry": 3, "experiment": 3, "results": 3, "analysis": 3, "codec": 3, "networks": 3, "metrics": 3, "cost": 3,
+    "engine": 4, "runner": 4, "rendering": 4, "training": 4, "conformance": 4,
     "cli": 5,
 }  # fmt: skip
 PLUG_IN_MAY_IMPORT = {
@@ -28,7 +28,7 @@ PLUG_IN_MAY_IMPORT = {
     "ops",
     "networks",
 }
-RENDERING_MAY_IMPORT = {"records", "errors", "results", "metrics", "reports", "rendering"}
+RENDERING_MAY_IMPORT = {"records", "errors", "results", "analysis", "metrics", "reports", "rendering"}
 
 
 def _imports(path: Path) -> set[str]:

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from vssbench.errors import StorageError, VssbenchError
-from vssbench.rendering.training_curves import read_curves
+from vssbench.rendering.figures.training import read_curves
 from vssbench.training import storage
-from vssbench.training.config import StageSection, load_experiment
+from vssbench.experiment.training import StageSection, load_experiment
 from vssbench.training.log import StageLog, read_log
 from vssbench.training.schedule import build_optimiser, parameter_groups
 from vssbench.training.stage_trainer import StageTrainer

@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from vssbench.config import DatasetSpec, MethodSpec
+    from vssbench.experiment.schema import DatasetSpec, MethodSpec
     from vssbench.cost.cross_check import ToolCount
     from vssbench.cost.paper_tables import CostRow
     from vssbench.cost.steps import MethodCost
@@ -114,7 +114,7 @@ def _refuse_options(target: str, **given: object) -> None:
 
 
 def _of_method(name: str, overrides: Sequence[str], task: _Task) -> tuple[str, Method]:
-    from vssbench.config import MethodSpec, apply_override, validate
+    from vssbench.experiment.schema import MethodSpec, apply_override, validate
 
     values: dict[str, Any] = {"name": name}
     for override in overrides:
@@ -135,7 +135,7 @@ def _build(spec: MethodSpec, classes: int, size: tuple[int, int], keyframe_inter
 
 def _of_experiment(target: str, overrides: Sequence[str], task: _Task) -> Iterable[tuple[str, Method]]:
     """Every method of an experiment, for each of its datasets."""
-    from vssbench.config import load_experiment, packaged_experiments
+    from vssbench.experiment.schema import load_experiment, packaged_experiments
     from vssbench.errors import ConfigError
     from vssbench.registry import methods, nearest
 

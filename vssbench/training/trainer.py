@@ -23,7 +23,7 @@ import yaml
 from torch import Tensor, nn
 
 from vssbench import __version__
-from vssbench.config import validate
+from vssbench.experiment.schema import validate
 from vssbench.dataset import Dataset
 from vssbench.errors import CheckpointError, ConfigError
 from vssbench.method import BuildContext, Method, Stage
@@ -32,7 +32,7 @@ from vssbench.networks.checkpoints import imagenet_networks, load_imagenet_backb
 from vssbench.networks.weights import read_weights, require_classes
 from vssbench.registry import datasets, methods, nearest
 from vssbench.training.checkpoint import load_checkpoint
-from vssbench.training.config import (
+from vssbench.experiment.training import (
     ContestantSection,
     EvaluationSection,
     StageSection,
