@@ -78,7 +78,6 @@ def differences(pictures: list[Any], golden: Any) -> list[str]:
     if interlaced and not np.array_equal(lists_of(pictures, 2, 0), golden["ref_list_parity"]):
         wrong.append("ref_list_parity")
     blocks = {**PER_BLOCK, **({"ref_parity": "reference_parity"} if interlaced else {})}
-    macroblocks = {**PER_MACROBLOCK, **({"mb_field": "field"} if interlaced else {})}
     begins = [*golden["segments"][:, 0].tolist(), count]
     for number in range(len(begins) - 1):
         suffix = f"__s{number}" if len(begins) > 2 else ""
@@ -89,9 +88,11 @@ def differences(pictures: list[Any], golden: Any) -> list[str]:
             if not np.array_equal(found, golden[key + suffix]):
                 wrong.append(key + suffix)
 
-        for key, name in macroblocks.items():
+        for key, name in PER_MACROBLOCK.items():
             compare(key, name, 4)
         compare("sub_type", "sub_type", 2)
+        if interlaced:
+            compare("mb_field", "field", 1)
         for key, name in blocks.items():
             compare(key, name, 1)
     return wrong

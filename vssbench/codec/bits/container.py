@@ -119,7 +119,9 @@ def parameter_sets_of(configuration: bytes, codec: ParsedCodec) -> list[bytes]:
             count = int.from_bytes(configuration[position + 1 : position + 3], "big")
             position += 3
         else:  # SPS, whose count shares its byte with reserved bits, then PPS
-            count = int.from_bytes(configuration[position : position + 1], "big") & (31 if number == 0 else 255)
+            count = int.from_bytes(configuration[position : position + 1], "big") & (
+                31 if number == 0 else 255
+            )
             position += 1
         for _ in range(count):
             size = int.from_bytes(configuration[position : position + 2], "big")

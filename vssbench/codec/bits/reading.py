@@ -35,6 +35,8 @@ class Parser:
     """What NAL units of layers or views that were passed over belong to."""
     details: Callable[[Any], BlockDetails]
     """Block details of a native picture."""
+    extras: Callable[[Any], dict[str, Any]] = lambda picture: {}
+    """Further fields of the record."""
 
     def read(self, source: Source, strict: bool, threads: int, details: bool) -> Iterator[MotionField]:
         """Records in display order; see the parsers' `read_motion`."""
@@ -120,4 +122,5 @@ class Parser:
             details=self.details(picture) if details else None,
             lost=None if lost is None else lost.view(np.bool_),
             unreliable=picture.unreliable,
+            **self.extras(picture),
         )
