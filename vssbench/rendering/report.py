@@ -25,13 +25,20 @@ from vssbench.rendering.figures.budget import budget_panels
 from vssbench.rendering.figures.curves import Panel, curve_names, panels, panels_over_seeds
 from vssbench.rendering.figures.decomposition import decomposition_markdown
 from vssbench.rendering.figures.files import Drawn, draw_curves, draw_parts, draw_strips
-from vssbench.rendering.page.frames import FrameCase, Track, tracks
+from vssbench.rendering.page.frames import Track, tracks
+from vssbench.results.frames import FrameCase
 from vssbench.rendering.tables.further import further_markdown
 from vssbench.rendering.page.media import FOLDER, MediaStore
 from vssbench.rendering.page.page import PageContent, page
 from vssbench.rendering.page.provenance import provenance
 from vssbench.rendering.tables.seeds import seed_text_rows
-from vssbench.rendering.tables.summary import SummaryTable, difference_rows, family_rows, printable, summary_table
+from vssbench.rendering.tables.summary import (
+    SummaryTable,
+    difference_rows,
+    family_rows,
+    printable,
+    summary_table,
+)
 from vssbench.rendering.page.viewer import Viewer, make_viewer
 from vssbench.rendering.figures.waterfall import waterfalls
 from vssbench.rendering.tables.csv_text import frame_csv

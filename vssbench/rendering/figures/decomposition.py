@@ -8,7 +8,17 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from vssbench.rendering.figures.axes import Axis, distance_ticks, linear_axis
-from vssbench.rendering.figures.svg import BOTTOM, HEADING_LENGTH, HEIGHT, LEFT, RIGHT, TOP, WIDTH, cut, draw_frame
+from vssbench.rendering.figures.svg import (
+    BOTTOM,
+    HEADING_LENGTH,
+    HEIGHT,
+    LEFT,
+    RIGHT,
+    TOP,
+    WIDTH,
+    cut,
+    draw_frame,
+)
 from vssbench.rendering.tables.summary import printable
 from vssbench.analysis.decomposition import PARTS, Decomposition
 from vssbench.analysis.run import Run

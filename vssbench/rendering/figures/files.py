@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vssbench.rendering.figures.budget import BudgetPanel
 from vssbench.rendering.figures.curves import Panel
-from vssbench.rendering.images.colours import PictureCase
+from vssbench.results.frames import PictureCase
 from vssbench.analysis.decomposition import Decomposition
 
 Drawn = list[tuple[str, list[Path]]]

@@ -17,7 +17,8 @@ from matplotlib.patches import Patch
 from vssbench.errors import VssbenchError
 from vssbench.rendering.figures.axes import distance_ticks
 from vssbench.rendering.figures.curves import Curve, Panel
-from vssbench.rendering.images.colours import PictureCase, Rgb, error_image, label_image, motion_image
+from vssbench.rendering.images.colours import Rgb, error_image, label_image, motion_image
+from vssbench.results.frames import PictureCase
 from vssbench.rendering.figures.styles import style_of
 from vssbench.rendering.tables.summary import kbps_text, printable
 from vssbench.results.store import storage_error

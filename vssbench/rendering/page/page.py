@@ -21,7 +21,7 @@ from vssbench.rendering.figures.budget import BudgetPanel, budget_charts
 from vssbench.rendering.tables.columns import COLUMNS
 from vssbench.rendering.figures.curves import Panel
 from vssbench.rendering.figures.decomposition import decomposition_charts
-from vssbench.rendering.page.frames import FrameCase
+from vssbench.results.frames import FrameCase
 from vssbench.rendering.tables.further import further_section
 from vssbench.rendering.page.media import FrameMedia
 from vssbench.rendering.page.provenance import Provenance

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from vssbench.metrics.confusion import iou, mean_of_present
-from vssbench.rendering.page.frames import FrameCase, Track
+from vssbench.rendering.page.frames import Track
+from vssbench.results.frames import FrameCase
 from vssbench.rendering.page.media import FrameMedia, MediaStore, track_media
 from vssbench.rendering.tables.summary import kbps_text, printable
 from vssbench.analysis.run import Group, Run
