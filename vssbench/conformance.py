@@ -14,11 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vssbench.experiment.schema import validate
+from vssbench.engine.build import untrained_method
 from vssbench.errors import CapabilityError, VssbenchError
 from vssbench.method import BuildContext, Frame, Method, Needs, Prediction, Stage, TrainingBatch
 from vssbench.records import IGNORE_INDEX
-from vssbench.registry import methods
 
 
 class ConformanceError(VssbenchError):
@@ -41,16 +40,10 @@ class Subject:
 
     def build(self) -> Method:
         """A fresh instance on the CPU with weights that depend on the seed only, in eval mode."""
-        method_class: type[Method] = methods.load(self.name)
-        options = validate(method_class.Options, self.options, where=f"method {self.name}")
         context = BuildContext(
             self.classes, self.size, self.keyframe_interval, torch.device("cpu"), seed=self.seed
         )
-        torch.manual_seed(self.seed)
-        method = method_class(options, context)
-        for part in method.parts().values():
-            part.eval()
-        return method
+        return untrained_method(self.name, self.options, context, where=f"method {self.name}")
 
 
 @dataclass(frozen=True, slots=True)

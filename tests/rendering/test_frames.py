@@ -103,7 +103,7 @@ def test_a_flipped_bit_is_noticed_before_anything_is_shown(fabricate, tmp_path: 
     made = fabricate(tmp_path / "run", sequences=1, units=1, distances=2)
     path = next((made.path / "frames").glob("*/*/*-d11.zip"))
     data = bytearray(path.read_bytes())
-    data[data.index(b"-truth.png") + 40] ^= 1
+    data[data.index(b"-truth.png\x89PNG") + 40] ^= 1
     path.write_bytes(bytes(data))
     with pytest.raises(InputError, match=r"truth\.png does not match its checksum"):
         tracks(made)

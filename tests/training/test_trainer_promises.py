@@ -60,7 +60,7 @@ def test_lack_of_memory_comes_with_advice(
         raise error
 
     monkeypatch.setattr(torch, "stack", fails)  # the first thing the trainer does with the loss terms
-    with pytest.raises(VssbenchError, match=r"a/image: out of memory at batch 2 on cpu; raise `accumulate`"):
+    with pytest.raises(VssbenchError, match=r"a/image: batch 2: does not fit into the memory of cpu \(.*\); raise `accumulate`"):
         Trainer(load_experiment(write_experiment()), tmp_path).run()
 
 

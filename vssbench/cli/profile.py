@@ -13,10 +13,10 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from vssbench.experiment.schema import DatasetSpec, MethodSpec
     from vssbench.cost.cross_check import ToolCount
     from vssbench.cost.paper_tables import CostRow
     from vssbench.cost.steps import MethodCost
+    from vssbench.experiment.schema import DatasetSpec, MethodSpec
     from vssbench.method import Method
 
 PAPER_PREFIX = "ar-seg/"
@@ -127,16 +127,19 @@ def _of_method(name: str, overrides: Sequence[str], task: _Task) -> tuple[str, M
 
 
 def _build(spec: MethodSpec, classes: int, size: tuple[int, int], keyframe_interval: int) -> Method:
-    from vssbench.cost.paper_tables import build_on_meta
-    from vssbench.registry import methods
+    import torch
 
-    return build_on_meta(methods.load(spec.name), spec.options(), classes, size, keyframe_interval)
+    from vssbench.engine.build import untrained_method
+    from vssbench.method import BuildContext
+
+    context = BuildContext(classes, size, keyframe_interval, torch.device("meta"))
+    return untrained_method(spec.name, spec.options(), context, where=f"method {spec.title}")
 
 
 def _of_experiment(target: str, overrides: Sequence[str], task: _Task) -> Iterable[tuple[str, Method]]:
     """Every method of an experiment, for each of its datasets."""
-    from vssbench.experiment.schema import load_experiment, packaged_experiments
     from vssbench.errors import ConfigError
+    from vssbench.experiment.schema import load_experiment, packaged_experiments
     from vssbench.registry import methods, nearest
 
     if target not in packaged_experiments() and not Path(target).suffix and not Path(target).exists():
