@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vssbench.baselines.tdnet.exchange import Exchange, Memory
-from vssbench.baselines.tdnet.paths import decode, encode, path_shape
+from vssbench.baselines.tdnet.paths import decode_path, encode_path, path_shape
 from vssbench.baselines.tdnet.options import TDNetOptions
 from vssbench.baselines.tdnet.training import TDNetTraining
 from vssbench.method import BuildContext, Frame, Method, Needs, Prediction, Stage, StepKind
@@ -108,14 +108,14 @@ class TDNet(Method):
 
     def encode(self, path: int, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Encoded map z and side maps of a normalised image by path `path`."""
-        return encode(self.networks[path], image, path, self.options.paths, self.options.exchange_at)
+        return encode_path(self.networks[path], image, path, self.options.paths, self.options.exchange_at)
 
     def classify(self, path: int, gathered: Tensor, size: tuple[int, int]) -> Tensor:
         """Output [N, K, h, w] of path `path` from its value with or without what attention brought."""
         layers = self.exchange.path(path)
         maps: Tensor = layers.norm(gathered)
         if layers.head is None:
-            return decode(self.networks[path], maps, size, self.options.exchange_at)
+            return decode_path(self.networks[path], maps, size, self.options.exchange_at)
         logits: Tensor = layers.head(maps)
         return logits
 

@@ -51,5 +51,6 @@ def imported(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
-                found.add(inner if inner in known else node.module)
+                native = alias.name.startswith("_") and inner not in known
+                found |= set() if native else {inner if inner in known else node.module}
     return {name for name in found if name in known} - {module_name(path)}
