@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 LAYER = {
-    "records": 0, "errors": 0,
+    "records": 0, "errors": 0, "files": 0,
     "method": 1, "dataset": 1, "pictures": 1,
     "ops": 2,
     "registry": 3, "experiment": 3, "results": 3, "analysis": 3, "codec": 3, "networks": 3, "metrics": 3, "cost": 3,
@@ -28,7 +28,7 @@ PLUG_IN_MAY_IMPORT = {
     "ops",
     "networks",
 }
-RENDERING_MAY_IMPORT = {"records", "errors", "results", "analysis", "metrics", "reports", "rendering"}
+RENDERING_MAY_IMPORT = {"records", "errors", "files", "results", "analysis", "metrics", "reports", "rendering"}
 
 
 def _imports(path: Path) -> set[str]:

@@ -8,16 +8,15 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from vssbench.rendering.tables import latex
-from vssbench.rendering.tables import markdown
-from vssbench.rendering.tables.columns import MISSING
-from vssbench.rendering.tables.latency import frame_times
+from vssbench.analysis.run import Run
 from vssbench.rendering.paper.published import scope_note
-from vssbench.rendering.tables.summary import Row, printable, summary_table
+from vssbench.rendering.tables import latex, markdown
+from vssbench.rendering.tables.columns import MISSING
 from vssbench.rendering.tables.csv_text import guarded
+from vssbench.rendering.tables.latency import frame_times
+from vssbench.rendering.tables.summary import Row, printable, summary_table
 from vssbench.results.identity import PaperIdentity
 from vssbench.results.published import INTERVALS, PublishedRow, describes, read_published
-from vssbench.analysis.run import Run
 
 PAPERS = ("ar-seg",)
 DATASETS = {"camvid": "CamVid", "cityscapes": "Cityscapes"}
