@@ -13,8 +13,8 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from vssbench.cost.cross_check import ToolCount
     from vssbench.analysis.paper_costs import CostRow
+    from vssbench.cost.cross_check import ToolCount
     from vssbench.cost.steps import MethodCost
     from vssbench.experiment.schema import DatasetSpec, MethodSpec
     from vssbench.method import Method
@@ -236,8 +236,8 @@ def _print_remarks(cost: MethodCost) -> None:
 
 
 def _paper_table(name: str, json_: str | None, cross_check: bool) -> None:
-    from vssbench.cost.cross_check import cross_check as check
     from vssbench.analysis.paper_costs import build_ours, cost_of_ours, cost_table, notes
+    from vssbench.cost.cross_check import cross_check as check
 
     rows = cost_table(name)
     counts: list[dict[str, ToolCount]] = [
@@ -286,8 +286,8 @@ def _row_notes(rows: Iterable[CostRow]) -> list[str]:
 
 def _reasons(rows: Sequence[CostRow], counts: Sequence[dict[str, ToolCount]]) -> list[str]:
     """Per tool the explanation for the row where it is furthest from exact, relatively."""
-    from vssbench.cost.cross_check import TOOLS, explain
     from vssbench.analysis.paper_costs import cost_of_ours
+    from vssbench.cost.cross_check import TOOLS, explain
 
     lines = []
     for column in TOOLS:

@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from vssbench.errors import StorageError
-from vssbench.results.store import storage_error
+from vssbench.files import storage_error
 
 
 @contextmanager

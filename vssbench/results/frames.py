@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vssbench.errors import InputError
+from vssbench.files import write_atomically
 from vssbench.metrics.confusion import count_pairs, mean_iou
 from vssbench.records import ClassTable, FlowField
-from vssbench.results.store import slug, write_atomically
+from vssbench.results.store import slug
 
 MOTION_STEP = 4
 """The motion of every fourth sample is kept: codecs move blocks of 4x4 samples at least."""

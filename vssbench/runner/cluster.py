@@ -26,8 +26,9 @@ from vssbench.engine.build import choose_device
 from vssbench.engine.memory import set_threads
 from vssbench.errors import CapabilityError, ConfigError, VssbenchError
 from vssbench.experiment.schema import Experiment, read_yaml, validate
+from vssbench.files import write_atomically
 from vssbench.results.schema import from_json
-from vssbench.results.store import RunFolder, unit_name, write_atomically
+from vssbench.results.store import RunFolder, unit_name
 from vssbench.runner.environment import describe, differences
 from vssbench.runner.job import JobReport, run_job
 from vssbench.runner.plan import Job

@@ -21,7 +21,9 @@ from vssbench.errors import (
     out_of_memory,
 )
 from vssbench.experiment.schema import Experiment, load_experiment
-from vssbench.results.store import RunFolder, slug, storage_error, unit_name
+from vssbench.files import storage_error
+from vssbench.results.roster import ROSTER_FILE, make_roster
+from vssbench.results.store import RunFolder, slug, unit_name
 from vssbench.runner.environment import describe, differences, drift, refuse_drift
 from vssbench.runner.estimate import space_needed
 from vssbench.runner.job import JobReport
@@ -161,6 +163,7 @@ def _session(
     summary = summarise(jobs)
     try:
         folder.write_json("plan.json", {**asdict(summary), "titles": _titles(experiment)})
+        folder.write_json(ROSTER_FILE, make_roster(experiment).model_dump(mode="json"))
         folder.write_json("datasets.json", _describe_datasets(shop, jobs))
         listener.on_plan(summary, sum(len(job.owed) for job in owed))
         for report in workplace.execute(experiment, owed, settings):

@@ -203,7 +203,9 @@ class Trainer:
             seed=hash_seed(self._seed(contestant), 77),
         )
         self._load_backbones(method, contestant.label)
-        layout = torch.channels_last if self._is_channels_last(contestant, method) else torch.contiguous_format
+        layout = (
+            torch.channels_last if self._is_channels_last(contestant, method) else torch.contiguous_format
+        )
         for part in method.parts().values():
             part.to(memory_format=layout)  # type: ignore[call-overload]
             if self.processes.share_norms is not None:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from markupsafe import Markup, escape
 
+from vssbench.analysis.decomposition import PARTS, Decomposition
+from vssbench.analysis.run import Run
 from vssbench.rendering.figures.axes import Axis, distance_ticks, linear_axis
 from vssbench.rendering.figures.svg import (
     BOTTOM,
@@ -20,8 +22,6 @@ from vssbench.rendering.figures.svg import (
     draw_frame,
 )
 from vssbench.rendering.tables.summary import printable
-from vssbench.analysis.decomposition import PARTS, Decomposition
-from vssbench.analysis.run import Run
 
 LOOKS = {
     "motion": ("#d55e00", "////", "wrong motion"),

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vssbench.rendering.images.colours import IGNORED, WRONG, encode_photo
 from vssbench.rendering.page.frames import Track, palette_bytes
 from vssbench.results.frames import FrameCase
-from vssbench.rendering.images.colours import IGNORED, WRONG, encode_photo
 
 FOLDER = "media"
 WIDEST_EMBEDDED = 640
