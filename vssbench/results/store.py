@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from vssbench.errors import InputError, StorageError
-from vssbench.files import PART, storage_error, write_atomically
+from vssbench.files import storage_error, write_atomically
 from vssbench.results.schema import UnitKey, UnitRecord, from_json, to_json
 
 FileStamp = tuple[int, int]
@@ -114,17 +114,6 @@ class RunFolder:
             with contextlib.suppress(StorageError):  # it only saves time
                 write_atomically(self.path / _CHECKED, "\n".join([*lines, ""]).encode())
         return set(stored), damaged
-
-    def sweep(self) -> int:
-        """Remove what killed writers left half-written; returns how many files. For the holder of the lock only."""
-        removed = 0
-        for folder, _, names in os.walk(self.path):
-            for name in names:
-                if name.startswith(PART):
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(os.path.join(folder, name))
-                        removed += 1
-        return removed
 
     def _checked(self) -> dict[str, FileStamp]:
         """What checked.txt remembers; nothing if it is absent or unreadable, which costs time only."""

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from vssbench import __version__
 from vssbench.analysis.run import Run, load_run
 from vssbench.engine.build import check_lookahead, choose_device
-from vssbench.engine.ownership import owned
+from vssbench.engine.ownership import owned, sweep
 from vssbench.errors import (
     ConfigError,
     DiskFullError,
@@ -169,7 +169,9 @@ def _session(
         for report in workplace.execute(experiment, owed, settings):
             listener.totals.add(report)
         if owed:
-            folder.sweep()  # a worker that was killed while this session went on leaves what it was writing
+            sweep(
+                folder.path
+            )  # a worker that was killed while this session went on leaves what it was writing
         if experiment.measure.macs:
             listener.on_stage("counting MACs")
             measure_costs(shop, folder, jobs)
@@ -282,7 +284,7 @@ def _check_environment(folder: RunFolder, now: dict[str, Any], force: bool) -> N
 
 def _with_owed_units(folder: RunFolder, jobs: Sequence[Job], listener: Listener) -> list[Job]:
     """The jobs with the units they still owe. What is damaged is set aside, told, and counts as missing."""
-    folder.sweep()
+    sweep(folder.path)
     intact, damaged = folder.intact_units()
     for path in damaged:
         listener.on_stage(f"damaged unit file set aside as {path}; it is made again")
