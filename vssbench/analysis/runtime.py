@@ -12,6 +12,7 @@ from typing import Any
 
 from vssbench.errors import InputError
 from vssbench.files import write_atomically
+from vssbench.metrics.gop import gop_mean
 from vssbench.results.published import read_published
 from vssbench.results.store import slug
 
@@ -74,7 +75,7 @@ def _row(run: Path, record: dict[str, Any], base_gmacs: float | None) -> Runtime
         non_key_ms=next((k["median_ms"] for name, k in kinds.items() if name != "key"), None),
         gop_mean_ms=record["gop_mean"]["median_ms"],
         worst_frame_ms=record["worst_frame_ms"],
-        end_to_end_ms=(key + (interval - 1) * sum(others) / len(others)) / interval,
+        end_to_end_ms=gop_mean(key, sum(others) / len(others), interval),
         times_faster=record["times_faster_than"]["quartiles"][1],
         macs_allow=base_gmacs / own if base_gmacs and own else None,
         published_ms=published,

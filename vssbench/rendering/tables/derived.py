@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vssbench.analysis.decomposition import title_of
 from vssbench.analysis.families import FamilyComparison
 from vssbench.analysis.run import COUNTED_WHILE_RUNNING, Group, Run
+from vssbench.metrics.gop import gop_mean
 from vssbench.rendering.paper.published import published_counterpart
 from vssbench.rendering.tables.latency import FrameTime, frame_times
 
@@ -121,7 +122,7 @@ def _times(row: Row, interval: int, watched: FrameTime | None) -> dict[str, floa
     known = [value for value in (key, other) if math.isfinite(value)]
     mean = math.nan
     if known:
-        mean = (key + (interval - 1) * other) / interval if len(known) == 2 else known[0]
+        mean = gop_mean(key, other, interval) if len(known) == 2 else known[0]
     best = mean if watched is None else watched.median_ms
     return {
         "gop_ms": mean,
