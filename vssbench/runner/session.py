@@ -17,6 +17,7 @@ from vssbench import __version__
 from vssbench.experiment.schema import Experiment, load_experiment
 from vssbench.errors import ConfigError, DiskFullError, StorageError
 from vssbench.analysis.run import Run, load_run
+from vssbench.results.roster import ROSTER_FILE, make_roster
 from vssbench.results.store import RunFolder, slug, storage_error
 from vssbench.runner.observers.macs import measure_costs
 from vssbench.runner.environment import describe, differences, drift, refuse_drift
@@ -154,6 +155,7 @@ def _session(
     summary = summarise(items)
     try:
         folder.write_json("plan.json", {**asdict(summary), "titles": _titles(experiment)})
+        folder.write_json(ROSTER_FILE, make_roster(experiment).model_dump(mode="json"))
         folder.write_json("datasets.json", _describe_datasets(shop, items))
         listener.on_plan(summary, sum(len(item.units) for item in owed))
         for report in workplace.execute(experiment, owed, settings):
