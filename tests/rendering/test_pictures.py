@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from vssbench.analysis.run import Run
 from vssbench.errors import InputError
 from vssbench.rendering.images.colours import (
     WRONG,
@@ -12,7 +13,6 @@ from vssbench.rendering.images.colours import (
     motion_image,
     picture_cases,
 )
-from vssbench.analysis.run import Run
 
 
 def tiny_case(truth: list[list[int]], predicted: list[list[int]]) -> PictureCase:

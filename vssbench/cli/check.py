@@ -48,18 +48,22 @@ def check(
     """
     from rich.console import Console
 
-    from vssbench.rendering.tables.verdicts import as_junit, as_markdown, as_table, headline
     from vssbench.analysis.gate import regressed
+    from vssbench.rendering.tables.markdown import section
+    from vssbench.rendering.tables.terminal import terminal_table
+    from vssbench.rendering.tables.verdicts import headline, junit_xml, verdict_table
     from vssbench.results.store import write_atomically
 
     given = {"miou_drop": miou_drop, "macs_rise": macs_rise, "latency_rise": latency_rise}
     rows = _compared(run, baseline, {k: v for k, v in given.items() if v is not None}, limit or [], paired)
-    Console().print(as_table(rows))
+    table = verdict_table(rows)
+    if table.rows:
+        Console().print(terminal_table(table))
     typer.echo(headline(rows))
     if markdown is not None:
-        write_atomically(markdown, as_markdown(rows).encode())
+        write_atomically(markdown, f"{section(table, 3)}\n".encode())
     if junit is not None:
-        write_atomically(junit, as_junit(rows).encode())
+        write_atomically(junit, junit_xml(rows).encode())
     if regressed(rows):
         raise typer.Exit(1)
 
@@ -99,8 +103,8 @@ def _benchmarks_of(path: Path) -> Benchmarks:
 
 def _limits(stored: dict[str, Any], given: dict[str, float], single: list[str]) -> Limits:
     """The experiment's limits with those of the command line. Raises ConfigError for a malformed one."""
-    from vssbench.errors import ConfigError
     from vssbench.analysis.gate import Limits
+    from vssbench.errors import ConfigError
 
     metrics = dict(stored.get("metrics", {}))
     for text in single:

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vssbench.analysis.run import Run
 from vssbench.errors import InputError
 from vssbench.rendering.images.colours import IGNORED, PictureCase, motion_dense
-from vssbench.analysis.run import Run
 
 Reader = Callable[[str], bytes]
 """Content of a picture by its name."""
