@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from vssbench.errors import ConfigError, InputError
 from vssbench.experiment.schema import (
     Experiment,
     apply_override,
@@ -9,7 +10,6 @@ from vssbench.experiment.schema import (
     load_experiment,
     packaged_experiments,
 )
-from vssbench.errors import ConfigError, InputError
 
 
 def plain(**changes):

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vssbench.errors import ConfigError, InputError
 from vssbench.analysis.benchmark_json import (
     Benchmarks,
     compare_benchmarks,
@@ -21,6 +20,7 @@ from vssbench.analysis.benchmark_json import (
     to_document,
 )
 from vssbench.analysis.gate import Limits
+from vssbench.errors import ConfigError, InputError
 
 
 def made(samples: dict[str, list[float]], processor: str = "p") -> Benchmarks:

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vssbench.metrics.bootstrap import BootstrapOptions
 from vssbench.analysis import families
 from vssbench.analysis.families import family_comparisons, rate_comparisons
 from vssbench.analysis.run import Run, load_run
+from vssbench.metrics.bootstrap import BootstrapOptions
 from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord
 from vssbench.results.store import RunFolder
 

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from vssbench.analysis.decomposition import Decomposition, decompose
+from vssbench.analysis.relatives import relatives
+from vssbench.analysis.remarks import data_remarks
 from vssbench.errors import InputError
 from vssbench.metrics.bootstrap import Interval
 from vssbench.metrics.confusion import mean_of_present
-from vssbench.analysis.decomposition import Decomposition, decompose
 from vssbench.results.gather import gather_all
 from vssbench.results.group import Group as Group
-from vssbench.analysis.relatives import relatives
-from vssbench.analysis.remarks import data_remarks
 from vssbench.results.roster import Roster, read_roster
 from vssbench.results.schema import UnitRecord
 from vssbench.results.store import RunFolder

@@ -49,10 +49,10 @@ def check(
     from rich.console import Console
 
     from vssbench.analysis.gate import regressed
+    from vssbench.files import write_atomically
     from vssbench.rendering.tables.markdown import section
     from vssbench.rendering.tables.terminal import terminal_table
     from vssbench.rendering.tables.verdicts import headline, junit_xml, verdict_table
-    from vssbench.results.store import write_atomically
 
     given = {"miou_drop": miou_drop, "macs_rise": macs_rise, "latency_rise": latency_rise}
     rows = _compared(run, baseline, {k: v for k, v in given.items() if v is not None}, limit or [], paired)
@@ -144,7 +144,7 @@ def update(
     """Write the baseline file that `vssbench check` holds later runs against."""
     from vssbench.analysis.gate import make_baseline
     from vssbench.analysis.run import load_run
-    from vssbench.results.store import write_atomically
+    from vssbench.files import write_atomically
 
     text = json.dumps(make_baseline(load_run(run)), indent=1, sort_keys=True) + "\n"
     write_atomically(output, text.encode())
@@ -161,7 +161,7 @@ def benchmark(
     """Write the step times of a run as pytest-benchmark's JSON, for `pytest-benchmark compare` and `vssbench check`."""
     from vssbench.analysis.benchmark_json import of_run, to_document
     from vssbench.analysis.run import load_run
-    from vssbench.results.store import write_atomically
+    from vssbench.files import write_atomically
 
     write_atomically(output, (json.dumps(to_document(of_run(load_run(run))), indent=1) + "\n").encode())
     typer.echo(f"benchmarks: {output}")

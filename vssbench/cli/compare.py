@@ -31,11 +31,11 @@ def compare(
     from vssbench.analysis.run import load_run
     from vssbench.analysis.table import long_table
     from vssbench.errors import ConfigError
+    from vssbench.files import write_atomically
     from vssbench.rendering.tables.comparisons import run_comparison_table
     from vssbench.rendering.tables.csv_text import frame_csv
     from vssbench.rendering.tables.markdown import section
     from vssbench.rendering.tables.terminal import terminal_table
-    from vssbench.results.store import write_atomically
 
     if len(runs) < 2 and csv is None:
         raise ConfigError("compare needs two runs or more, or one run and --csv FILE")

@@ -83,18 +83,18 @@ def _print_plan(experiment: str, overrides: tuple[str, ...]) -> None:
     from vssbench.runner.plan import make_plan, summarise
 
     frozen = load_experiment(experiment, overrides)
-    items = make_plan(frozen)
-    summary = summarise(items)
+    jobs = make_plan(frozen)
+    summary = summarise(jobs)
     typer.echo(f"experiment  {experiment}")
-    typer.echo(f"datasets    {_once(item.dataset for item in items)}")
-    typer.echo(f"codecs      {_once(item.codec for item in items)}")
-    typer.echo(f"methods     {_once(title for item in items for title in item.methods)}")
+    typer.echo(f"datasets    {_once(job.dataset for job in jobs)}")
+    typer.echo(f"codecs      {_once(job.codec for job in jobs)}")
+    typer.echo(f"methods     {_once(title for job in jobs for title in job.methods)}")
     typer.echo(f"protocol    {frozen.protocol.kind}, keyframe interval {frozen.protocol.keyframe_interval}")
-    typer.echo(f"jobs        {summary.items}")
+    typer.echo(f"jobs        {summary.jobs}")
     typer.echo(f"encodes     {summary.encodes} bitstreams, {summary.encoded_frames} frames")
     typer.echo(f"units       {summary.units}")
     typer.echo(f"cases       {summary.cases} scored frames")
-    cost = estimate(frozen, items)
+    cost = estimate(frozen, jobs)
     typer.echo(
         f"time        about {_duration(cost.seconds)} on one core of this machine: encode "
         f"{_duration(cost.encode_seconds)}, decode {_duration(cost.decode_seconds)}, "

@@ -21,11 +21,12 @@ from vssbench.analysis.differences import paired_differences
 from vssbench.analysis.run import Run
 from vssbench.analysis.seeds import seed_table as seed_frame
 from vssbench.errors import InputError
+from vssbench.files import storage_error, write_atomically
 from vssbench.rendering.curves import Panel, looks, panels, panels_over_seeds
 from vssbench.rendering.figures.files import FigureFile, shared
 from vssbench.rendering.figures.report_charts import ReportCharts, report_charts
 from vssbench.rendering.images.tiles import strip
-from vssbench.rendering.page.frames import FrameCase, Track, tracks
+from vssbench.rendering.page.frames import Track, tracks
 from vssbench.rendering.page.markdown import report_markdown
 from vssbench.rendering.page.media import FOLDER, MediaStore
 from vssbench.rendering.page.page import PageContent, page
@@ -37,8 +38,8 @@ from vssbench.rendering.tables.csv_text import frame_csv
 from vssbench.rendering.tables.scores import further_tables, loss_table
 from vssbench.rendering.tables.summary import summarise, summary_frame, summary_table
 from vssbench.rendering.text import printable
+from vssbench.results.frames import FrameCase
 from vssbench.results.helper_processes import Shared, in_reverse
-from vssbench.results.store import storage_error, write_atomically
 
 Progress = Callable[[str], None]
 

@@ -23,30 +23,32 @@ import yaml
 from torch import Tensor, nn
 
 from vssbench import __version__
-from vssbench.experiment.schema import validate
 from vssbench.dataset import Dataset
+from vssbench.engine.build import untrained_method
+from vssbench.engine.ownership import owned, sweep
 from vssbench.errors import CheckpointError, ConfigError
-from vssbench.method import BuildContext, Method, Stage
-from vssbench.networks.adoption import start_from
-from vssbench.networks.checkpoints import imagenet_networks, load_imagenet_backbone
-from vssbench.networks.weights import read_weights, require_classes
-from vssbench.registry import datasets, methods, nearest
-from vssbench.training.checkpoint import load_checkpoint
 from vssbench.experiment.training import (
     ContestantSection,
     EvaluationSection,
     StageSection,
     TrainingExperiment,
 )
+from vssbench.files import write_atomically
+from vssbench.method import BuildContext, Method, Stage
+from vssbench.networks.adoption import start_from
+from vssbench.networks.checkpoints import imagenet_networks, load_imagenet_backbone
+from vssbench.networks.weights import read_weights, require_classes
+from vssbench.registry import datasets, nearest
+from vssbench.training.checkpoint import load_checkpoint
 from vssbench.training.data import BatchSource, class_weights
 from vssbench.training.feature_memory import FeatureMemory
+from vssbench.training.layout import trains_channels_last
 from vssbench.training.log import Reporter, Silent, read_log
 from vssbench.training.outputs import require_outputs, write_weights
 from vssbench.training.pairs import PairEntry, PairStore, build_pairs
 from vssbench.training.plateau import ENOUGH, last_third, still_improving
 from vssbench.training.schedule import Span, spans
 from vssbench.training.stage_trainer import Setup, StageTrainer, hash_seed
-from vssbench.training.storage import write_atomically
 from vssbench.training.validation import ValidationSet
 from vssbench.training.windows import WindowEntry, WindowStore, build_windows
 
@@ -94,8 +96,16 @@ class Trainer:
     def run(self, only: Sequence[str] = ()) -> dict[str, Any]:
         """Train every contestant (or those labelled in `only`) and return the summary, which is also written.
 
-        Raises ConfigError, InputError, CheckpointError, StorageError or DivergedError.
+        Raises ConfigError, InputError, CheckpointError, DivergedError, OutOfMemoryError, and StorageError also where
+        another training works in the folder.
         """
+        if self.processes.rank:
+            return self._run(only)
+        with owned(self.folder):
+            sweep(self.folder)
+            return self._run(only)
+
+    def _run(self, only: Sequence[str]) -> dict[str, Any]:
         self.experiment.require_labels(only)
         self._refuse_uneven_shares(only)
         self._refuse_early(only)
@@ -181,9 +191,7 @@ class Trainer:
 
     def build(self, contestant: ContestantSection | EvaluationSection) -> Method:
         """The contestant's method with freshly initialised networks on the device."""
-        method_class = methods.load(contestant.name)
-        options = validate(method_class.Options, contestant.options, where=f"contestant {contestant.label}")
-        if options.weights:
+        if contestant.options.get("weights"):
             raise ConfigError(
                 f"contestant {contestant.label}: options.weights is for runs; here stages say initialise_from and "
                 "evaluations say parts"
@@ -196,20 +204,29 @@ class Trainer:
             normalisation=self.dataset.normalisation,
             seed=self._seed(contestant),
         )
-        torch.manual_seed(hash_seed(self._seed(contestant), 77))
-        method: Method = method_class(options, context)
+        method = untrained_method(
+            contestant.name,
+            contestant.options,
+            context,
+            where=f"contestant {contestant.label}",
+            seed=hash_seed(self._seed(contestant), 77),
+        )
         self._load_backbones(method, contestant.label)
-        layout = torch.channels_last if self._is_channels_last(contestant) else torch.contiguous_format
+        layout = (
+            torch.channels_last if self._is_channels_last(contestant, method) else torch.contiguous_format
+        )
         for part in method.parts().values():
-            part.to(self.device)
             part.to(memory_format=layout)  # type: ignore[call-overload]
             if self.processes.share_norms is not None:
                 self.processes.share_norms(part)
         return method
 
-    def _is_channels_last(self, contestant: ContestantSection | EvaluationSection) -> bool:
+    def _is_channels_last(
+        self, contestant: ContestantSection | EvaluationSection | None, method: Method | None
+    ) -> bool:
         own = contestant.channels_last if isinstance(contestant, ContestantSection) else None
-        return self.experiment.channels_last if own is None else own
+        wanted = self.experiment.channels_last if own is None else own
+        return wanted and (method is None or trains_channels_last(method, self.device))
 
     def _load_backbones(self, method: Method, label: str) -> None:
         """Put the ImageNet weights, where the experiment names some, into every ResNet-18 of the method."""
@@ -351,9 +368,7 @@ class Trainer:
             normalisation=getattr(method, "normalisation", self.dataset.normalisation),
             device=self.device,
             ignore_index=self.dataset.classes.ignore_index,
-            channels_last=self.experiment.channels_last
-            if contestant is None
-            else self._is_channels_last(contestant),
+            channels_last=self._is_channels_last(contestant, method),
             class_weights=self._loss_weights(),
             rank=self.processes.rank,
             world_size=self.processes.world_size,
@@ -477,8 +492,8 @@ class Trainer:
 
     def _write_experiment(self) -> None:
         document = self.experiment.model_dump(mode="json")
-        text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode()
-        write_atomically(self.folder / "experiment.yaml", lambda stream: stream.write(text))
+        text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+        write_atomically(self.folder / "experiment.yaml", text.encode())
 
     def _finished(self, path: Path, label: str) -> dict[str, Any] | None:
         """Content of done.json or final.json, None if absent. Raises CheckpointError if another experiment wrote it."""
@@ -516,5 +531,4 @@ def _environment(device: torch.device, precision: torch.dtype) -> dict[str, str]
 
 
 def _write_json(path: Path, document: Any) -> None:
-    text = json.dumps(document, indent=1).encode()
-    write_atomically(path, lambda stream: stream.write(text))
+    write_atomically(path, json.dumps(document, indent=1).encode())

@@ -14,12 +14,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from vssbench.errors import VssbenchError
+from vssbench.files import storage_error
 from vssbench.rendering.figures.axes import Axis, distance_ticks
 from vssbench.rendering.figures.charts import Chart, ClassChart, Line, LineChart, LossChart, WaterfallChart
 from vssbench.rendering.images.tiles import TileSheet
 from vssbench.rendering.styles import PARTS, STAGE_COLOURS, style_of
 from vssbench.rendering.text import shorten
-from vssbench.results.store import storage_error
 
 RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib, so every machine draws the same

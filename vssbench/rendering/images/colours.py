@@ -3,65 +3,16 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from vssbench.metrics.confusion import count_pairs, mean_iou
+from vssbench.results.frames import PictureCase
 
 Rgb = NDArray[np.uint8]
 WRONG = (213, 94, 0)
 IGNORED = (0, 0, 0)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PictureCase:
-    """One scored frame with everything that was seen and said about it."""
-
-    dataset: str
-    codec: str
-    sequence: str
-    frame: int
-    distance: int
-    frame_type: str
-    coded_bytes: int | None
-    class_names: tuple[str, ...]
-    palette: NDArray[np.uint8]
-    """[256, 3] RGB by label value; unused values are black."""
-    ignore_index: int
-    decoded: Rgb
-    """[H, W, 3]."""
-    truth: NDArray[np.uint8]
-    """[H, W] class indices."""
-    predictions: dict[str, NDArray[np.uint8]]
-    """Method -> [H, W] class indices."""
-    flow: NDArray[np.float32] | None
-    """[2, H, W] pixels towards the keyframe, None where the codec gives no motion."""
-    valid: NDArray[np.bool_] | None
-
-    @property
-    def name(self) -> str:
-        """How the report calls it."""
-        return f"{self.dataset}, {self.codec}: {self.sequence}, frame {self.frame}, d = {self.distance}"
-
-    def frame_miou(self, method: str) -> float:
-        """mIoU of this single frame: a hint where to look, not the benchmark's number."""
-        counts = count_pairs(self.truth, self.predictions[method], len(self.class_names), self.ignore_index)
-        return float(mean_iou(counts))
-
-
-def motion_dense(
-    motion: tuple[NDArray[np.float32], NDArray[np.bool_]] | None, step: int, size: tuple[int, ...]
-) -> tuple[NDArray[np.float32] | None, NDArray[np.bool_] | None]:
-    """Flow [2, H, W] and validity [H, W] from vectors kept at every `step`-th sample."""
-    if motion is None or step == 1:
-        return motion or (None, None)
-    rows, columns = (
-        np.minimum(np.arange(side) // step, motion[1].shape[i] - 1) for i, side in enumerate(size)
-    )
-    return motion[0][:, rows[:, None], columns], motion[1][rows[:, None], columns]
 
 
 def label_image(labels: NDArray[np.uint8], case: PictureCase) -> Rgb:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vssbench.rendering.images.colours import PictureCase, Rgb, error_image, label_image, motion_image
+from vssbench.rendering.images.colours import Rgb, error_image, label_image, motion_image
+from vssbench.results.frames import PictureCase
 
 Tile = tuple[str, Rgb]
 """Title and picture uint8 [H, W, 3]."""

@@ -20,7 +20,6 @@ from vssbench.rendering.curves import Panel
 from vssbench.rendering.figures.report_charts import ReportCharts
 from vssbench.rendering.figures.svg import drawn
 from vssbench.rendering.marks import legend_mark, part_swatch, swatch
-from vssbench.rendering.page.frames import FrameCase
 from vssbench.rendering.page.media import FrameMedia
 from vssbench.rendering.page.provenance import Provenance
 from vssbench.rendering.page.viewer import Scores, Viewer, frame_miou
@@ -30,6 +29,7 @@ from vssbench.rendering.tables.published import scope_note
 from vssbench.rendering.tables.scores import class_table
 from vssbench.rendering.tables.summary import Summary, summary_table
 from vssbench.rendering.tables.text_table import Looks, TextTable
+from vssbench.results.frames import FrameCase
 
 
 @dataclass(frozen=True, slots=True)

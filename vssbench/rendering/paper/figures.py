@@ -9,17 +9,18 @@ from pathlib import Path
 
 from vssbench.analysis.run import Run
 from vssbench.errors import VssbenchError
+from vssbench.files import storage_error, write_atomically
 from vssbench.rendering.curves import MethodCurve, Panel, panels
 from vssbench.rendering.figures.charts import Line, LineChart, Point, extent
 from vssbench.rendering.figures.files import FigureFile, draw
 from vssbench.rendering.figures.of_run import GMACS, distance_charts, has_cost
 from vssbench.rendering.images.tiles import TileSheet, answers
-from vssbench.rendering.page.frames import FrameCase, tracks
+from vssbench.rendering.page.frames import tracks
 from vssbench.rendering.paper.tables import PAPERS, paper_files
 from vssbench.rendering.tables.published import published_counterpart
+from vssbench.results.frames import FrameCase
 from vssbench.results.identity import PaperIdentity
 from vssbench.results.published import USUAL, read_published
-from vssbench.results.store import storage_error, write_atomically
 
 _FEW = 6
 """Methods that one set of axes can hold."""
