@@ -28,7 +28,16 @@ PLUG_IN_MAY_IMPORT = {
     "ops",
     "networks",
 }
-RENDERING_MAY_IMPORT = {"records", "errors", "files", "results", "analysis", "metrics", "reports", "rendering"}
+RENDERING_MAY_IMPORT = {
+    "records",
+    "errors",
+    "files",
+    "results",
+    "analysis",
+    "metrics",
+    "reports",
+    "rendering",
+}
 
 
 def _imports(path: Path) -> set[str]:

@@ -89,7 +89,7 @@ def write_report(
     families = run.families
     summary, drawn = summary_table(run, families), panels_over_seeds(run, panels(run))
     budgets = budget_panels(drawn, families)
-    class_names = {name: list(dataset["class_names"]) for name, dataset in run.datasets.items()}
+    class_names = {name: list(dataset.class_names) for name, dataset in run.datasets.items()}
     on_stage("figures")
     folder = output / "figures"
     drawings: list[Shared[Drawn]] = []
@@ -108,12 +108,14 @@ def write_report(
     on_stage("page and tables")
     content = PageContent(
         run=run,
-        title=printable(str(run.experiment.get("title") or run.path.name)),
+        title=printable(run.title),
         summary=summary,
         panels=drawn,
         curve_names=curve_names(run),
         class_names=class_names,
-        palettes={name: dataset["palette"] for name, dataset in run.datasets.items()},
+        palettes={
+            name: [list(colour) for colour in dataset.palette] for name, dataset in run.datasets.items()
+        },
         provenance=provenance(run),
         copies={
             "CSV": summary_text(run, summary),
@@ -191,7 +193,7 @@ def _write_media(output: Path, store: MediaStore) -> list[Path]:
 def _texts(content: PageContent, curves: list[Panel], drawings: list[tuple[str, str]]) -> dict[str, str]:
     """File name -> content of everything that is text but the page. `curves`: as in the figure files."""
     run = content.run
-    seeds = {"seeds.csv": frame_csv(seed_table(run))} if run.over_seeds else {}
+    seeds = {"seeds.csv": frame_csv(seed_table(run.over_seeds))} if run.over_seeds else {}
     return {
         "report.md": markdown.report_markdown(
             content.title,

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from vssbench.experiment.clips import Job, cut
-from vssbench.experiment.schema import DatasetSpec, Experiment
 from vssbench.dataset import Dataset, VideoSequence
 from vssbench.errors import ConfigError, InputError
+from vssbench.experiment.clips import Job, cut
+from vssbench.experiment.schema import DatasetSpec, Experiment
 from vssbench.registry import datasets
+from vssbench.results.documents import PlanSummary
 from vssbench.results.schema import UnitKey
 
 
@@ -34,17 +35,6 @@ class WorkItem:
         for unit in self.job.units:
             for method in self.methods:
                 yield UnitKey(self.dataset, self.codec, method, self.sequence, unit)
-
-
-@dataclass(frozen=True)
-class PlanSummary:
-    """Size of a plan, for `--dry-run` and the progress bar."""
-
-    items: int
-    units: int
-    cases: int
-    encodes: int
-    encoded_frames: int
 
 
 def load_dataset(spec: DatasetSpec) -> Dataset:

@@ -18,15 +18,16 @@ from vssbench.analysis.run import Run, load_run
 from vssbench.errors import ConfigError, DiskFullError, StorageError
 from vssbench.experiment.schema import Experiment, load_experiment
 from vssbench.files import storage_error
-from vssbench.results.roster import ROSTER_FILE, make_roster
+from vssbench.results.documents import DatasetRecord, PlanSummary, describe_dataset
 from vssbench.results.store import RunFolder, slug
+from vssbench.results.stored import write_start
 from vssbench.runner.environment import describe, differences, drift, refuse_drift
 from vssbench.runner.estimate import space_needed
 from vssbench.runner.job import JobReport, OwedItem, owed_item
 from vssbench.runner.observers.further import refuse_what_cannot_be_measured
 from vssbench.runner.observers.latency import measure_run_latency
 from vssbench.runner.observers.macs import measure_costs
-from vssbench.runner.plan import PlanSummary, WorkItem, make_plan, summarise
+from vssbench.runner.plan import WorkItem, make_plan, summarise
 from vssbench.runner.pool import WorkerSettings, choose_workers, execute
 from vssbench.runner.workshop import Workshop, check_lookahead, choose_device
 
@@ -155,9 +156,7 @@ def _session(
     _build_everything_once(shop, items)
     summary = summarise(items)
     try:
-        folder.write_json("plan.json", {**asdict(summary), "titles": _titles(experiment)})
-        folder.write_json(ROSTER_FILE, make_roster(experiment).model_dump(mode="json"))
-        folder.write_json("datasets.json", _describe_datasets(shop, items))
+        write_start(folder, experiment, summary, _describe_datasets(shop, items))
         listener.on_plan(summary, sum(len(item.units) for item in owed))
         for report in workplace.execute(experiment, owed, settings):
             listener.totals.add(report)
@@ -266,8 +265,6 @@ def _freeze_experiment(folder: RunFolder, experiment: Experiment) -> None:
             f"{folder.path}: holds a run of another experiment; different keys: {'; '.join(changed[:8])}. "
             "Choose another folder with -o, or delete this one"
         )
-    if values != before:
-        folder.write_json("experiment.json", values)  # its words and limits are the newer file's
 
 
 def _comparable(values: dict[str, Any]) -> dict[str, Any]:
@@ -308,37 +305,13 @@ def _owed_items(folder: RunFolder, items: Sequence[WorkItem], listener: Listener
     return [owing for owing in found if owing.units or owing.picture]
 
 
-def _titles(experiment: Experiment) -> dict[str, list[str]]:
-    return {
-        "datasets": [entry.title for entry in experiment.datasets],
-        "codecs": list(dict.fromkeys(entry.title for entry in experiment.codecs)),
-        "methods": list(dict.fromkeys(entry.title for entry in experiment.methods)),
-    }
-
-
-def _describe_datasets(shop: Workshop, items: Sequence[WorkItem]) -> dict[str, Any]:
-    """What tables and figures must know of each dataset, so that they need not open it."""
+def _describe_datasets(shop: Workshop, items: Sequence[WorkItem]) -> dict[str, DatasetRecord]:
     described = {}
     for title in dict.fromkeys(item.dataset for item in items):
-        dataset = shop.dataset(title)
-        names = list(dict.fromkeys(item.sequence for item in items if item.dataset == title))
-        sequences = [shop.sequence(title, name) for name in names]
-        described[title] = {
-            "class_names": list(dataset.classes.names),
-            "palette": [list(colour) for colour in dataset.classes.palette],
-            "ignore_index": dataset.classes.ignore_index,
-            "categories": list(dataset.classes.categories) if dataset.classes.categories else None,
-            "protocol_mark": dataset.protocol_mark,
-            "sequences": {
-                s.name: {
-                    "frames": len(s),
-                    "labelled": len(s.labelled),
-                    "size": list(s.size),
-                    "frame_rate_hz": s.frame_rate_hz,
-                }
-                for s in sequences
-            },
-        }
+        names = dict.fromkeys(item.sequence for item in items if item.dataset == title)
+        described[title] = describe_dataset(
+            shop.dataset(title), [shop.sequence(title, name) for name in names]
+        )
     return described
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vssbench.metrics.confusion import mean_of_present
 from vssbench.analysis.run import Group, Run
 from vssbench.analysis.seeds import seeded_methods
+from vssbench.metrics.confusion import mean_of_present
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ MOST_BANDS = 10
 
 def panels(run: Run) -> list[Panel]:
     """All panels of a run in the order of the experiment."""
-    order = {title: i for i, title in enumerate(run.plan["titles"]["methods"])}
+    order = {title: i for i, title in enumerate(run.roster.method_titles)}
     intervals = _intervals(run)
     found: dict[tuple[str, str], list[Curve]] = {}
     for group in run.groups:
@@ -136,7 +136,6 @@ def _curve(
     nothing = (math.nan, math.nan)
     ends = [intervals.get((*place, d), nothing) for d in group.distances]
     overall = intervals.get((*place, -1), nothing)
-    cost = run.costs.get((group.dataset, group.method), {})
     return Curve(
         *place,
         series=series,
@@ -147,16 +146,8 @@ def _curve(
         miou=group.miou,
         miou_low=overall[0],
         miou_high=overall[1],
-        gop_mean_gmacs=float(cost.get("gop_mean_gmacs", math.nan)),
+        gop_mean_gmacs=run.gmacs(group.dataset, group.method),
         kbps=group.kbps,
-        coder=_coder(run, group.codec),
+        coder=run.roster.codec(group.dataset, group.codec).settings.codec,
         class_iou=tuple(float(value) for value in mean_of_present(group.iou_d.T)),
     )
-
-
-def _coder(run: Run, codec: str) -> str:
-    """Coding standard of a codec setting, by its label or, where it has none, by the title's first word."""
-    for entry in run.experiment.get("codecs", []):
-        if entry.get("label") == codec:
-            return str(entry.get("codec", ""))
-    return codec.split(" ")[0]

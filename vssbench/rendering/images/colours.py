@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from vssbench.analysis.run import Run
 from vssbench.errors import InputError
 from vssbench.metrics.confusion import count_pairs, mean_iou
-from vssbench.analysis.run import Run
 
 Rgb = NDArray[np.uint8]
 WRONG = (213, 94, 0)
@@ -78,12 +78,13 @@ def motion_dense(
 
 def picture_cases(run: Run) -> list[PictureCase]:
     """All complete pictures of a run, in the order of its datasets and codecs. Raises InputError if one is damaged."""
-    titles = run.plan["titles"]
+    roster = run.roster
+    datasets = [entry.title for entry in roster.datasets]
     files = sorted((run.path / "pictures").glob("*/*/*/case.json"))
-    found = [_load(path.parent, path, titles["methods"]) for path in files]
+    found = [_load(path.parent, path, roster.method_titles) for path in files]
 
     def place(case: PictureCase) -> tuple[int, int]:
-        return (_rank(titles["datasets"], case.dataset), _rank(titles["codecs"], case.codec))
+        return (_rank(datasets, case.dataset), _rank(roster.codec_titles, case.codec))
 
     return sorted(found, key=place)
 

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vssbench.analysis.run import Run
 from vssbench.errors import InputError
 from vssbench.rendering.images.colours import IGNORED, PictureCase, motion_dense
-from vssbench.analysis.run import Run
 
 Reader = Callable[[str], bytes]
 """Content of a picture by its name."""
@@ -103,17 +103,18 @@ def tracks(run: Run) -> list[Track]:
 
     Cases kept as single pictures join the track of their sequence. Raises InputError if an archive is damaged.
     """
-    titles = run.plan["titles"]
+    titles = run.roster.method_titles
     found: dict[tuple[str, str, str, int, int], FrameCase] = {}
-    for case in (*_archived(run.path, titles["methods"]), *_single(run.path, titles["methods"])):
+    for case in (*_archived(run.path, titles), *_single(run.path, titles)):
         found.setdefault(case.place, case)
     grouped: dict[tuple[str, str, str], list[FrameCase]] = {}
     for case in sorted(found.values(), key=lambda c: (c.sequence, c.frame, c.distance)):
         grouped.setdefault((case.dataset, case.codec, case.sequence), []).append(case)
     made = [Track(*place, tuple(cases)) for place, cases in grouped.items()]
 
+    datasets, codecs = [entry.title for entry in run.roster.datasets], run.roster.codec_titles
+
     def rank(track: Track) -> tuple[int, int, int]:
-        datasets, codecs = titles["datasets"], titles["codecs"]
         return (_rank(datasets, track.dataset), _rank(codecs, track.codec), -len(track.cases))
 
     return sorted(made, key=rank)

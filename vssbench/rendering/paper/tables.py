@@ -306,7 +306,7 @@ def document(tables: Sequence[PaperTable], title: str) -> str:
 def texts(runs: Sequence[Run], figures: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """(file name, content) of everything that is text; figures: (caption, file name)."""
     tables = paper_tables(runs)
-    title = " + ".join(str(run.experiment.get("title") or run.path.name) for run in runs)
+    title = " + ".join(run.title for run in runs)
     for table in tables:
         yield f"{table.name}.tex", table_latex(table)
         yield f"{table.name}.csv", table_csv(table)

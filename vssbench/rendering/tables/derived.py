@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from vssbench.rendering.tables.latency import FrameTime, frame_times
-from vssbench.rendering.paper.published import published_counterpart
-from vssbench.analysis.decomposition import title_of
 from vssbench.analysis.families import FamilyComparison
-from vssbench.analysis.run import COUNTED_WHILE_RUNNING, Group, Run
+from vssbench.analysis.run import Group, Run
+from vssbench.rendering.paper.published import published_counterpart
+from vssbench.rendering.tables.latency import FrameTime, frame_times
+from vssbench.results.documents import CostRecord
+from vssbench.results.roster import Roster
 
 if TYPE_CHECKING:
     from vssbench.rendering.tables.summary import Row
@@ -19,79 +20,43 @@ if TYPE_CHECKING:
 
 def derived_rows(run: Run, rows: Sequence[Row], families: Sequence[FamilyComparison]) -> list[Row]:
     """The rows of one dataset and codec with all derived values filled in."""
-    origins = _origins(run)
-    waits = any(cost.get("delay_frames") for cost in run.costs.values())
+    waits = any(cost.delay_frames for cost in run.costs.values())
     groups = {(group.dataset, group.codec, group.method): group for group in run.groups}
-    interval = int(run.experiment.get("protocol", {}).get("keyframe_interval", 1))
+    interval = run.roster.protocol.keyframe_interval
     watched = frame_times(run)
     found = []
     for row in rows:
         values = {
             **row.values,
             **_times(row, interval, watched.get((row.dataset, row.method))),
-            **_relative(row, rows, origins),
+            **_relative(row, rows, run.roster),
             **_published(run, row),
             **_bjontegaard(row, families),
         }
-        cost = run.costs.get((row.dataset, row.method), {})
+        cost = run.costs.get((row.dataset, row.method))
         values |= _executed(groups[row.dataset, row.codec, row.method], cost)
-        values["delay_frames"] = float(cost.get("delay_frames", math.nan)) if waits else math.nan
-        values["gop_mean_thop_gmacs"] = float(cost.get("gop_mean_thop_gmacs", math.nan))
+        values["delay_frames"] = float(cost.delay_frames) if waits and cost is not None else math.nan
+        values["gop_mean_thop_gmacs"] = math.nan if cost is None else cost.gop_mean_thop_gmacs
         found.append(replace(row, values=values))
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Origin:
-    """What decides which method another one is measured against."""
-
-    network: str
-    width: Any
-    is_constant: bool
-    title: str
-    """Without the seed."""
-    seed: int | None
-    base: str
-    """Title of the method to measure against, where the experiment names one."""
-
-
-def _origins(run: Run) -> dict[str, _Origin]:
-    """Method -> origin. A method of two networks is that of the one that runs on every frame: Accel's update network."""
-    found = {}
-    for m in run.experiment.get("methods", []):
-        name = title_of(m)
-        found[name] = _Origin(
-            str(m.get("network") or m.get("update_network", "")),
-            m.get("update_width") or m.get("width"),
-            m.get("name") == "constant",
-            str(m.get("seeds_of") or name),
-            m.get("training_seed"),
-            str(m.get("base", "")),
-        )
-    return found
-
-
-def _relative(row: Row, rows: Sequence[Row], origins: Mapping[str, _Origin]) -> dict[str, float]:
+def _relative(row: Row, rows: Sequence[Row], roster: Roster) -> dict[str, float]:
     """Changes against the method's base; NaN for that method itself.
 
-    The base is the named one, else the dearest constant method of the same network; of several seeds the same.
+    The base is the named one, else the dearest constant method of the same network (of several networks that of the
+    frames between keyframes); of several seeds the same.
     """
     nothing = {"rel_miou": math.nan, "rel_gmacs": math.nan}
-    own = origins.get(row.method)
-    if own is None:
-        return nothing
+    own = roster.method(row.dataset, row.method)
     known = [
-        (r, origins[r.method])
-        for r in rows
-        if r.method in origins and math.isfinite(r.values["gop_mean_gmacs"])
+        (r, roster.method(r.dataset, r.method)) for r in rows if math.isfinite(r.values["gop_mean_gmacs"])
     ]
     if own.base:
-        same = [(r, o) for r, o in known if o.title == own.base]
+        same = [(r, o) for r, o in known if o.title_without_seed == own.base]
     else:
-        same = [
-            (r, o) for r, o in known if o.is_constant and (o.network, o.width) == (own.network, own.width)
-        ]
-    same = [(r, o) for r, o in same if o.seed == own.seed] or same
+        same = [(r, o) for r, o in known if o.is_constant and o.network == own.network]
+    same = [(r, o) for r, o in same if o.training_seed == own.training_seed] or same
     if not same:
         return nothing
     anchor = max((r for r, _ in same), key=lambda r: r.values["gop_mean_gmacs"])
@@ -103,10 +68,10 @@ def _relative(row: Row, rows: Sequence[Row], origins: Mapping[str, _Origin]) -> 
     }
 
 
-def _executed(group: Group, cost: Mapping[str, Any]) -> dict[str, float]:
+def _executed(group: Group, cost: CostRecord | None) -> dict[str, float]:
     """What a method that decides for itself really executed; NaN for the others."""
     steps = sum(group.steps.values())
-    if cost.get("counted_on") != COUNTED_WHILE_RUNNING or not steps:
+    if cost is None or not cost.while_running or not steps:
         return {"full_share": math.nan, "executed_share": math.nan}
     return {"full_share": group.steps.get("key", 0) / steps, "executed_share": group.executed_share}
 

@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from vssbench.analysis.differences import SectionDifferences
+from vssbench.analysis.families import FamilyComparison
+from vssbench.analysis.run import Run
 from vssbench.metrics.bjontegaard import BDResult
 from vssbench.rendering.tables.columns import COLUMNS, MISSING, Column
 from vssbench.rendering.tables.derived import derived_rows
-from vssbench.analysis.differences import SectionDifferences, constant_methods
-from vssbench.analysis.families import FamilyComparison
-from vssbench.analysis.run import Run
 
 Mark = Literal["best", "second"]
 
@@ -71,7 +71,7 @@ def summary_table(run: Run, families: Sequence[FamilyComparison] = ()) -> Summar
     frame = run.summary
     if frame.empty:
         return SummaryTable(COLUMNS[:1], ())
-    shares = _cost_shares(frame, constant_methods(run))
+    shares = _cost_shares(frame, {entry.title for entry in run.roster.methods if entry.is_constant})
     sections = []
     for (dataset, codec), part in frame.groupby(["dataset", "codec"], sort=False):
         rows = [_row(record, shares) for record in part.to_dict("records")]

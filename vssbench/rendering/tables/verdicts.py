@@ -7,22 +7,22 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from vssbench.analysis.gate import Row
+from vssbench.analysis.gate import Verdict
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
-def headline(rows: Sequence[Row]) -> str:
+def headline(rows: Sequence[Verdict]) -> str:
     """One line: how many metrics passed, improved, regressed, were skipped."""
-    count = Counter(row.verdict for row in rows)
+    count = Counter(row.outcome for row in rows)
     state = "REGRESSION" if count["regression"] else "OK"
     return f"{state}: {count['regression']} regressed, {count['improved']} improved, {count['pass']} passed, {count['skipped']} skipped"
 
 
-def _notable(rows: Sequence[Row]) -> list[Row]:
+def _notable(rows: Sequence[Verdict]) -> list[Verdict]:
     order = {"regression": 0, "skipped": 1, "improved": 2}
-    return sorted((row for row in rows if row.verdict != "pass"), key=lambda row: order[row.verdict])
+    return sorted((row for row in rows if row.outcome != "pass"), key=lambda row: order[row.outcome])
 
 
 def _value(value: float | str | None) -> str:
@@ -31,7 +31,7 @@ def _value(value: float | str | None) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)[:12]
 
 
-def as_markdown(rows: Sequence[Row]) -> str:
+def as_markdown(rows: Sequence[Verdict]) -> str:
     """Summary and every metric that did not simply pass."""
     lines = [f"### vssbench check: {headline(rows)}", ""]
     notable = _notable(rows)
@@ -42,7 +42,7 @@ def as_markdown(rows: Sequence[Row]) -> str:
         ]
     for row in notable:
         cells = (
-            row.verdict,
+            row.outcome,
             row.dataset,
             row.codec,
             row.method,
@@ -59,9 +59,9 @@ def as_markdown(rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def as_junit(rows: Sequence[Row]) -> str:
+def as_junit(rows: Sequence[Verdict]) -> str:
     """JUnit XML with one test case per metric."""
-    count = Counter(row.verdict for row in rows)
+    count = Counter(row.outcome for row in rows)
     suite = ET.Element(
         "testsuite",
         name="vssbench check",
@@ -76,17 +76,17 @@ def as_junit(rows: Sequence[Row]) -> str:
             classname=".".join(filter(None, (row.dataset, row.codec, row.method))),
             name=row.metric,
         )
-        if row.verdict == "regression":
+        if row.outcome == "regression":
             ET.SubElement(
                 case, "failure", message=row.reason
             ).text = f"baseline {_value(row.baseline)}, now {_value(row.value)}"
-        elif row.verdict == "skipped":
+        elif row.outcome == "skipped":
             ET.SubElement(case, "skipped", message=row.reason)
     ET.indent(suite)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(suite, encoding="unicode") + "\n"
 
 
-def as_table(rows: Sequence[Row]) -> Table:
+def as_table(rows: Sequence[Verdict]) -> Table:
     """Terminal table of every metric that did not simply pass."""
     from rich.markup import escape
     from rich.table import Table
@@ -96,7 +96,7 @@ def as_table(rows: Sequence[Row]) -> Table:
     for row in _notable(rows):
         what = ", ".join(filter(None, (row.method, row.codec, row.dataset)))
         table.add_row(
-            f"[{colour[row.verdict]}]{row.verdict}[/]",
+            f"[{colour[row.outcome]}]{row.outcome}[/]",
             *(
                 escape(text)
                 for text in (what, row.metric, _value(row.baseline), _value(row.value), row.reason)

@@ -9,15 +9,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vssbench.experiment.schema import Experiment, MethodSpec
+from vssbench.analysis.decomposition import reference_titles
 from vssbench.dataset import VideoSequence
+from vssbench.engine.evaluate import ClipResult
+from vssbench.engine.feed import DecodedClip
+from vssbench.experiment.schema import Experiment, MethodSpec
 from vssbench.method import Method
 from vssbench.metrics import further
 from vssbench.metrics.consistency import WindowTracker, warped_counts
 from vssbench.records import ClassTable, FlowField
-from vssbench.analysis.decomposition import reference_titles
-from vssbench.engine.evaluate import ClipResult
-from vssbench.engine.feed import DecodedClip
+from vssbench.results.roster import method_entry
 from vssbench.runner.observers.oracles import Oracles, require_exact_flow
 
 Counts = dict[str, NDArray[np.int64]]
@@ -172,7 +173,7 @@ def _labels_of(result: ClipResult, position: int) -> Labels:
 
 
 def _references(specs: list[MethodSpec]) -> dict[str, str]:
-    return reference_titles([spec.model_dump() for spec in specs])
+    return reference_titles([method_entry(spec) for spec in specs])
 
 
 def refuse_what_cannot_be_measured(

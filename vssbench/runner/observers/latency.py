@@ -16,20 +16,21 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from vssbench.experiment.clips import Clip, Encode
+from vssbench.analysis.runtime import runtime_rows, runtime_text, write_runtime_csv
 from vssbench.codec import Bitstream, decode
-from vssbench.experiment.schema import InferenceOptions, MethodSpec
 from vssbench.cost.energy import measure_energy
 from vssbench.cost.latency import LatencyResult, Stopwatch, compare_latency, describe_device, stopwatch
+from vssbench.engine.evaluate import run_method
+from vssbench.engine.feed import ClipFeed, DecodedClip
 from vssbench.errors import CapabilityError
+from vssbench.experiment.clips import Clip, Encode
+from vssbench.experiment.schema import InferenceOptions, MethodSpec
 from vssbench.method import Frame, Method
 from vssbench.metrics.confusion import count_pairs
 from vssbench.ops import accounting
 from vssbench.records import DecodedFrame
-from vssbench.analysis.runtime import runtime_rows, runtime_text, write_runtime_csv
-from vssbench.results.store import RunFolder, slug
-from vssbench.engine.evaluate import run_method
-from vssbench.engine.feed import ClipFeed, DecodedClip
+from vssbench.results.latency_records import LatencyRecord, latency_path
+from vssbench.results.store import RunFolder
 from vssbench.runner.plan import WorkItem
 from vssbench.runner.workshop import Workshop, build_method
 
@@ -50,19 +51,15 @@ def measure_run_latency(
     first = {(item.dataset, item.codec): item for item in reversed(items)}
     for (dataset, codec), item in reversed(first.items()):
         titles = list(item.methods)
-        if all((folder.path / _path(dataset, title)).exists() for title in titles):
+        if all((folder.path / latency_path(dataset, title)).exists() for title in titles):
             continue
         on_stage(f"timing {len(titles)} methods on {dataset}, {codec}")
         subject = _subject(shop, item)
         for record in _time_methods(shop, item, subject):
-            folder.write_json(_path(dataset, record["method"]), record)
-    rows = runtime_rows(folder.path)
+            folder.write_record(latency_path(dataset, record.method), record)
+    rows = runtime_rows(folder)
     write_runtime_csv(folder.path / "latency" / "runtime.csv", rows)
     on_stage(runtime_text(rows))
-
-
-def _path(dataset: str, method: str) -> str:
-    return f"latency/{slug(dataset)}/{slug(method)}.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +101,7 @@ def _clip_of(plan: Encode) -> Clip:
     return plan.clips[0]
 
 
-def _time_methods(shop: Workshop, item: WorkItem, subject: _Subject) -> Iterator[dict[str, Any]]:
+def _time_methods(shop: Workshop, item: WorkItem, subject: _Subject) -> Iterator[LatencyRecord]:
     measure = shop.experiment.measure
     size = subject.clip.frames[0].image.shape[:2]
     methods = {
@@ -125,7 +122,7 @@ def _time_methods(shop: Workshop, item: WorkItem, subject: _Subject) -> Iterator
     decoding = _decode_times(subject)
     base = next(iter(methods))
     for title, gop in passes.items():
-        yield {
+        record = {
             "dataset": item.dataset,
             "codec": item.codec,
             "method": title,
@@ -146,6 +143,7 @@ def _time_methods(shop: Workshop, item: WorkItem, subject: _Subject) -> Iterator
             "energy_j_per_frame": _energy(gop, shop.device, len(subject.clip.frames)),
             "effects": _effects(shop, item, specs[title], subject),
         }
+        yield LatencyRecord.model_validate(record)
 
 
 class _GopPass:

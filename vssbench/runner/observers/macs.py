@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from vssbench.cost.steps import count_method_macs
 from vssbench.errors import InputError
-from vssbench.analysis.run import COUNTED_WHILE_RUNNING
-from vssbench.results.store import RunFolder, slug
+from vssbench.results.documents import COUNTED_WHILE_RUNNING, CostRecord, cost_path
+from vssbench.results.store import RunFolder
 from vssbench.runner.plan import WorkItem
 from vssbench.runner.thop import thop_gop_mean
 from vssbench.runner.workshop import Workshop
@@ -25,35 +25,34 @@ def measure_costs(shop: Workshop, folder: RunFolder, items: Sequence[WorkItem]) 
     for item in {(i.dataset, i.codec): i for i in items}.values():
         size = shop.sequence(item.dataset, item.sequence).size
         for title, method in shop.methods(item.dataset, item.codec, size).items():
-            relative = f"costs/{slug(item.dataset)}/{slug(title)}.json"
+            relative = cost_path(item.dataset, title)
             figures: dict[str, float] | None = None
             if method.needs.adaptive:
                 executed = _executed(folder) if executed is None else executed
                 figures = gop_figures(executed.get((item.dataset, title), {}), interval)
             elif _is_stored(folder, relative):
                 continue
-            counted_on = COUNTED_WHILE_RUNNING
             if figures is None:
-                cost, counted_on = count_method_macs(method, size, interval), "blank frames"
+                cost = count_method_macs(method, size, interval)
                 figures = {
                     "key_gmacs": cost.key / 1e9,
                     "non_key_gmacs": cost.non_key / 1e9,
                     "gop_mean_gmacs": cost.gop_mean / 1e9,
                 }
-            thop = thop_gop_mean(names[title], method, size, interval)
-            if thop is not None:
-                figures = {**figures, "gop_mean_thop_gmacs": thop}
-            known = {
-                "dataset": item.dataset,
-                "method": title,
-                "size": list(size),
-                "delay_frames": method.needs.lookahead,
-                "budget_knob": list(method.budget_knob),
-            }
-            record = {**known, "keyframe_interval": interval, **figures, "rule": "exact"}
-            folder.write_json(
-                relative, record | ({"counted_on": counted_on} if method.needs.adaptive else {})
+                counted_on = "blank frames"
+            else:
+                counted_on = COUNTED_WHILE_RUNNING
+            record = CostRecord(
+                dataset=item.dataset,
+                method=title,
+                size=size,
+                delay_frames=method.needs.lookahead,
+                keyframe_interval=interval,
+                gop_mean_thop_gmacs=thop_gop_mean(names[title], method, size, interval),
+                counted_on=counted_on,
+                **figures,
             )
+            folder.write_record(relative, record)
 
 
 StepMacs = dict[int, tuple[int, int]]
@@ -91,7 +90,7 @@ def _executed(folder: RunFolder) -> dict[tuple[str, str], StepMacs]:
 def _is_stored(folder: RunFolder, relative: str) -> bool:
     """True if the record is there and whole; a damaged one is simply counted again."""
     try:
-        stored = folder.read_json(relative)
+        folder.read_record(relative, CostRecord)
     except InputError:
         return False
-    return isinstance(stored, dict) and {"dataset", "method", "gop_mean_gmacs"} <= set(stored)
+    return True
