@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from vssbench.analysis.benchmark_json import Benchmarks
-    from vssbench.analysis.gate import Limits, Row
+    from vssbench.analysis.gate import Limits, Verdict
 
 baseline_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -70,7 +70,7 @@ def check(
 
 def _compared(
     run: Path, baseline: Path, given: dict[str, float], single: list[str], paired: bool
-) -> list[Row]:
+) -> list[Verdict]:
     """The rows of a check, by what the two arguments are: times only where one is pytest-benchmark's."""
     from vssbench.analysis.benchmark_json import (
         compare_benchmarks,
@@ -86,7 +86,7 @@ def _compared(
             read_benchmarks(run), _benchmarks_of(baseline), _limits({}, given, single), paired=paired
         )
     opened = load_run(run)
-    limits = _limits(opened.experiment.get("limits", {}), given, single)
+    limits = _limits(opened.roster.limits.model_dump(), given, single)
     if baseline.is_dir():
         return compare(opened, make_baseline(load_run(baseline)), limits, paired=paired)
     if is_benchmark_document(_read_baseline(baseline)):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from vssbench.runner.plan import PlanSummary
+    from vssbench.results.documents import PlanSummary
 
 
 def run(

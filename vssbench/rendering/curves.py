@@ -137,7 +137,6 @@ def _curve(
     nothing = (math.nan, math.nan)
     ends = [intervals.get((*place, d), nothing) for d in group.distances]
     overall = intervals.get((*place, -1), nothing)
-    cost = run.costs.get((group.dataset, group.method), {})
     return MethodCurve(
         *place,
         series=series,
@@ -148,7 +147,7 @@ def _curve(
         miou=group.miou,
         miou_low=overall[0],
         miou_high=overall[1],
-        gop_mean_gmacs=float(cost.get("gop_mean_gmacs", math.nan)),
+        gop_mean_gmacs=run.gmacs(group.dataset, group.method),
         kbps=group.kbps,
         coder=run.roster.codec(group.dataset, group.codec).settings.codec,
         class_iou=tuple(float(value) for value in mean_of_present(group.iou_d.T)),

@@ -42,7 +42,7 @@ class ReportCharts:
 
 def report_charts(run: Run, panels: Sequence[Panel]) -> ReportCharts:
     """The charts of a run; `panels` holds its scores, over training seeds where there are several."""
-    names = {name: dataset["class_names"] for name, dataset in run.datasets.items()}
+    names = {name: dataset.class_names for name, dataset in run.datasets.items()}
     order = {title: i for i, title in enumerate(run.roster.method_titles)}
     losses = sorted(run.decompositions, key=lambda one: order.get(one.method, len(order)))
     return ReportCharts(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vssbench.analysis.run import Run
 from vssbench.rendering.figures.charts import Waterfall
-from vssbench.rendering.tables.latency import latency_records, unreadable
+from vssbench.results.latency_records import latency_records
 
 STAGES = ("decode", "motion", "copy", "network", "upsample")
 """The usual stages in the order in which a frame meets them; others follow."""
@@ -17,19 +17,9 @@ def waterfalls(run: Run) -> list[Waterfall]:
     """
     order = {title: i for i, title in enumerate(run.roster.method_titles)}
     found = []
-    for path, record in latency_records(run):
-        try:
-            held = {
-                kind: {name: float(one["median_ms"]) for name, one in stages.items()}
-                for kind, stages in record["waterfall"].items()
-            }
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise unreadable(path, error) from error
-        for kind, stages in held.items():
-            ordered = sorted(
-                stages.items(), key=lambda one: STAGES.index(one[0]) if one[0] in STAGES else len(STAGES)
-            )
-            found.append(
-                Waterfall(record["dataset"], record["method"], kind, tuple(ordered), str(record["device"]))
-            )
+    for record in latency_records(run.folder):
+        for kind, stages in record.waterfall.items():
+            names = sorted(stages, key=lambda name: STAGES.index(name) if name in STAGES else len(STAGES))
+            times = tuple((name, stages[name].median_ms) for name in names)
+            found.append(Waterfall(record.dataset, record.method, kind, times, record.device))
     return sorted(found, key=lambda one: (one.dataset, order.get(one.method, len(order))))

@@ -40,7 +40,7 @@ def report_markdown(content: PageContent, figures: Lines) -> str:
 def _classes(content: PageContent) -> list[str]:
     return [
         section(
-            class_table(panel, content.run.datasets[panel.dataset]["class_names"], content.palettes[panel.dataset]), 3
+            class_table(panel, content.run.datasets[panel.dataset]), 3
         )
         for panel in content.panels
     ]  # fmt: skip

@@ -73,7 +73,6 @@ class PageContent:
     panels: Sequence[Panel]
     looks: Looks
     """Title of every method and name of every curve -> the curve it is drawn in; they differ where it has several seeds."""
-    palettes: dict[str, list[list[int]]]
     provenance: Provenance
     copies: dict[str, str]
     """Format -> the summary in it, for the copy buttons."""
@@ -165,8 +164,7 @@ def _stages(charts: ReportCharts) -> Sequence[str]:
 def _class_tables(content: PageContent) -> list[dict[str, object]]:
     found = []
     for panel in content.panels:
-        names = content.run.datasets[panel.dataset]["class_names"]
-        table = class_table(panel, names, content.palettes[panel.dataset], digits=1)
+        table = class_table(panel, content.run.datasets[panel.dataset], digits=1)
         found.append({"panel": panel, "element": html_table(table, caption=True)})
     return found
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from vssbench.analysis.run import Run
 from vssbench.rendering.tables import latex, markdown
 from vssbench.rendering.tables.csv_text import table_csv
-from vssbench.rendering.tables.derived import SummaryRow
-from vssbench.rendering.tables.latency import frame_times
+from vssbench.rendering.tables.derived import SummaryRow, timed
 from vssbench.rendering.tables.published import scope_note
 from vssbench.rendering.tables.summary import summarise
 from vssbench.rendering.tables.text_table import Cell, Column, TextRow, TextTable, text_column, texts
@@ -223,26 +222,25 @@ def _table5(ours: Sequence[MeasuredRow], notes: tuple[str, ...]) -> PaperTable:
 
 def _timed_first(ours: Sequence[MeasuredRow]) -> list[MeasuredRow]:
     """The rows that a stopwatch timed before the others, as one run measures accuracy and another times."""
-    return sorted(ours, key=lambda one: (one.row.dataset, one.row.method) not in frame_times(one.run))
+    return sorted(ours, key=lambda one: (one.row.dataset, one.row.method) not in timed(one.run))
 
 
 def _own_times(found: Sequence[MeasuredRow | None]) -> tuple[str, tuple[str, ...], str]:
     """Label, cells and explanation of our row: one source for all its cells, so that they can be compared."""
     known = [one for one in found if one is not None]
-    timed = [
-        None if one is None else frame_times(one.run).get((one.row.dataset, one.row.method)) for one in found
+    records = [
+        timed(one.run).get((one.row.dataset, one.row.method)) if one is not None else None for one in found
     ]
-    watched = [one for one in timed if one is not None]
+    watched = [record for record in records if record is not None]
     if watched:
         cells = tuple(
-            MISSING if one is None else _time_text(one.median_ms) + ("" if one.stable else " ~")
-            for one in timed
+            _time_text(record.gop_mean.median_ms) + " ~" * (not record.gop_mean.stable) if record else MISSING
+            for record in records
         )
-        devices = ", ".join(dict.fromkeys(one.device for one in watched if one.device)) or "unknown device"
-        unstable = (
-            "" if all(one.stable for one in watched) else "; ~: an unstable series, the record says why"
-        )
-        return f"ours, {devices}", cells, STOPWATCH_NOTE + unstable
+        devices = ", ".join(dict.fromkeys(record.device for record in watched))
+        unstable = not all(record.gop_mean.stable for record in watched)
+        remark = "; ~: an unstable series, the record says why" if unstable else ""
+        return f"ours, {devices}", cells, STOPWATCH_NOTE + remark
     cells = tuple(MISSING if one is None else _time_text(one.row.values["gop_ms"]) for one in found)
     return f"ours, {_device(known[0].run) if known else 'not measured'}", cells, STEP_NOTE if known else ""
 
@@ -286,7 +284,7 @@ def document(tables: Sequence[PaperTable], title: str) -> str:
 def paper_files(runs: Sequence[Run], figures: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """(file name, content) of everything that is text; figures: (caption, file name)."""
     tables = paper_tables(runs)
-    title = " + ".join(run.roster.title or run.path.name for run in runs)
+    title = " + ".join(run.title for run in runs)
     for paper in tables:
         yield f"{paper.name}.tex", table_latex(paper)
         yield f"{paper.name}.csv", table_csv(paper.table)

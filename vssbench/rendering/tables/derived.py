@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from vssbench.analysis.families import FamilyComparison
-from vssbench.analysis.run import COUNTED_WHILE_RUNNING, Group, Run
-from vssbench.rendering.tables.latency import FrameTime, frame_times
+from vssbench.analysis.run import Run
 from vssbench.rendering.tables.published import published_counterpart
+from vssbench.results.documents import CostRecord
+from vssbench.results.group import Group
+from vssbench.results.latency_records import LatencyRecord, latency_records
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +30,21 @@ class SummaryRow:
     high: float = math.nan
 
 
+def timed(run: Run) -> dict[tuple[str, str], LatencyRecord]:
+    """(dataset, method) -> what the stopwatch told; methods that were not timed are absent."""
+    return {(record.dataset, record.method): record for record in latency_records(run.folder)}
+
+
 def derived_rows(
     run: Run, rows: Sequence[SummaryRow], families: Sequence[FamilyComparison]
 ) -> list[SummaryRow]:
     """The rows of one dataset and codec with all derived values filled in."""
-    waits = any(cost.get("delay_frames") for cost in run.costs.values())
+    waits = any(cost.delay_frames for cost in run.costs.values())
     groups = {(group.dataset, group.codec, group.method): group for group in run.groups}
-    watched = frame_times(run)
+    watched = timed(run)
     found = []
     for row in rows:
-        cost = run.costs.get((row.dataset, row.method), {})
+        cost = run.costs.get((row.dataset, row.method))
         values = {
             **row.values,
             **_times(row, run.roster.protocol.keyframe_interval, watched.get((row.dataset, row.method))),
@@ -46,8 +52,8 @@ def derived_rows(
             **_published(run, row),
             **_bjontegaard(row, families),
             **_executed(groups[row.dataset, row.codec, row.method], cost),
-            "delay_frames": float(cost.get("delay_frames", math.nan)) if waits else math.nan,
-            "gop_mean_thop_gmacs": float(cost.get("gop_mean_thop_gmacs", math.nan)),
+            "delay_frames": float(cost.delay_frames) if cost and waits else math.nan,
+            "gop_mean_thop_gmacs": cost.gop_mean_thop_gmacs if cost else math.nan,
         }
         found.append(replace(row, values=values))
     return found
@@ -81,25 +87,25 @@ def _change(value: float, base: float) -> float:
     return value / base - 1 if base > 0 else math.nan
 
 
-def _executed(group: Group, cost: Mapping[str, Any]) -> dict[str, float]:
+def _executed(group: Group, cost: CostRecord | None) -> dict[str, float]:
     """What a method that decides for itself really executed; NaN for the others."""
     steps = sum(group.steps.values())
-    if cost.get("counted_on") != COUNTED_WHILE_RUNNING or not steps:
+    if cost is None or not cost.while_running or not steps:
         return {"full_share": math.nan, "executed_share": math.nan}
     return {"full_share": group.steps.get("key", 0) / steps, "executed_share": group.executed_share}
 
 
-def _times(row: SummaryRow, interval: int, watched: FrameTime | None) -> dict[str, float]:
+def _times(row: SummaryRow, interval: int, watched: LatencyRecord | None) -> dict[str, float]:
     """Milliseconds per frame as the run and as a stopwatch took them; fps of the latter where there is one."""
     key, other = row.values["key_ms"], row.values["non_key_ms"]
     known = [value for value in (key, other) if math.isfinite(value)]
     mean = math.nan
     if known:
         mean = (key + (interval - 1) * other) / interval if len(known) == 2 else known[0]
-    best = mean if watched is None else watched.median_ms
+    best = mean if watched is None else watched.gop_mean.median_ms
     return {
         "gop_ms": mean,
-        "watch_ms": math.nan if watched is None else watched.median_ms,
+        "watch_ms": math.nan if watched is None else watched.gop_mean.median_ms,
         "fps": 1000 / best if best > 0 else math.nan,
     }
 

@@ -23,6 +23,7 @@ from vssbench.rendering.tables.text_table import (
     texts,
 )
 from vssbench.rendering.text import printable
+from vssbench.results.documents import DatasetRecord
 
 POOLED = "pooled mIoU, "
 
@@ -40,24 +41,21 @@ def distance_table(panel: Panel) -> TextTable:
     return TextTable(title, (*PLACE, *columns), (tuple(rows),)).without(("dataset", "codec"))
 
 
-def class_table(
-    panel: Panel, names: Sequence[str], palette: Sequence[Sequence[int]], digits: int = 2
-) -> TextTable:
+def class_table(panel: Panel, dataset: DatasetRecord, digits: int = 2) -> TextTable:
     """IoU per class in percent, mean over the distances at which it occurs; the best of each row is marked."""
     columns = [
         Column("iou", printable(c.method), "", "higher", digits, scale=100, method=c.method, series=c.series)
         for c in panel.curves
     ]
     rows = []
-    for i, name in enumerate(names):
+    for i, (name, colour) in enumerate(zip(dataset.class_names, dataset.palette, strict=True)):
         values = [curve.class_iou[i] for curve in panel.curves]
         marks = column_marks(columns[0], values)
         cells = [
             Cell(column.text(value), value, "best" if mark == "best" else "", bar=value)
             for column, value, mark in zip(columns, values, marks, strict=True)
         ]
-        red, green, blue = palette[i]
-        rows.append(TextRow((Cell(printable(name), colour=(red, green, blue)), *cells)))
+        rows.append(TextRow((Cell(printable(name), colour=colour), *cells)))
     title = f"{printable(panel.dataset)}, {printable(panel.codec)}"
     return TextTable(title, (text_column("class"), *columns), (tuple(rows),))
 

@@ -145,7 +145,7 @@ def _section(summary: Summary, rows: Sequence[SummaryRow], looks: Looks) -> tupl
 def titled_summary(run: Run) -> TextTable:
     """The summary under the title of its run, for the terminal."""
     table = summary_table(summarise(run))
-    title = printable(run.roster.title or run.path.name)
+    title = printable(run.title)
     datasets = {group.dataset for group in run.groups}
     notes = () if table.sections else ("no unit is stored yet",)
     named = f"{title}: {printable(datasets.pop())}" if len(datasets) == 1 else title

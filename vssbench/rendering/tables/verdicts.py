@@ -6,16 +6,16 @@ import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Sequence
 
-from vssbench.analysis.gate import Row
+from vssbench.analysis.gate import Verdict
 from vssbench.rendering.tables.text_table import Cell, Column, Mark, TextRow, TextTable, text_column, texts
 
 _MARKS: dict[str, Mark] = {"regression": "bad", "skipped": "doubtful", "improved": "good"}
 """In the order in which they are listed."""
 
 
-def headline(rows: Sequence[Row]) -> str:
+def headline(rows: Sequence[Verdict]) -> str:
     """One line: how many metrics passed, improved, regressed, were skipped."""
-    count = Counter(row.verdict for row in rows)
+    count = Counter(row.outcome for row in rows)
     state = "REGRESSION" if count["regression"] else "OK"
     return f"{state}: {count['regression']} regressed, {count['improved']} improved, {count['pass']} passed, {count['skipped']} skipped"
 
@@ -26,10 +26,10 @@ def _value(value: float | str | None) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)[:12]
 
 
-def verdict_table(rows: Sequence[Row]) -> TextTable:
+def verdict_table(rows: Sequence[Verdict]) -> TextTable:
     """Every metric that did not simply pass, regressions first."""
     order = list(_MARKS)
-    notable = sorted((row for row in rows if row.verdict != "pass"), key=lambda row: order.index(row.verdict))
+    notable = sorted((row for row in rows if row.outcome != "pass"), key=lambda row: order.index(row.outcome))
     columns = (
         *map(text_column, ("verdict", "dataset", "codec", "method", "metric")),
         Column("baseline", "baseline"),
@@ -39,7 +39,7 @@ def verdict_table(rows: Sequence[Row]) -> TextTable:
     lines = [
         TextRow(
             (
-                Cell(row.verdict, mark=_MARKS[row.verdict]),
+                Cell(row.outcome, mark=_MARKS[row.outcome]),
                 *texts(row.dataset, row.codec, row.method, row.metric),
                 *texts(_value(row.baseline), _value(row.value), row.reason),
             )
@@ -50,9 +50,9 @@ def verdict_table(rows: Sequence[Row]) -> TextTable:
     return table.without_lone("dataset").without_lone("codec") if lines else table
 
 
-def junit_xml(rows: Sequence[Row]) -> str:
+def junit_xml(rows: Sequence[Verdict]) -> str:
     """JUnit XML with one test case per metric."""
-    count = Counter(row.verdict for row in rows)
+    count = Counter(row.outcome for row in rows)
     suite = ET.Element(
         "testsuite",
         name="vssbench check",
@@ -63,10 +63,10 @@ def junit_xml(rows: Sequence[Row]) -> str:
     for row in rows:
         place = ".".join(filter(None, (row.dataset, row.codec, row.method)))
         case = ET.SubElement(suite, "testcase", classname=place, name=row.metric)
-        if row.verdict == "regression":
+        if row.outcome == "regression":
             failure = ET.SubElement(case, "failure", message=row.reason)
             failure.text = f"baseline {_value(row.baseline)}, now {_value(row.value)}"
-        elif row.verdict == "skipped":
+        elif row.outcome == "skipped":
             ET.SubElement(case, "skipped", message=row.reason)
     ET.indent(suite)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(suite, encoding="unicode") + "\n"
