@@ -350,7 +350,9 @@ def test_a_disk_that_is_full_in_the_middle_of_a_checkpoint_is_named(tmp_path: Pa
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
-        with pytest.raises(StorageError, match=r"last\.pt: the limit on file sizes is reached.*Free some space"):
+        with pytest.raises(
+            StorageError, match=r"last\.pt: the limit on file sizes is reached.*Free some space"
+        ):
             save_checkpoint(tmp_path / "last.pt", {"parts": torch.zeros(100_000)}, experiment="e", stage="s")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

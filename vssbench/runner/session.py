@@ -22,8 +22,9 @@ from vssbench.errors import (
 )
 from vssbench.experiment.schema import Experiment, load_experiment
 from vssbench.files import storage_error
-from vssbench.results.roster import ROSTER_FILE, make_roster
+from vssbench.results.documents import DatasetRecord, PlanSummary, describe_dataset
 from vssbench.results.store import RunFolder, slug, unit_name
+from vssbench.results.stored import write_start
 from vssbench.runner.environment import describe, differences, drift, refuse_drift
 from vssbench.runner.estimate import space_needed
 from vssbench.runner.job import JobReport
@@ -31,7 +32,7 @@ from vssbench.runner.observers.frames import missing_frames, set_aside_damaged
 from vssbench.runner.observers.latency import measure_run_latency
 from vssbench.runner.observers.macs import measure_costs
 from vssbench.runner.observers.oracles import refuse_impossible_oracles
-from vssbench.runner.plan import Job, PlanSummary, make_plan, summarise
+from vssbench.runner.plan import Job, make_plan, summarise
 from vssbench.runner.pool import WorkerSettings, choose_workers, execute
 from vssbench.runner.workshop import Workshop
 
@@ -162,9 +163,7 @@ def _session(
     _build_everything_once(shop, jobs)
     summary = summarise(jobs)
     try:
-        folder.write_json("plan.json", {**asdict(summary), "titles": _titles(experiment)})
-        folder.write_json(ROSTER_FILE, make_roster(experiment).model_dump(mode="json"))
-        folder.write_json("datasets.json", _describe_datasets(shop, jobs))
+        write_start(folder, experiment, summary, _describe_datasets(shop, jobs))
         listener.on_plan(summary, sum(len(job.owed) for job in owed))
         for report in workplace.execute(experiment, owed, settings):
             listener.totals.add(report)
@@ -250,8 +249,6 @@ def _freeze_experiment(folder: RunFolder, experiment: Experiment) -> None:
             f"{folder.path}: holds a run of another experiment; different keys: {'; '.join(changed[:8])}. "
             "Choose another folder with -o, or delete this one"
         )
-    if values != before:
-        folder.write_json("experiment.json", values)  # its words and limits are the newer file's
 
 
 def _comparable(values: dict[str, Any]) -> dict[str, Any]:
@@ -301,36 +298,13 @@ def _owing(jobs: Sequence[Job], stored: Collection[str]) -> list[Job]:
     ]
 
 
-def _titles(experiment: Experiment) -> dict[str, list[str]]:
-    return {
-        "datasets": [entry.title for entry in experiment.datasets],
-        "codecs": list(dict.fromkeys(entry.title for entry in experiment.codecs)),
-        "methods": list(dict.fromkeys(entry.title for entry in experiment.methods)),
-    }
-
-
-def _describe_datasets(shop: Workshop, jobs: Sequence[Job]) -> dict[str, Any]:
-    """What tables and figures must know of each dataset, so that they need not open it."""
+def _describe_datasets(shop: Workshop, jobs: Sequence[Job]) -> dict[str, DatasetRecord]:
     described = {}
     for title in dict.fromkeys(job.dataset for job in jobs):
-        dataset = shop.dataset(title)
         names = dict.fromkeys(job.sequence for job in jobs if job.dataset == title)
-        described[title] = {
-            "class_names": list(dataset.classes.names),
-            "palette": [list(colour) for colour in dataset.classes.palette],
-            "ignore_index": dataset.classes.ignore_index,
-            "categories": list(dataset.classes.categories) if dataset.classes.categories else None,
-            "protocol_mark": dataset.protocol_mark,
-            "sequences": {
-                name: {
-                    "frames": len(sequence),
-                    "labelled": len(sequence.labelled),
-                    "size": list(sequence.size),
-                    "frame_rate_hz": sequence.frame_rate_hz,
-                }
-                for name, sequence in ((name, shop.sequence(title, name)) for name in names)
-            },
-        }
+        described[title] = describe_dataset(
+            shop.dataset(title), [shop.sequence(title, name) for name in names]
+        )
     return described
 
 
