@@ -89,6 +89,10 @@ class ARSeg(Method):
         """'hr' and, where the variant runs it, 'lr'."""
         return {"hr": self.hr, "lr": self.lr} if self.variant.uses_lr_network else {"hr": self.hr}
 
+    def lr_scale_of(self, part: str) -> float:
+        """'lr' sees resized frames."""
+        return self.options.lr_scale if part == "lr" else 1.0
+
     def start(self, batch: int) -> ARSegState:
         """Nothing is known before the keyframe."""
         return ARSegState()
