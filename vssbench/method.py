@@ -156,6 +156,16 @@ class MethodOptions(BaseModel):
         description="part of the method -> packaged weight name or path of a .safetensors file; absent parts stay untrained",
     )
 
+    @property
+    def networks(self) -> tuple[tuple[str, int | None], ...]:
+        """(registered name, width) of the segmentation networks, that of the frames between keyframes first.
+
+        Methods are compared with constant resolution by it. Options that name networks otherwise than by `network` and
+        `width` override it.
+        """
+        name = getattr(self, "network", "")
+        return ((str(name), getattr(self, "width", None)),) if name else ()
+
 
 class SampleMemory(Protocol):
     """What `TrainingBatch.without_gradient` asks."""

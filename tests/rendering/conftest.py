@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from vssbench.analysis.run import Run, load_run
+from vssbench.files import write_atomically
 from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord
-from vssbench.results.store import RunFolder, slug, write_atomically
+from vssbench.results.store import RunFolder, slug
 
 CLASSES = ("sky", "building", "road", "pavement", "tree", "car", "pedestrian", "pole", "sign")
 PALETTE = (

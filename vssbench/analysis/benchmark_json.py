@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from vssbench.errors import ConfigError, InputError
 from vssbench.analysis.gate import Limits, Row, compare_latency
 from vssbench.analysis.run import Run
+from vssbench.errors import ConfigError, InputError
 
 FORMAT = "5.0.0"
 """The version of pytest-benchmark whose fields are written."""

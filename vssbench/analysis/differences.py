@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from vssbench.errors import ConfigError, InputError, nearest
-from vssbench.metrics.bootstrap import PairedDifference, bootstrap_difference, compare_methods, holm
 from vssbench.analysis.decomposition import title_of
 from vssbench.analysis.remarks import unlike_bits
 from vssbench.analysis.run import Group, Run
+from vssbench.errors import ConfigError, InputError, nearest
+from vssbench.metrics.bootstrap import PairedDifference, bootstrap_difference, compare_methods, holm
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,14 +13,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vssbench.errors import InputError
-from vssbench.metrics.bjontegaard import BDMetric, BDResult, Curve, CurveError, bjontegaard_value
-from vssbench.metrics.bootstrap import BootstrapOptions, MeasuredCurve, MeasuredPoint, bootstrap_bd
-from vssbench.metrics.seeds import SeedInterval, over_seeds
 from vssbench.analysis.decomposition import title_of
 from vssbench.analysis.differences import reference_method
 from vssbench.analysis.run import Group, Run
 from vssbench.analysis.seeds import Seeded, seeded_methods
+from vssbench.errors import InputError
+from vssbench.metrics.bjontegaard import BDMetric, BDResult, Curve, CurveError, bjontegaard_value
+from vssbench.metrics.bootstrap import BootstrapOptions, MeasuredCurve, MeasuredPoint, bootstrap_bd
+from vssbench.metrics.seeds import SeedInterval, over_seeds
 
 ANCHOR = "constant"
 """Registered name of the methods that make the anchor curve."""

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vssbench.errors import ConfigError, InputError, nearest
 from vssbench.analysis.run import Group, Run
+from vssbench.errors import ConfigError, InputError, nearest
 
 BASELINE_SCHEMA = 2
 """2: class tables and further metrics; 1 is refused, for it could not tell other classes."""

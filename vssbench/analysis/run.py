@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from vssbench.analysis.decomposition import Decomposition, decompose
+from vssbench.analysis.relatives import relatives
+from vssbench.analysis.remarks import data_remarks
 from vssbench.errors import InputError
 from vssbench.metrics.bootstrap import Interval
 from vssbench.metrics.confusion import mean_of_present
-from vssbench.analysis.decomposition import Decomposition, decompose
 from vssbench.results.gather import gather_all
 from vssbench.results.group import Group as Group
-from vssbench.analysis.relatives import relatives
-from vssbench.analysis.remarks import data_remarks
+from vssbench.results.roster import Roster, read_roster
 from vssbench.results.schema import UnitRecord
 from vssbench.results.store import RunFolder
 
@@ -43,6 +44,8 @@ class Run:
     environment: dict[str, Any]
     datasets: dict[str, Any]
     plan: dict[str, Any]
+    roster: Roster
+    """Who takes part, from the validated experiment (results/roster.py)."""
     costs: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     """(dataset, method) -> MACs record."""
     helper: Executor | None = None
@@ -266,6 +269,7 @@ def load_run(path: str | Path, *, helper: Executor | None = None) -> Run:
         environment=folder.read_json("environment.json"),
         datasets=folder.read_json("datasets.json"),
         plan=folder.read_json("plan.json"),
+        roster=read_roster(folder.path),
         helper=helper,
     )
     titles = run.plan.get("titles") if isinstance(run.plan, dict) else None

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from vssbench.errors import InputError
+from vssbench.files import write_atomically
 from vssbench.results.published import read_published
-from vssbench.results.store import slug, write_atomically
+from vssbench.results.store import slug
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from vssbench.analysis.run import Group, Run
 from vssbench.errors import InputError
 from vssbench.metrics.bootstrap import Interval, bootstrap_mean
 from vssbench.metrics.seeds import SeedInterval, over_seeds
-from vssbench.analysis.run import Group, Run
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -48,9 +48,9 @@ def check(
     """
     from rich.console import Console
 
-    from vssbench.rendering.tables.verdicts import as_junit, as_markdown, as_table, headline
     from vssbench.analysis.gate import regressed
-    from vssbench.results.store import write_atomically
+    from vssbench.files import write_atomically
+    from vssbench.rendering.tables.verdicts import as_junit, as_markdown, as_table, headline
 
     given = {"miou_drop": miou_drop, "macs_rise": macs_rise, "latency_rise": latency_rise}
     rows = _compared(run, baseline, {k: v for k, v in given.items() if v is not None}, limit or [], paired)
@@ -99,8 +99,8 @@ def _benchmarks_of(path: Path) -> Benchmarks:
 
 def _limits(stored: dict[str, Any], given: dict[str, float], single: list[str]) -> Limits:
     """The experiment's limits with those of the command line. Raises ConfigError for a malformed one."""
-    from vssbench.errors import ConfigError
     from vssbench.analysis.gate import Limits
+    from vssbench.errors import ConfigError
 
     metrics = dict(stored.get("metrics", {}))
     for text in single:
@@ -140,7 +140,7 @@ def update(
     """Write the baseline file that `vssbench check` holds later runs against."""
     from vssbench.analysis.gate import make_baseline
     from vssbench.analysis.run import load_run
-    from vssbench.results.store import write_atomically
+    from vssbench.files import write_atomically
 
     text = json.dumps(make_baseline(load_run(run)), indent=1, sort_keys=True) + "\n"
     write_atomically(output, text.encode())
@@ -157,7 +157,7 @@ def benchmark(
     """Write the step times of a run as pytest-benchmark's JSON, for `pytest-benchmark compare` and `vssbench check`."""
     from vssbench.analysis.benchmark_json import of_run, to_document
     from vssbench.analysis.run import load_run
-    from vssbench.results.store import write_atomically
+    from vssbench.files import write_atomically
 
     write_atomically(output, (json.dumps(to_document(of_run(load_run(run))), indent=1) + "\n").encode())
     typer.echo(f"benchmarks: {output}")

@@ -27,13 +27,13 @@ def compare(
     """
     from rich.console import Console
 
-    from vssbench.errors import ConfigError
-    from vssbench.rendering.tables.comparison import comparison_markdown, comparison_of_runs
-    from vssbench.rendering.tables.csv_text import frame_csv
     from vssbench.analysis.differences import compare_runs
     from vssbench.analysis.run import load_run
-    from vssbench.results.store import write_atomically
     from vssbench.analysis.table import long_table
+    from vssbench.errors import ConfigError
+    from vssbench.files import write_atomically
+    from vssbench.rendering.tables.comparison import comparison_markdown, comparison_of_runs
+    from vssbench.rendering.tables.csv_text import frame_csv
 
     if len(runs) < 2 and csv is None:
         raise ConfigError("compare needs two runs or more, or one run and --csv FILE")

@@ -6,7 +6,6 @@ Layout of the release: `{dataset}-{backbone}/{HR,LR,AR}/PSPNet_{backend}_{scale}
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -19,7 +18,8 @@ from typing import Literal
 
 from torch import nn
 
-from vssbench.errors import CheckpointError, InputError, StorageError
+from vssbench.errors import InputError
+from vssbench.files import digest_file, storage_error
 from vssbench.networks.checkpoints import load_ar_seg_checkpoint
 from vssbench.networks.network import SegmentationNetwork
 from vssbench.networks.weights import WeightsMetadata, save_weights
@@ -147,7 +147,7 @@ def convert_release(
         out.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
     except OSError as error:
-        raise StorageError(f"{out}: cannot be written ({error}); choose another folder with -o") from error
+        raise storage_error(out, error) from error
     try:
         converted = []
         for one in released:
@@ -174,14 +174,14 @@ def _convert(released: ReleasedFile, scratch: Path, dtype: Literal["float32", "f
     return ConvertedFile(
         name=released.name,
         file=f"{released.name}.safetensors",
-        sha256=_sha256(path),
+        sha256=digest_file(path),
         network=network_name,
         classes=classes,
         branch=released.branch,
         lr_scale=released.lr_scale,
         epoch=released.epoch,
         source_file=source,
-        source_sha256=_sha256(released.path),
+        source_sha256=digest_file(released.path),
         superseded=released.superseded,
     )
 
@@ -196,15 +196,4 @@ def _publish(converted: list[ConvertedFile], scratch: Path, out: Path) -> None:
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             os.replace(scratch / name, out / name)
     except OSError as error:
-        raise StorageError(f"{out}: cannot be written ({error}); check space and permission") from error
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as opened:
-            while block := opened.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error})") from error
-    return digest.hexdigest()
+        raise storage_error(out, error) from error

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
@@ -15,10 +11,11 @@ from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from vssbench.errors import CheckpointError, StorageError
+from vssbench.errors import CheckpointError
+from vssbench.files import digest_file, write_atomically
 from vssbench.networks.network import DescribedNetwork, SegmentationNetwork
 from vssbench.registry import nearest
 
@@ -83,24 +80,8 @@ def save_weights(
         if not name.startswith(dropped or ("\0",))
     }
     path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-        try:
-            save_file(
-                tensors, temporary, metadata={_HEADER_KEY: json.dumps(asdict(metadata), sort_keys=True)}
-            )
-            os.chmod(temporary, 0o644)  # mkstemp makes it private
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-    except (OSError, SafetensorError) as error:
-        raise StorageError(
-            f"{path}: the weights could not be written ({error}); check space and permission"
-        ) from error
+    header = {_HEADER_KEY: json.dumps(asdict(metadata), sort_keys=True)}
+    write_atomically(path, save(tensors, metadata=header), remedy="choose another folder")
     return path
 
 
@@ -167,7 +148,7 @@ def locate_weights(reference: str | Path) -> Path:
     if not path.is_file():
         raise CheckpointError(f"{path}: listed as packaged weights {text!r} but absent; reinstall vssbench")
     wanted = known[text].get("sha256")
-    if wanted and hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
+    if wanted and digest_file(path) != wanted:
         raise CheckpointError(f"{path}: does not match the checksum in manifest.json; reinstall vssbench")
     return path
 

@@ -13,11 +13,9 @@ RUN/checked.txt         size and time of unit files whose digest was checked; ma
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import re
-import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -25,15 +23,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from vssbench.errors import DiskFullError, InputError, StorageError
+from vssbench.errors import InputError, StorageError
+from vssbench.files import PART, storage_error, write_atomically
 from vssbench.results.schema import UnitKey, UnitRecord, from_json, to_json
 
 FileStamp = tuple[int, int]
 """Size in bytes and modification time in nanoseconds."""
 
 _CHECKED = "checked.txt"
-_PART = ".part-"
-"""Beginning of the names of files that are still being written."""
 
 
 @lru_cache(maxsize=1 << 16)
@@ -52,37 +49,6 @@ def unit_name(key: UnitKey) -> str:
     """Path of a unit's file below `units`: DATASET/CODEC/METHOD/SEQUENCE/UNIT.json."""
     folders = "/".join(map(slug, (key.dataset, key.codec, key.method, key.sequence)))
     return f"{folders}/{slug(key.unit)}.json"
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name and rename it. Raises StorageError on permission or a full disk."""
-    temporary: str | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_PART)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes it private; run folders are shared between people
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
-        raise storage_error(path, error, len(data)) from error
-
-
-def storage_error(path: Path, error: OSError, needed_bytes: int | None = None) -> StorageError:
-    """The error a user gets when `path` cannot be written: cause and remedy by errno."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        needed = f"; {needed_bytes} more bytes are needed at once" if needed_bytes else ""
-        what = "the limit on file sizes is reached" if error.errno == errno.EFBIG else "the disk is full"
-        return DiskFullError(
-            f"{path}: {what}{needed}. Free some space and run the same command again to go on"
-        )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return StorageError(f"{path}: no permission to write here; choose another folder with -o")
-    return StorageError(f"{path}: cannot be written ({error})")
 
 
 @dataclass(frozen=True)
@@ -154,7 +120,7 @@ class RunFolder:
         removed = 0
         for folder, _, names in os.walk(self.path):
             for name in names:
-                if name.startswith(_PART):
+                if name.startswith(PART):
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(os.path.join(folder, name))
                         removed += 1

@@ -22,10 +22,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from vssbench.experiment.schema import Experiment, read_yaml, validate
 from vssbench.errors import CapabilityError, ConfigError, VssbenchError
+from vssbench.experiment.schema import Experiment, read_yaml, validate
+from vssbench.files import write_atomically
 from vssbench.results.schema import from_json
-from vssbench.results.store import RunFolder, unit_name, write_atomically
+from vssbench.results.store import RunFolder, unit_name
 from vssbench.runner.environment import describe, differences
 from vssbench.runner.job import JobReport, OwedItem, run_job
 from vssbench.runner.memory import set_threads

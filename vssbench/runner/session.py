@@ -14,16 +14,18 @@ from typing import Any, Protocol
 from filelock import FileLock, Timeout
 
 from vssbench import __version__
-from vssbench.experiment.schema import Experiment, load_experiment
-from vssbench.errors import ConfigError, DiskFullError, StorageError
 from vssbench.analysis.run import Run, load_run
-from vssbench.results.store import RunFolder, slug, storage_error
-from vssbench.runner.observers.macs import measure_costs
+from vssbench.errors import ConfigError, DiskFullError, StorageError
+from vssbench.experiment.schema import Experiment, load_experiment
+from vssbench.files import storage_error
+from vssbench.results.roster import ROSTER_FILE, make_roster
+from vssbench.results.store import RunFolder, slug
 from vssbench.runner.environment import describe, differences, drift, refuse_drift
 from vssbench.runner.estimate import space_needed
 from vssbench.runner.job import JobReport, OwedItem, owed_item
-from vssbench.runner.observers.latency import measure_run_latency
 from vssbench.runner.observers.further import refuse_what_cannot_be_measured
+from vssbench.runner.observers.latency import measure_run_latency
+from vssbench.runner.observers.macs import measure_costs
 from vssbench.runner.plan import PlanSummary, WorkItem, make_plan, summarise
 from vssbench.runner.pool import WorkerSettings, choose_workers, execute
 from vssbench.runner.workshop import Workshop, check_lookahead, choose_device
@@ -154,6 +156,7 @@ def _session(
     summary = summarise(items)
     try:
         folder.write_json("plan.json", {**asdict(summary), "titles": _titles(experiment)})
+        folder.write_json(ROSTER_FILE, make_roster(experiment).model_dump(mode="json"))
         folder.write_json("datasets.json", _describe_datasets(shop, items))
         listener.on_plan(summary, sum(len(item.units) for item in owed))
         for report in workplace.execute(experiment, owed, settings):

@@ -7,11 +7,21 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from markupsafe import Markup, escape
 
-from vssbench.rendering.figures.axes import Axis, distance_ticks, linear_axis
-from vssbench.rendering.figures.svg import BOTTOM, HEADING_LENGTH, HEIGHT, LEFT, RIGHT, TOP, WIDTH, cut, draw_frame
-from vssbench.rendering.tables.summary import printable
 from vssbench.analysis.decomposition import PARTS, Decomposition
 from vssbench.analysis.run import Run
+from vssbench.rendering.figures.axes import Axis, distance_ticks, linear_axis
+from vssbench.rendering.figures.svg import (
+    BOTTOM,
+    HEADING_LENGTH,
+    HEIGHT,
+    LEFT,
+    RIGHT,
+    TOP,
+    WIDTH,
+    cut,
+    draw_frame,
+)
+from vssbench.rendering.tables.summary import printable
 
 LOOKS = {
     "motion": ("#d55e00", "////", "wrong motion"),

@@ -15,12 +15,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from vssbench.errors import VssbenchError
+from vssbench.files import storage_error
 from vssbench.rendering.figures.axes import distance_ticks
 from vssbench.rendering.figures.curves import Curve, Panel
-from vssbench.rendering.images.colours import PictureCase, Rgb, error_image, label_image, motion_image
 from vssbench.rendering.figures.styles import style_of
+from vssbench.rendering.images.colours import PictureCase, Rgb, error_image, label_image, motion_image
 from vssbench.rendering.tables.summary import kbps_text, printable
-from vssbench.results.store import storage_error
 
 RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib, so every machine draws the same

@@ -12,19 +12,19 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from vssbench.analysis.run import Run
 from vssbench.errors import VssbenchError
+from vssbench.files import storage_error, write_atomically
 from vssbench.rendering.figures import mpl as figures
-from vssbench.rendering.paper import tables as paper
 from vssbench.rendering.figures.axes import distance_ticks
 from vssbench.rendering.figures.curves import Curve, Panel, panels
-from vssbench.rendering.page.frames import FrameCase, tracks
-from vssbench.rendering.paper.identity import PaperIdentity, paper_identity
-from vssbench.rendering.images.colours import PictureCase, Rgb, label_image
 from vssbench.rendering.figures.styles import style_of
+from vssbench.rendering.images.colours import PictureCase, Rgb, label_image
+from vssbench.rendering.page.frames import FrameCase, tracks
+from vssbench.rendering.paper import tables as paper
 from vssbench.rendering.tables.summary import printable
+from vssbench.results.identity import PaperIdentity
 from vssbench.results.published import read_published
-from vssbench.analysis.run import Run
-from vssbench.results.store import storage_error, write_atomically
 
 _TILE = 1.7
 _FEW = 6
@@ -214,7 +214,7 @@ def _draw_family(ax: Any, points: Sequence[tuple[Curve, float]], series: int) ->
 
 
 def _identity(run: Run, curve: Curve) -> PaperIdentity | None:
-    return paper_identity(run, curve.dataset, curve.codec, curve.method)
+    return run.roster.identity(curve.dataset, curve.codec, curve.method)
 
 
 def _published_point(run: Run, curve: Curve) -> list[tuple[float, float]]:

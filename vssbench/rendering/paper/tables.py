@@ -8,16 +8,15 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from vssbench.rendering.tables import latex
-from vssbench.rendering.tables import markdown
-from vssbench.rendering.tables.columns import MISSING
-from vssbench.rendering.tables.latency import frame_times
-from vssbench.rendering.paper.identity import PaperIdentity, paper_identity
-from vssbench.rendering.paper.published import INTERVALS, describes, scope_note
-from vssbench.rendering.tables.summary import Row, printable, summary_table
-from vssbench.rendering.tables.csv_text import guarded
-from vssbench.results.published import PublishedRow, read_published
 from vssbench.analysis.run import Run
+from vssbench.rendering.paper.published import scope_note
+from vssbench.rendering.tables import latex, markdown
+from vssbench.rendering.tables.columns import MISSING
+from vssbench.rendering.tables.csv_text import guarded
+from vssbench.rendering.tables.latency import frame_times
+from vssbench.rendering.tables.summary import Row, printable, summary_table
+from vssbench.results.identity import PaperIdentity
+from vssbench.results.published import INTERVALS, PublishedRow, describes, read_published
 
 PAPERS = ("ar-seg",)
 DATASETS = {"camvid": "CamVid", "cityscapes": "Cityscapes"}
@@ -71,7 +70,7 @@ def measured_rows(runs: Sequence[Run]) -> list[Measured]:
     found = []
     for run in runs:
         for row in summary_table(run).rows:
-            identity = paper_identity(run, row.dataset, row.codec, row.method)
+            identity = run.roster.identity(row.dataset, row.codec, row.method)
             if identity is not None:
                 found.append(Measured(identity, row, run))
     return found

@@ -20,10 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vssbench.records import ClassTable, DecodedFrame
-from vssbench.results.store import RunFolder, slug, write_atomically
 from vssbench.engine.evaluate import ClipResult
 from vssbench.engine.feed import DecodedClip
+from vssbench.files import write_atomically
+from vssbench.records import ClassTable, DecodedFrame
+from vssbench.results.store import RunFolder, slug
 from vssbench.runner.plan import WorkItem
 
 MOTION_STEP = 4

@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vssbench.records import ClassTable
-from vssbench.results.store import RunFolder, slug, write_atomically
 from vssbench.engine.evaluate import ClipResult
 from vssbench.engine.feed import DecodedClip
+from vssbench.files import write_atomically
+from vssbench.records import ClassTable
+from vssbench.results.store import RunFolder, slug
 from vssbench.runner.plan import WorkItem
 
 
