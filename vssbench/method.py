@@ -72,6 +72,16 @@ class Needs:
     """What outlives a step's clip (see `Method.create_memory`): 'clip', it is made anew for every clip; 'sequence', one
     memory sees all clips of one pass over a sequence, in order, every frame of them."""
 
+    @property
+    def flow(self) -> bool:
+        """Whether flow of any kind is needed."""
+        return self.flow_key or self.flow_previous
+
+    @property
+    def motion(self) -> bool:
+        """Whether the bitstream's motion must be decoded."""
+        return self.flow or self.residual or self.block_types
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:

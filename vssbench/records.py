@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -37,6 +37,11 @@ class Normalisation(NamedTuple):
         if not all(math.isfinite(value) for value in (*self.mean, *self.deviation)):
             return f"mean {self.mean} and deviation {self.deviation} must be finite numbers"
         return "" if min(self.deviation) > 0 else f"deviation {self.deviation} must be positive in every channel"
+
+    def same_pixels(self, other: Normalisation) -> bool:
+        """True if a network gets the same input either way, in whichever range the values are written."""
+        ours, theirs = ([v / n.value_range for v in (*n.mean, *n.deviation)] for n in (self, other))
+        return self.channel_order == other.channel_order and all(map(math.isclose, ours, theirs))
 
     def describe(self) -> str:
         """'mean 0.485 0.456 0.406, deviation 0.229 0.224 0.225 of RGB in 0..1'."""

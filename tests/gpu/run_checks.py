@@ -30,7 +30,7 @@ from vssbench.errors import VssbenchError
 from vssbench.method import BuildContext, Frame, Method
 from vssbench.ops import local_attention, warp
 from vssbench.ops.local_attention import backend_problem
-from vssbench.runner.workshop import build_method
+from vssbench.engine.build import build_method
 
 
 @dataclass(frozen=True)

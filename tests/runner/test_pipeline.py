@@ -12,7 +12,7 @@ import pytest
 import vssbench
 from vssbench.errors import ConfigError
 from vssbench.results.schema import from_json
-from vssbench.runner import job
+from vssbench.runner import reader
 from vssbench.engine.ahead import run_ahead
 
 SMALL = {
@@ -72,7 +72,7 @@ def most_pictures_alive(tmp_path, monkeypatch, frames: int) -> int:
             yield frame
             del frame
 
-    monkeypatch.setattr(job, "decode", counted)
+    monkeypatch.setattr(reader, "decode", counted)
     data = [{"name": "synthetic", "sequences": 1, "frames": frames, "size": [48, 64]}]
     methods = [{"name": "constant", "width": 4}]
     vssbench.run({**SMALL, "datasets": data, "methods": methods}, tmp_path, workers=1, device="cpu")

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from vssbench.experiment.schema import validate
 from vssbench.cost import paper_thop as thop
-from vssbench.cost.blank import building_on
+from vssbench.cost.blank import construct
 from vssbench.cost.paper_thop import SETTINGS, LrTerm, Setting
 from vssbench.cost.steps import MethodCost, count_method_macs
 from vssbench.errors import ConfigError
-from vssbench.method import BuildContext, Method, MethodOptions
+from vssbench.experiment.schema import validate
+from vssbench.method import BuildContext, Method
 from vssbench.registry import methods, nearest
 from vssbench.results.published import PublishedRow, read_published
 
@@ -86,21 +86,8 @@ def build_ours(ours: Ours) -> Method:
     """The method of a row on the meta device, without weights."""
     method_class = methods.load(ours.method)
     options = validate(method_class.Options, ours.options, where=f"method {ours.method}")
-    return build_on_meta(
-        method_class, options, ours.setting.classes, ours.setting.size, ours.keyframe_interval
-    )
-
-
-def build_on_meta(
-    method_class: type[Method],
-    options: MethodOptions,
-    classes: int,
-    size: tuple[int, int],
-    keyframe_interval: int,
-) -> Method:
-    """A method without values, for counting."""
-    with building_on("meta"):
-        return method_class(options, BuildContext(classes, size, keyframe_interval, torch.device("meta")))
+    task = (ours.setting.classes, ours.setting.size, ours.keyframe_interval)
+    return construct(method_class, options, BuildContext(*task, torch.device("meta")))
 
 
 def cost_of_ours(ours: Ours) -> MethodCost:

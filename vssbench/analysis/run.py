@@ -103,7 +103,7 @@ class Run:
                 lines.append(
                     f"{group.method} on {group.dataset}, {group.codec}: some distances have no scored frame"
                 )
-        return lines + data_remarks(self.groups, self.datasets) + self._interval_warnings()
+        return lines + self.roster.weights_warnings + data_remarks(self.groups, self.datasets) + self._interval_warnings()
 
     def _interval_warnings(self) -> list[str]:
         without = sorted(

@@ -125,7 +125,7 @@ def train(
     ] = False,
 ) -> None:
     """Train the contestants of an experiment; the same command continues after an interruption."""
-    from vssbench.runner.memory import set_threads
+    from vssbench.engine.memory import set_threads
     from vssbench.experiment.training import load_experiment
     from vssbench.training.distributed import joined_processes, local_device
     from vssbench.training.seeds import train_seeds

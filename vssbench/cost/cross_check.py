@@ -18,7 +18,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from vssbench.cost.steps import MethodCost, blank_frame, build_twin
+from vssbench.cost.blank import construct
+from vssbench.cost.steps import MethodCost, blank_frame
 from vssbench.method import Frame, Method
 
 AGREEMENT = 1e-9
@@ -113,7 +114,7 @@ def _count(method: Method, cost: MethodCost, tool: str, count: Callable[[_Step],
     )
     figures = []
     for distance in (0, 1):
-        twin = build_twin(method, context)
+        twin = construct(type(method), method.options, context)
         quiet = contextlib.redirect_stdout(io.StringIO())
         with torch.no_grad(), quiet, warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -14,12 +14,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from vssbench.codec import CodecSettings
-from vssbench.experiment.schema import DatasetSpec, read_yaml, validate
 from vssbench.errors import ConfigError, InputError
 from vssbench.experiment.expand import substitute
+from vssbench.experiment.scales import expand_scales
+from vssbench.experiment.schema import DatasetSpec, read_yaml, validate
 from vssbench.registry import nearest
 from vssbench.training.augment import Augmentation
-from vssbench.experiment.scales import expand_scales
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 

@@ -1,16 +1,14 @@
-"""A method with the weights that its options name: the one place where files and method are brought together."""
+"""What the weights of one method say of the pixels they were trained on, brought together."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from vssbench.errors import CheckpointError
-from vssbench.method import BuildContext, Method, MethodOptions
-from vssbench.networks.weights import WeightsMetadata, load_weights, read_metadata, require_classes
+from vssbench.method import Method
+from vssbench.networks.weights import WeightsMetadata
 from vssbench.records import Normalisation
 
 
@@ -30,61 +28,13 @@ class Agreed(NamedTuple):
     remarks: tuple[str, ...]
 
 
-def build_trained(
-    method_class: type[Method],
-    options: MethodOptions,
-    context: BuildContext,
-    *,
-    title: str,
-    class_names: Sequence[str] = (),
-) -> Method:
-    """Build a method, fill its parts with the weights that its options name, and put them into eval mode on the device.
-
-    Pixels are normalised as the option `normalisation` says, else as the weights say, else as the context says.
-    class_names: the dataset's, which the weights must have been trained for; () does not look.
-    Sets `Method.untrained` and `Method.remarks`.
-    Raises ConfigError, and CheckpointError naming method and part where weights are missing, do not fit or contradict
-    one another.
-    """
-    found: dict[str, WeightsMetadata | None] = {}
-    for name, reference in options.weights.items():
-        with _naming(title, name):
-            found[name] = read_metadata(reference)
-    said = {name: Said(options.weights[name], m.normalisation if m else None) for name, m in found.items()}
-    agreed = agree(f"method {title}", said, getattr(options, "normalisation", None), context.normalisation)
-    method = method_class(options, replace(context, normalisation=agreed.normalisation))
-    parts = method.parts()
-    unknown = sorted(set(options.weights) - set(parts))
-    if unknown:
-        raise CheckpointError(f"method {title}: weights name the parts {unknown}; it has {sorted(parts)}")
-    for name, part in parts.items():
-        if name in found:
-            with _naming(title, name):
-                load_weights(part, options.weights[name])
-                require_classes(found[name], class_names, options.weights[name])
-        part.to(context.device).eval()
-    method.untrained = tuple(
-        name for name, part in parts.items() if name not in found and any(True for _ in part.parameters())
-    )
-    method.remarks = (*agreed.remarks, *_other_pictures(title, method, found))
-    return method
-
-
-@contextmanager
-def _naming(title: str, part: str) -> Iterator[None]:
-    try:
-        yield
-    except CheckpointError as error:
-        raise CheckpointError(f"method {title}, part {part}: {error}") from error
-
-
 def agree(
     whose: str, said: Mapping[str, Said], chosen: Normalisation | None, default: Normalisation
 ) -> Agreed:
     """The normalisation of a method: that of its option, else of its weights, else the default.
 
-    said: part -> what its weights say. whose: who it
-    is, for messages. Raises CheckpointError naming two parts whose weights want different pixels.
+    whose: who it is, for messages. said: part -> what its weights say. Raises CheckpointError naming two
+    parts whose weights want different pixels.
     """
     default = Normalisation(*default)  # a dataset may give a plain pair
     known = {part: one.normalisation for part, one in said.items() if one.normalisation is not None}
@@ -95,12 +45,12 @@ def agree(
                 f"{whose}: the option normalisation ({chosen.describe()}) contradicts the weights of {part}, "
                 f"{said[part].reference} ({wanted.describe()}); the option is used"
                 for part, wanted in known.items()
-                if wanted != chosen
+                if not wanted.same_pixels(chosen)
             ),
         )
     first = next(iter(known), "")
     for part, wanted in known.items():
-        if wanted != known[first]:
+        if not wanted.same_pixels(known[first]):
             raise CheckpointError(
                 f"{whose}: its weights want different pixels: part {first}, {said[first].reference}: "
                 f"{known[first].describe()}; part {part}, {said[part].reference}: {wanted.describe()}. A method normalises "
@@ -113,8 +63,8 @@ def agree(
     return Agreed(used, (remark,) if silent else ())
 
 
-def _other_pictures(title: str, method: Method, found: Mapping[str, WeightsMetadata | None]) -> list[str]:
-    """Parts that see pictures of another scale or size than they were trained on."""
+def other_pictures(title: str, method: Method, found: Mapping[str, WeightsMetadata | None]) -> list[str]:
+    """Remarks on parts that see pictures of another scale or size than they were trained on."""
     remarks = []
     for part, metadata in found.items():
         scale, size = method.lr_scale_of(part), method.context.size

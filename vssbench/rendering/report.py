@@ -28,7 +28,7 @@ from vssbench.rendering.figures.curves import Panel, curve_names, panels, panels
 from vssbench.rendering.figures.decomposition import decomposition_markdown
 from vssbench.rendering.figures.files import Drawn, draw_curves, draw_parts, draw_strips
 from vssbench.rendering.figures.waterfall import waterfalls
-from vssbench.rendering.page.frames import FrameCase, Track, tracks
+from vssbench.rendering.page.frames import Track, tracks
 from vssbench.rendering.page.media import FOLDER, MediaStore
 from vssbench.rendering.page.page import PageContent, page
 from vssbench.rendering.page.provenance import provenance
@@ -44,6 +44,7 @@ from vssbench.rendering.tables.summary import (
     printable,
     summary_table,
 )
+from vssbench.results.frames import FrameCase
 from vssbench.results.helper_processes import Shared, in_reverse
 
 Progress = Callable[[str], None]

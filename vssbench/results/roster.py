@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,7 +84,9 @@ class MethodEntry(_Record):
     options: dict[str, Any]
     """All options but the weights."""
     weights: dict[str, str]
-    """Part -> where its weights come from; parts that are absent are untrained."""
+    """Part -> where its weights come from."""
+    untrained: tuple[str, ...] = ()
+    """Parts that have parameters and no weights, known once the method is built."""
     inference: InferenceOptions
     budget_knob: tuple[str, ...]
     """Options that move the method along its curve of accuracy against cost."""
@@ -132,6 +134,8 @@ class Roster(_Record):
     codecs: tuple[CodecEntry, ...]
     methods: tuple[MethodEntry, ...]
     paper: tuple[PaperEntry, ...]
+    remarks: tuple[str, ...] = ()
+    """On the weights of the methods: contradictions, defaults, other scales and sizes than in training."""
 
     def dataset(self, title: str) -> DatasetEntry:
         """The dataset of this title. Raises KeyError."""
@@ -158,6 +162,28 @@ class Roster(_Record):
                 if dataset.title in codec.datasets:
                     for method in self.methods_on(dataset.title, codec.title):
                         yield dataset.title, codec.title, method.title
+
+    def with_weights(
+        self, untrained: Mapping[tuple[str, str], tuple[str, ...]], remarks: tuple[str, ...]
+    ) -> Roster:
+        """This roster with what is known once methods are built: (dataset, method) -> untrained parts, and remarks."""
+        methods = tuple(
+            entry.model_copy(
+                update={"untrained": next((untrained[d, entry.title] for d in entry.datasets if (d, entry.title) in untrained), ())}
+            )
+            for entry in self.methods
+        )
+        return self.model_copy(update={"methods": methods, "remarks": remarks})
+
+    @property
+    def weights_warnings(self) -> list[str]:
+        """What a reader must know of weights: methods with untrained parts, then the remarks."""
+        lines = [
+            f"{entry.title}: untrained: {', '.join(entry.untrained)} without weights; its accuracy means nothing"
+            for entry in self.methods
+            if entry.untrained
+        ]
+        return [*lines, *self.remarks]
 
     @property
     def method_titles(self) -> tuple[str, ...]:

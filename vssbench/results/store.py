@@ -5,8 +5,8 @@ RUN/environment.json    code version, packages, encoder builds, device of every 
 RUN/plan.json           how many units the run has when complete
 RUN/units/DATASET/CODEC/METHOD/SEQUENCE/UNIT.json
 RUN/costs/DATASET/METHOD.json
-RUN/pictures/...        see `PictureCase`
-RUN/damaged/            unit files that failed their digest, set aside
+RUN/frames/...          see `results.frames`
+RUN/damaged/            unit files that failed their digest and archives that cannot be read, set aside
 RUN/checked.txt         size and time of unit files whose digest was checked; may be deleted at any time
 """
 
@@ -136,8 +136,8 @@ class RunFolder:
             return {}
 
     def set_aside(self, path: Path) -> Path:
-        """Move a damaged unit file to damaged/, where it stays as evidence, and return its new path."""
-        target = self.path / "damaged" / "-".join(path.relative_to(self.path / "units").parts)
+        """Move a damaged unit file or archive to damaged/, where it stays as evidence, and return its new path."""
+        target = self.path / "damaged" / "-".join(path.relative_to(self.path).parts[1:])
         try:
             target.parent.mkdir(exist_ok=True)
             os.replace(path, target)

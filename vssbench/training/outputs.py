@@ -13,11 +13,11 @@ from filelock import FileLock
 
 from vssbench.dataset import Dataset
 from vssbench.errors import ConfigError
+from vssbench.experiment.training import ContestantSection, OutputSection, TrainingExperiment
 from vssbench.method import Method
 from vssbench.networks.weights import WeightsMetadata, save_weights
 from vssbench.registry import nearest
 from vssbench.training.checkpoint import load_checkpoint, restore
-from vssbench.experiment.training import ContestantSection, OutputSection, TrainingExperiment
 from vssbench.training.storage import write_atomically
 
 

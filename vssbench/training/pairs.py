@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from vssbench.codec import CodecSettings
 from vssbench.dataset import Dataset, VideoSequence
 from vssbench.errors import ConfigError, InputError
+from vssbench.experiment.training import PairSection
 from vssbench.records import ClassTable, FlowField
 from vssbench.training.augment import Sample
 from vssbench.training.coded_clip import code_clip
-from vssbench.experiment.training import PairSection
 from vssbench.training.pseudo_video import pseudo_clip
 from vssbench.training.storage import write_atomically
 

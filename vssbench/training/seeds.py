@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from vssbench.errors import CheckpointError
-from vssbench.metrics.seeds import over_seeds
 from vssbench.experiment.training import TrainingExperiment
+from vssbench.metrics.seeds import over_seeds
 from vssbench.training.storage import write_atomically
 from vssbench.training.trainer import Trainer
 

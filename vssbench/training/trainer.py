@@ -23,21 +23,21 @@ import yaml
 from torch import Tensor, nn
 
 from vssbench import __version__
-from vssbench.experiment.schema import validate
 from vssbench.dataset import Dataset
+from vssbench.engine.build import untrained_method
 from vssbench.errors import CheckpointError, ConfigError
-from vssbench.method import BuildContext, Method, Stage
-from vssbench.networks.adoption import start_from
-from vssbench.networks.checkpoints import imagenet_networks, load_imagenet_backbone
-from vssbench.networks.weights import read_weights, require_classes
-from vssbench.registry import datasets, methods, nearest
-from vssbench.training.checkpoint import load_checkpoint
 from vssbench.experiment.training import (
     ContestantSection,
     EvaluationSection,
     StageSection,
     TrainingExperiment,
 )
+from vssbench.method import BuildContext, Method, Stage
+from vssbench.networks.adoption import start_from
+from vssbench.networks.checkpoints import imagenet_networks, load_imagenet_backbone
+from vssbench.networks.weights import read_weights, require_classes
+from vssbench.registry import datasets, nearest
+from vssbench.training.checkpoint import load_checkpoint
 from vssbench.training.data import BatchSource, class_weights
 from vssbench.training.feature_memory import FeatureMemory
 from vssbench.training.layout import trains_channels_last
@@ -182,9 +182,7 @@ class Trainer:
 
     def build(self, contestant: ContestantSection | EvaluationSection) -> Method:
         """The contestant's method with freshly initialised networks on the device."""
-        method_class = methods.load(contestant.name)
-        options = validate(method_class.Options, contestant.options, where=f"contestant {contestant.label}")
-        if options.weights:
+        if contestant.options.get("weights"):
             raise ConfigError(
                 f"contestant {contestant.label}: options.weights is for runs; here stages say initialise_from and "
                 "evaluations say parts"
@@ -197,12 +195,18 @@ class Trainer:
             normalisation=self.dataset.normalisation,
             seed=self._seed(contestant),
         )
-        torch.manual_seed(hash_seed(self._seed(contestant), 77))
-        method: Method = method_class(options, context)
+        method = untrained_method(
+            contestant.name,
+            contestant.options,
+            context,
+            where=f"contestant {contestant.label}",
+            seed=hash_seed(self._seed(contestant), 77),
+        )
         self._load_backbones(method, contestant.label)
-        layout = torch.channels_last if self._is_channels_last(contestant, method) else torch.contiguous_format
+        layout = (
+            torch.channels_last if self._is_channels_last(contestant, method) else torch.contiguous_format
+        )
         for part in method.parts().values():
-            part.to(self.device)
             part.to(memory_format=layout)  # type: ignore[call-overload]
             if self.processes.share_norms is not None:
                 self.processes.share_norms(part)

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from vssbench.codec import CodecSettings, decode, encode, flow_field_to_previous
 from vssbench.dataset import Dataset, VideoSequence
 from vssbench.errors import ConfigError, InputError
+from vssbench.experiment.training import PairSection
 from vssbench.method import Recipe
 from vssbench.records import IGNORE_INDEX
 from vssbench.training.augment import Sample
-from vssbench.experiment.training import PairSection
 from vssbench.training.pairs import (
     ClipPlan,
     check_label,

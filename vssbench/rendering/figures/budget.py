@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from vssbench.analysis.families import ANCHOR, FamilyComparison
 from vssbench.rendering.figures import svg as charts
 from vssbench.rendering.figures.axes import linear_axis, log_axis
 from vssbench.rendering.figures.curves import Curve, Panel
-from vssbench.analysis.families import ANCHOR, FamilyComparison
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vssbench.metrics.confusion import mean_of_present
 from vssbench.analysis.run import Group, Run
 from vssbench.analysis.seeds import seeded_methods
+from vssbench.metrics.confusion import mean_of_present
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from vssbench.analysis.decomposition import Decomposition
 from vssbench.rendering.figures.axes import distance_ticks
 from vssbench.rendering.figures.decomposition import LOOKS
 from vssbench.rendering.figures.mpl import RC, shorten
-from vssbench.analysis.decomposition import Decomposition
 
 _PANEL = (2.3, 1.9)
 _MARGINS = (0.5, 0.42, 0.1, 0.34)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from vssbench.analysis.decomposition import Decomposition
 from vssbench.rendering.figures.budget import BudgetPanel
 from vssbench.rendering.figures.curves import Panel
-from vssbench.rendering.images.colours import PictureCase
-from vssbench.analysis.decomposition import Decomposition
+from vssbench.results.frames import PictureCase
 
 Drawn = list[tuple[str, list[Path]]]
 """(caption, files) of each figure; the first file is the SVG."""

@@ -19,8 +19,9 @@ from vssbench.files import storage_error
 from vssbench.rendering.figures.axes import distance_ticks
 from vssbench.rendering.figures.curves import Curve, Panel
 from vssbench.rendering.figures.styles import style_of
-from vssbench.rendering.images.colours import PictureCase, Rgb, error_image, label_image, motion_image
+from vssbench.rendering.images.colours import Rgb, error_image, label_image, motion_image
 from vssbench.rendering.tables.summary import kbps_text, printable
+from vssbench.results.frames import PictureCase
 
 RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib, so every machine draws the same

@@ -14,10 +14,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from vssbench.analysis.run import Run
 from vssbench.rendering.figures.axes import linear_axis
 from vssbench.rendering.figures.svg import cut
 from vssbench.rendering.tables.latency import latency_records
-from vssbench.analysis.run import Run
 
 STAGES = ("decode", "motion", "copy", "network", "upsample")
 """The usual stages in the order in which a frame meets them; others follow."""

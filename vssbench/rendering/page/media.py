@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vssbench.rendering.page.frames import FrameCase, Track, palette_bytes
 from vssbench.rendering.images.colours import IGNORED, WRONG, encode_photo
+from vssbench.rendering.page.frames import Track, palette_bytes
+from vssbench.results.frames import FrameCase
 
 FOLDER = "media"
 WIDEST_EMBEDDED = 640

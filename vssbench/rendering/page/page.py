@@ -16,21 +16,21 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from vssbench.analysis.run import Run
 from vssbench.rendering.figures import svg as charts
 from vssbench.rendering.figures.budget import BudgetPanel, budget_charts
-from vssbench.rendering.tables.columns import COLUMNS
 from vssbench.rendering.figures.curves import Panel
 from vssbench.rendering.figures.decomposition import decomposition_charts
-from vssbench.rendering.page.frames import FrameCase
-from vssbench.rendering.tables.further import further_section
+from vssbench.rendering.figures.waterfall import Waterfall, stage_names, waterfall_charts
 from vssbench.rendering.page.media import FrameMedia
 from vssbench.rendering.page.provenance import Provenance
+from vssbench.rendering.page.viewer import Scores, Viewer, frame_miou
 from vssbench.rendering.paper.published import scope_note
+from vssbench.rendering.tables.columns import COLUMNS
+from vssbench.rendering.tables.further import further_section
 from vssbench.rendering.tables.seeds import NOTE, SeedTextRow
 from vssbench.rendering.tables.summary import DifferenceRow, FamilyRow, SummaryTable, interval_text, kbps_text
-from vssbench.rendering.page.viewer import Scores, Viewer, frame_miou
-from vssbench.rendering.figures.waterfall import Waterfall, stage_names, waterfall_charts
-from vssbench.analysis.run import Run
+from vssbench.results.frames import FrameCase
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from vssbench.rendering.tables.summary import kbps_text
 from vssbench.analysis.run import Group, Run
+from vssbench.rendering.tables.summary import kbps_text
 
 Lines = list[tuple[str, str]]
 

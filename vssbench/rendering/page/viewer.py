@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from vssbench.analysis.run import Group, Run
 from vssbench.metrics.confusion import iou, mean_of_present
-from vssbench.rendering.page.frames import FrameCase, Track
+from vssbench.rendering.page.frames import Track
 from vssbench.rendering.page.media import FrameMedia, MediaStore, track_media
 from vssbench.rendering.tables.summary import kbps_text, printable
-from vssbench.analysis.run import Group, Run
+from vssbench.results.frames import FrameCase
 
 Scores = dict[tuple[str, str, str, int, int], dict[str, list[float]]]
 """(dataset, codec, sequence, frame, distance) -> method -> IoU of every class, NaN where absent."""

@@ -19,10 +19,11 @@ from vssbench.rendering.figures import mpl as figures
 from vssbench.rendering.figures.axes import distance_ticks
 from vssbench.rendering.figures.curves import Curve, Panel, panels
 from vssbench.rendering.figures.styles import style_of
-from vssbench.rendering.images.colours import PictureCase, Rgb, label_image
-from vssbench.rendering.page.frames import FrameCase, tracks
+from vssbench.rendering.images.colours import Rgb, label_image
+from vssbench.rendering.page.frames import tracks
 from vssbench.rendering.paper import tables as paper
 from vssbench.rendering.tables.summary import printable
+from vssbench.results.frames import FrameCase, PictureCase
 from vssbench.results.identity import PaperIdentity
 from vssbench.results.published import read_published
 

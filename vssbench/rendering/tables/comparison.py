@@ -9,10 +9,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from vssbench.analysis.differences import RunDifference
 from vssbench.rendering.tables import markdown
 from vssbench.rendering.tables.columns import MISSING
 from vssbench.rendering.tables.summary import VERDICTS, printable
-from vssbench.analysis.differences import RunDifference
 
 HEADS = (
     "dataset",

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from vssbench.rendering.tables.latency import FrameTime, frame_times
-from vssbench.rendering.paper.published import published_counterpart
 from vssbench.analysis.decomposition import title_of
 from vssbench.analysis.families import FamilyComparison
 from vssbench.analysis.run import COUNTED_WHILE_RUNNING, Group, Run
+from vssbench.rendering.paper.published import published_counterpart
+from vssbench.rendering.tables.latency import FrameTime, frame_times
 
 if TYPE_CHECKING:
     from vssbench.rendering.tables.summary import Row

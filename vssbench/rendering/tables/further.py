@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from vssbench.analysis.run import Run
 from vssbench.rendering.tables import markdown
 from vssbench.rendering.tables.columns import MISSING
 from vssbench.rendering.tables.summary import printable
-from vssbench.analysis.run import Run
 
 POOLED = "pooled mIoU, "
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vssbench.errors import InputError
 from vssbench.analysis.run import Run
+from vssbench.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)

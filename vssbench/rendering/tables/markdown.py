@@ -7,9 +7,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import astuple
 
-from vssbench.rendering.tables.columns import COLUMNS, MISSING, Column
 from vssbench.rendering.figures.curves import Panel
 from vssbench.rendering.page.provenance import Provenance
+from vssbench.rendering.tables.columns import COLUMNS, MISSING, Column
 from vssbench.rendering.tables.seeds import HEADS, NOTE, SeedTextRow
 from vssbench.rendering.tables.summary import (
     DifferenceRow,

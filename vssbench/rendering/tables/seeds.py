@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from vssbench.rendering.tables.columns import MISSING
 from vssbench.analysis.run import Run
+from vssbench.rendering.tables.columns import MISSING
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from vssbench.metrics.bjontegaard import BDResult
-from vssbench.rendering.tables.columns import COLUMNS, MISSING, Column
-from vssbench.rendering.tables.derived import derived_rows
 from vssbench.analysis.differences import SectionDifferences, constant_methods
 from vssbench.analysis.families import FamilyComparison
 from vssbench.analysis.run import Run
+from vssbench.metrics.bjontegaard import BDResult
+from vssbench.rendering.tables.columns import COLUMNS, MISSING, Column
+from vssbench.rendering.tables.derived import derived_rows
 
 Mark = Literal["best", "second"]
 

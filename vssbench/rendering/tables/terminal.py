@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
+from vssbench.analysis.run import Run
 from vssbench.rendering.tables.columns import COLUMNS, Column
 from vssbench.rendering.tables.summary import (
     Row,
@@ -20,7 +21,6 @@ from vssbench.rendering.tables.summary import (
     printable,
     summary_table,
 )
-from vssbench.analysis.run import Run
 
 _SHORT_HEADINGS = {"gop_mean_gmacs": "GMACs", "key_ms": "key", "non_key_ms": "non-key"}
 _STYLES = {"best": "bold", "second": "underline", None: ""}

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vssbench.analysis.run import COUNTED_WHILE_RUNNING
 from vssbench.cost.steps import count_method_macs
 from vssbench.errors import InputError
-from vssbench.analysis.run import COUNTED_WHILE_RUNNING
 from vssbench.results.store import RunFolder, slug
-from vssbench.runner.plan import WorkItem
-from vssbench.runner.thop import thop_gop_mean
+from vssbench.runner.observers.thop import thop_gop_mean
+from vssbench.runner.plan import Job
 from vssbench.runner.workshop import Workshop
 
 
-def measure_costs(shop: Workshop, folder: RunFolder, items: Sequence[WorkItem]) -> None:
+def measure_costs(shop: Workshop, folder: RunFolder, jobs: Sequence[Job]) -> None:
     """Store the cost of every (dataset, method) at the size of the dataset's first sequence.
 
     What does not depend on the pictures is counted once on blank frames. Adaptive methods were counted while they ran;
@@ -22,14 +22,14 @@ def measure_costs(shop: Workshop, folder: RunFolder, items: Sequence[WorkItem]) 
     interval = shop.experiment.protocol.keyframe_interval
     names = {spec.title: spec.name for spec in shop.experiment.methods}
     executed: dict[tuple[str, str], StepMacs] | None = None
-    for item in {(i.dataset, i.codec): i for i in items}.values():
-        size = shop.sequence(item.dataset, item.sequence).size
-        for title, method in shop.methods(item.dataset, item.codec, size).items():
-            relative = f"costs/{slug(item.dataset)}/{slug(title)}.json"
+    for job in {(one.dataset, one.codec): one for one in jobs}.values():
+        size = shop.sequence(job.dataset, job.sequence).size
+        for title, method in shop.methods(job.dataset, job.codec, size).items():
+            relative = f"costs/{slug(job.dataset)}/{slug(title)}.json"
             figures: dict[str, float] | None = None
             if method.needs.adaptive:
                 executed = _executed(folder) if executed is None else executed
-                figures = gop_figures(executed.get((item.dataset, title), {}), interval)
+                figures = gop_figures(executed.get((job.dataset, title), {}), interval)
             elif _is_stored(folder, relative):
                 continue
             counted_on = COUNTED_WHILE_RUNNING
@@ -44,7 +44,7 @@ def measure_costs(shop: Workshop, folder: RunFolder, items: Sequence[WorkItem]) 
             if thop is not None:
                 figures = {**figures, "gop_mean_thop_gmacs": thop}
             known = {
-                "dataset": item.dataset,
+                "dataset": job.dataset,
                 "method": title,
                 "size": list(size),
                 "delay_frames": method.needs.lookahead,

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from vssbench.experiment.schema import InferenceOptions, MethodSpec
-from vssbench.errors import CapabilityError, ConfigError
+from vssbench.errors import CapabilityError, ConfigError, OutOfMemoryError
 from vssbench.method import BuildContext, Frame
 from vssbench.engine.inference import StepGraphs, apply_inference, change_maps, check_inference
-from vssbench.runner.workshop import build_method
+from vssbench.engine.build import build_method
 
 SIZE = (48, 64)
 CPU = torch.device("cpu")
@@ -80,19 +80,45 @@ def test_compiling_without_a_compiler_is_refused(monkeypatch):
         check_inference(InferenceOptions(compile=True), CPU, "m")
 
 
-def test_running_out_of_memory_names_size_and_remedies(monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to "
+            "allocate 68719476736 bytes. Error code 12 (Cannot allocate memory)"
+        ),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"),
+        RuntimeError("std::bad_alloc"),
+        MemoryError(),
+    ],
+)
+def test_running_out_of_memory_names_method_size_batch_and_remedies(error):
     method = build({"fold_normalisation": False})
     method = type(method)(method.options, method.context)
 
     def exhausted(state, frame):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        raise error
 
     method.step = exhausted
     apply_inference(method, InferenceOptions(), "mine")
     with pytest.raises(
-        CapabilityError, match=r"method mine: a step on 2 frame\(s\) of 48x64 .* inference\.batch"
-    ):
+        OutOfMemoryError, match=r"method mine: a step on 2 frame\(s\) of 48x64.* of cpu .*inference\.batch"
+    ) as caught:
         method.step(None, clip(1, batch=2)[0])
+    assert caught.value.exit_code == 3
+
+
+def test_other_failures_of_a_step_are_left_as_they_are():
+    method = build({"fold_normalisation": False})
+
+    def failing(state, frame):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    method.step = failing
+    apply_inference(method, InferenceOptions(), "mine")
+    with pytest.raises(RuntimeError, match="mat1"):
+        method.step(None, clip(1)[0])
 
 
 def test_recorded_steps_answer_as_plain_ones_do():

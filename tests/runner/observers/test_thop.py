@@ -5,7 +5,7 @@ import torch
 
 from vssbench.method import BuildContext
 from vssbench.registry import methods
-from vssbench.runner.thop import thop_gop_mean
+from vssbench.runner.observers.thop import thop_gop_mean
 
 SIZE = (720, 960)
 
