@@ -276,6 +276,9 @@ class Method(ABC):
     def __init__(self, options: Any, context: BuildContext) -> None:
         self.options = options
         self.context = context
+        chosen = getattr(options, "normalisation", None)
+        self.normalisation = Normalisation(*(chosen or context.normalisation))
+        """How `ops.normalise_image` makes the network's input: as the option says, else as the context."""
 
     @property
     @abstractmethod

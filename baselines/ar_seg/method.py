@@ -58,7 +58,6 @@ class ARSeg(Method):
         self.lr = FusionNetwork(create(options.network, context.classes, width=options.width), fusion)
         for part in (self.hr, self.lr):
             part.to(context.device).eval()
-        self.normalisation = options.normalisation or context.normalisation
 
     def _check_window(self, fusion: CReFF) -> None:
         if fusion.variant.fusion not in ("local", "local-full"):

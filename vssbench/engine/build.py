@@ -16,7 +16,7 @@ from vssbench.engine.inference import apply_inference
 from vssbench.errors import CapabilityError, CheckpointError
 from vssbench.experiment.clips import Encode
 from vssbench.experiment.schema import MethodSpec, validate
-from vssbench.method import BuildContext, Method, MethodOptions
+from vssbench.method import BuildContext, FlowRule, Method, MethodOptions
 from vssbench.networks import load_weights
 from vssbench.networks.agreement import Said, agree, other_pictures
 from vssbench.networks.weights import WeightsMetadata, read_metadata, require_classes
@@ -105,21 +105,26 @@ def build_method(spec: MethodSpec, context: BuildContext, class_names: Sequence[
     return apply_inference(method, spec.inference, spec.title)
 
 
+def check_motion(whose: str, settings: CodecSettings, rule: FlowRule) -> None:
+    """Raise CapabilityError naming `whose` if the codec cannot give motion towards the keyframe by this rule."""
+    try:
+        settings.check_motion()
+    except CapabilityError as error:
+        raise CapabilityError(f"{whose} needs motion: {error}") from error
+    if rule == "paper" and settings.b_frames:
+        raise CapabilityError(
+            f"{whose} follows motion by the rule 'paper', which is defined for P pictures only, and the codec makes B "
+            f"pictures (b_frames={settings.b_frames}); set b_frames=0 or, where there is a choice, flow_rule: exact"
+        )
+
+
 def check_capabilities(
     method: Method, title: str, settings: CodecSettings, size: tuple[int, int], protocol: str
 ) -> None:
     """Refuse before any work what codec, size or protocol cannot give. Raises CapabilityError naming the method."""
     needs = method.needs
     if needs.motion:
-        try:
-            settings.check_motion()
-        except CapabilityError as error:
-            raise CapabilityError(f"method {title} needs motion: {error}") from error
-    if needs.flow_key and needs.flow_rule == "paper" and settings.b_frames:
-        raise CapabilityError(
-            f"method {title} follows motion by the rule 'paper', which is defined for P pictures only, and the codec makes "
-            f"B pictures (b_frames={settings.b_frames}); set b_frames=0 or, where the method has it, flow_rule: exact"
-        )
+        check_motion(f"method {title}", settings, needs.flow_rule if needs.flow_key else "exact")
     if any(side % needs.size_multiple for side in size):
         raise CapabilityError(
             f"method {title} needs frame sides that are multiples of {needs.size_multiple}, got {size[0]}x{size[1]}"

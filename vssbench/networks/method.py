@@ -8,7 +8,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from vssbench.method import (
-    BuildContext,
     CheckedNormalisation,
     FlowRule,
     Method,
@@ -64,10 +63,6 @@ class NetworkMethod(Method):
 
     options: NetworkOptions
     network: SegmentationNetwork
-
-    def __init__(self, options: NetworkOptions, context: BuildContext) -> None:
-        super().__init__(options, context)
-        self.normalisation = options.normalisation or context.normalisation
 
     def parts(self) -> dict[str, nn.Module]:
         """'network'."""

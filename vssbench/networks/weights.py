@@ -105,7 +105,11 @@ def save_weights(
         for name, value in module.state_dict().items()
         if not name.startswith(dropped or ("\0",))
     }
-    path = Path(path)
+    return write_file(Path(path), tensors, metadata)
+
+
+def write_file(path: Path, tensors: dict[str, Tensor], metadata: WeightsMetadata) -> Path:
+    """Write tensors and metadata to one file, completely or not at all. Raises StorageError."""
     header = {_HEADER_KEY: json.dumps(asdict(metadata), sort_keys=True)}
     write_atomically(path, save(tensors, metadata=header), remedy="choose another folder")
     return path
@@ -153,9 +157,7 @@ def locate_weights(reference: str | Path) -> Path:
     text = str(reference)
     if text.endswith(".safetensors"):
         if not Path(text).is_file():
-            raise CheckpointError(
-                f"{text}: no such weight file; train it or correct the path under `weights`"
-            )
+            raise CheckpointError(f"{text}: no such weight file; train it or correct the path")
         return Path(text)
     known, aliases = packaged_weights(), weight_aliases()
     if text in aliases:

@@ -19,6 +19,7 @@ from vssbench.engine.ownership import owned
 from vssbench.errors import (
     ConfigError,
     DiskFullError,
+    InputError,
     OutOfMemoryError,
     is_out_of_memory,
     out_of_memory,
@@ -370,7 +371,9 @@ def _read_first(shop: Workshop, job: Job) -> None:
         try:
             size, label = sequence.image(frame).shape[:2], sequence.label(frame)
             if not size == label.shape == sequence.size:
-                raise InputError(f"the frame is {size}, its label {label.shape} and its sequence {sequence.size}")
+                raise InputError(
+                    f"the frame is {size}, its label {label.shape} and its sequence {sequence.size}"
+                )
             count_pairs(label, np.zeros_like(label), len(classes), classes.ignore_index)
         except InputError as error:
             raise InputError(
