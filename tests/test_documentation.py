@@ -49,6 +49,9 @@ SMALLER = {
     "run ar-seg": ["--help"],
     "run camvid480": ["--help"],
     "run table2": ["--help"],
+    **dict.fromkeys(
+        ("train camvid-alphas ", "train streets-bise18 ", "train table2", "train ar-seg"), ["--help"]
+    ),  # they begin from what another training or the reader has to make
     "train": ["--dry-run"],
 }
 """First words -> what is appended; the first entry that fits counts."""

@@ -54,11 +54,7 @@ def _weights() -> list[tuple[str, str]]:
 
     manifest = json.loads((files("vssbench.baselines.weights") / "manifest.json").read_text(encoding="utf-8"))
     known = [
-        (
-            name,
-            f"{entry['network']} width {entry['width']}, {entry['classes']} classes; {entry['data']}; "
-            f"mIoU {100 * entry['validation']['miou']:.1f} %",
-        )
+        (name, "{network} width {width}, {classes} classes; {data}; ".format(**entry) + _score(entry["validation"]))
         for name, entry in manifest["weights"].items()
     ]
     aliases = [
@@ -66,3 +62,7 @@ def _weights() -> list[tuple[str, str]]:
         for name, parts in manifest["aliases"].items()
     ]
     return sorted(known) + sorted(aliases)
+
+
+def _score(validation: dict[str, float]) -> str:
+    return f"mIoU {100 * validation['miou']:.1f} %"
