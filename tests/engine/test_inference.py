@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vssbench.experiment.schema import InferenceOptions, MethodSpec
-from vssbench.errors import CapabilityError, ConfigError, OutOfMemoryError
-from vssbench.method import BuildContext, Frame
-from vssbench.engine.inference import StepGraphs, apply_inference, change_maps, check_inference
 from vssbench.engine.build import build_method
+from vssbench.engine.inference import StepGraphs, apply_inference, change_maps, check_inference
+from vssbench.errors import CapabilityError, ConfigError, OutOfMemoryError
+from vssbench.experiment.schema import InferenceOptions, MethodSpec
+from vssbench.method import BuildContext, Frame
 
 SIZE = (48, 64)
 CPU = torch.device("cpu")

@@ -12,8 +12,8 @@ import pytest
 from vssbench.analysis.differences import paired_differences, reference_method
 from vssbench.analysis.families import family_comparisons
 from vssbench.analysis.run import Run
+from vssbench.rendering.curves import panels
 from vssbench.rendering.figures.budget import budget_panels
-from vssbench.rendering.figures.curves import panels
 from vssbench.rendering.figures.mpl import miou_d_figure
 from vssbench.rendering.figures.svg import miou_d_charts
 from vssbench.rendering.report import write_report

@@ -13,12 +13,12 @@ import torch
 
 import vssbench
 from vssbench.baselines.constant import ConstantResolution
-from vssbench.experiment.clips import Clip, Encode
+from vssbench.engine.build import check_lookahead
 from vssbench.errors import CapabilityError, ConfigError
+from vssbench.experiment.clips import Clip, Encode
 from vssbench.method import BuildContext, Needs
 from vssbench.registry import Entry, methods
 from vssbench.runner.observers.macs import gop_figures
-from vssbench.engine.build import check_lookahead
 
 BLOCKS = {"name": "blockcopy", "network": "bisenet18", "width": 4, "block": 32, "policy_width": 2}
 BASE = {

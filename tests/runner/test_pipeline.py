@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import vssbench
+from vssbench.engine.ahead import run_ahead
 from vssbench.errors import ConfigError
 from vssbench.results.schema import from_json
 from vssbench.runner import reader
-from vssbench.engine.ahead import run_ahead
 
 SMALL = {
     "datasets": [{"name": "synthetic", "sequences": 1, "frames": 13, "size": [48, 64]}],

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from vssbench.runner.plan import PlanSummary
+    from vssbench.results.documents import PlanSummary
 
 
 def run(
@@ -63,9 +63,10 @@ def run(
     result = _run_with_progress(
         console, experiment, output, overrides, device, workers, threads, cache, force, cluster
     )
-    from vssbench.rendering.tables.terminal import comparison_table
+    from vssbench.rendering.tables.summary import titled_summary
+    from vssbench.rendering.tables.terminal import terminal_table
 
-    Console().print(comparison_table(result))
+    Console().print(terminal_table(titled_summary(result)))
     for warning in result.warnings:
         console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
     if not no_report:

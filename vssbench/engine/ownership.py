@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from vssbench.errors import StorageError
-from vssbench.files import storage_error
+from vssbench.files import PART, storage_error
 
 
 @contextmanager
@@ -48,3 +48,16 @@ def _read(note: Path) -> str:
         return note.read_text(encoding="utf-8") or "another process"
     except (OSError, ValueError):
         return "another process"
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed writers left half-written in a folder that the caller holds.
+
+    Folders below it with a lock of their own are left to those who hold them.
+    """
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not os.path.exists(os.path.join(place, name, ".lock"))]
+        for name in names:
+            if name.startswith(PART):
+                with suppress(FileNotFoundError):
+                    os.unlink(os.path.join(place, name))

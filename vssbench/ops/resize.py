@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vssbench.errors import ConfigError
-from vssbench.records import Normalisation
 from vssbench.ops.separable_resize import Enlarged, resize_by_products
+from vssbench.records import Normalisation
 
 Corners = Literal["align-corners", "half-pixel"]
 SizeRule = Literal["truncate", "round"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
@@ -154,3 +155,28 @@ def _describes_ablation(row: PublishedRow, identity: PaperIdentity) -> bool:
     if interval is not None:
         return identity.keyframe_interval == interval and found == ABLATIONS["W_MV + F_LA 7x7 (final)"]
     return identity.keyframe_interval == 12 and ABLATIONS.get(str(row["method"])) == found
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedTime:
+    """A row of Table 5."""
+
+    latency_ms: float
+    """Per frame."""
+    times_faster: float
+    """Than the network at full resolution."""
+    device: str
+
+
+def published_time(identity: PaperIdentity | None) -> PublishedTime | None:
+    """The paper's time for this identity; None where Table 5 has none."""
+    if identity is None:
+        return None
+    full = identity.model_copy(update={"method": "constant", "lr_scale": 1.0})
+    own, base = (
+        next((r for r in _rows("table5") if describes("table5", r, i)), None) for i in (identity, full)
+    )
+    if own is None or base is None:
+        return None
+    ms, base_ms = float(own["latency_ms"] or 0), float(base["latency_ms"] or 0)
+    return PublishedTime(ms, base_ms / ms, str(own["device"]))

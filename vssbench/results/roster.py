@@ -9,13 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from vssbench.codec.settings import CodecSettings
-from vssbench.errors import InputError
 from vssbench.experiment.schema import (
     CheckLimits,
     DatasetSpec,
@@ -26,8 +24,10 @@ from vssbench.experiment.schema import (
 )
 from vssbench.registry import methods
 from vssbench.results.identity import PaperIdentity, paper_identity
+from vssbench.results.store import RunFolder
 
 ROSTER_FILE = "roster.json"
+Entry = TypeVar("Entry")
 
 
 class _Record(BaseModel):
@@ -109,6 +109,10 @@ class MethodEntry(_Record):
         """True for a network run at one constant resolution, frame by frame."""
         return self.name == "constant"
 
+    def may_be_held_against(self, constant: MethodEntry) -> bool:
+        """Whether a constant-resolution method is of this one's network; a method of several networks takes any."""
+        return constant.is_constant and (len(self.networks) != 1 or self.networks == constant.networks)
+
 
 class PaperEntry(_Record):
     """What one method on one dataset and codec is in the paper; all by title."""
@@ -169,7 +173,12 @@ class Roster(_Record):
         """This roster with what is known once methods are built: (dataset, method) -> untrained parts, and remarks."""
         methods = tuple(
             entry.model_copy(
-                update={"untrained": next((untrained[d, entry.title] for d in entry.datasets if (d, entry.title) in untrained), ())}
+                update={
+                    "untrained": next(
+                        (untrained[d, entry.title] for d in entry.datasets if (d, entry.title) in untrained),
+                        (),
+                    )
+                }
             )
             for entry in self.methods
         )
@@ -203,7 +212,7 @@ class Roster(_Record):
         )
 
 
-def _only(found: Sequence[Any], what: str) -> Any:
+def _only(found: Sequence[Entry], what: str) -> Entry:
     if not found:
         raise KeyError(what)
     return found[0]
@@ -226,7 +235,7 @@ def make_roster(experiment: Experiment) -> Roster:
             )
             for codec in experiment.codecs
         ),
-        methods=tuple(method_entry(spec, experiment) for spec in experiment.methods),
+        methods=tuple(method_entry(spec, _places(spec, experiment)) for spec in experiment.methods),
         paper=tuple(_paper(experiment)),
     )
 
@@ -242,17 +251,21 @@ def _dataset(spec: DatasetSpec, protocol: Protocol) -> DatasetEntry:
     )
 
 
-def method_entry(spec: MethodSpec, experiment: Experiment) -> MethodEntry:
-    """The record of one method entry. Raises ConfigError for bad options."""
-    options = spec.options()
-    values = options.model_dump(mode="json", exclude={"weights"})
-    knob = tuple(methods.load(spec.name).budget_knob)
-    places = [
+def _places(spec: MethodSpec, experiment: Experiment) -> list[tuple[str, str]]:
+    """(dataset, codec) titles of where a method runs."""
+    return [
         (dataset.title, codec.title)
         for dataset in experiment.datasets
         for codec in experiment.codecs_of(dataset)
         if spec in experiment.methods_on(dataset, codec)
     ]
+
+
+def method_entry(spec: MethodSpec, places: Sequence[tuple[str, str]] = ()) -> MethodEntry:
+    """The record of one method that runs in these places: (dataset, codec) titles. Raises ConfigError for bad options."""
+    options = spec.options()
+    values = options.model_dump(mode="json", exclude={"weights"})
+    knob = tuple(methods.load(spec.name).budget_knob)
     alike = {key: value for key, value in values.items() if key not in {"lr_scale", *knob}}
     return MethodEntry(
         title=spec.title,
@@ -288,16 +301,6 @@ def _paper(experiment: Experiment) -> Iterator[PaperEntry]:
                     )
 
 
-def read_roster(folder: Path) -> Roster:
+def read_roster(folder: RunFolder) -> Roster:
     """The roster of a run folder. Raises InputError if it is missing, damaged or of another version."""
-    path = folder / ROSTER_FILE
-    try:
-        return Roster.model_validate_json(path.read_bytes())
-    except OSError as error:
-        reason = str(error)
-    except ValidationError as error:
-        first = error.errors()[0]
-        reason = f"{'.'.join(map(str, first['loc'])) or 'whole'}: {first['msg']}"
-    raise InputError(
-        f"{path}: not the roster of a run ({reason}); `vssbench run` with the same experiment and folder writes it anew"
-    )
+    return folder.read_record(ROSTER_FILE, Roster)

@@ -1,8 +1,10 @@
 """A run folder on disk: frozen experiment, environment, immutable unit records, costs and pictures.
 
 RUN/experiment.json     the frozen experiment
+RUN/roster.json         who takes part: datasets, codecs, methods with all options (results/roster.py)
 RUN/environment.json    code version, packages, encoder builds, device of every session that added to the run
 RUN/plan.json           how many units the run has when complete
+RUN/datasets.json       classes and sequences (results/documents.py)
 RUN/units/DATASET/CODEC/METHOD/SEQUENCE/UNIT.json
 RUN/costs/DATASET/METHOD.json
 RUN/frames/...          see `results.frames`
@@ -21,12 +23,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from vssbench.errors import InputError, StorageError
-from vssbench.files import PART, storage_error, write_atomically
+from vssbench.files import storage_error, write_atomically
 from vssbench.results.schema import UnitKey, UnitRecord, from_json, to_json
 
+Document = TypeVar("Document", bound=BaseModel)
 FileStamp = tuple[int, int]
 """Size in bytes and modification time in nanoseconds."""
 
@@ -115,17 +120,6 @@ class RunFolder:
                 write_atomically(self.path / _CHECKED, "\n".join([*lines, ""]).encode())
         return set(stored), damaged
 
-    def sweep(self) -> int:
-        """Remove what killed writers left half-written; returns how many files. For the holder of the lock only."""
-        removed = 0
-        for folder, _, names in os.walk(self.path):
-            for name in names:
-                if name.startswith(PART):
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(os.path.join(folder, name))
-                        removed += 1
-        return removed
-
     def _checked(self) -> dict[str, FileStamp]:
         """What checked.txt remembers; nothing if it is absent or unreadable, which costs time only."""
         try:
@@ -187,6 +181,24 @@ class RunFolder:
             raise InputError(
                 f"{path}: missing or not readable as JSON ({error}); is {self.path} a vssbench run folder?"
             ) from error
+
+    def write_record(self, relative: str, record: BaseModel) -> None:
+        """Store a typed document of the run. Raises StorageError."""
+        write_atomically(self.path / relative, (record.model_dump_json(indent=1) + "\n").encode())
+
+    def read_record(self, relative: str, kind: type[Document]) -> Document:
+        """Read a typed document of the run. Raises InputError if it is missing, damaged or of another version."""
+        path = self.path / relative
+        try:
+            return kind.model_validate_json(path.read_bytes())
+        except OSError as error:
+            reason = error.strerror or str(error)
+        except ValidationError as error:
+            first = error.errors()[0]
+            reason = f"{'.'.join(map(str, first['loc'])) or 'the whole'}: {first['msg']}"
+        raise InputError(
+            f"{path}: cannot be read ({reason}); `vssbench run` with the same experiment and folder writes it anew"
+        )
 
     def set_aside_damaged(self) -> list[Path]:
         """Names of unit files that were set aside so far."""

@@ -11,6 +11,7 @@ from vssbench.errors import ConfigError, InputError
 from vssbench.experiment.clips import Clip, Encode, cut
 from vssbench.experiment.schema import DatasetSpec, Experiment
 from vssbench.registry import datasets
+from vssbench.results.documents import PlanSummary
 from vssbench.results.frames import archive_name
 from vssbench.results.schema import UnitKey
 
@@ -62,17 +63,6 @@ class Job:
     def archive(self, kept: KeptFrames) -> str:
         """Where frames are kept, relative to the run folder."""
         return archive_name(self.dataset, self.codec, self.sequence, kept.unit, kept.distance)
-
-
-@dataclass(frozen=True)
-class PlanSummary:
-    """Size of a plan, for `--dry-run` and the progress bar."""
-
-    jobs: int
-    units: int
-    cases: int
-    encodes: int
-    encoded_frames: int
 
 
 def load_dataset(spec: DatasetSpec) -> Dataset:

@@ -15,7 +15,7 @@ import numpy as np
 from vssbench import __version__
 from vssbench.analysis.run import Run, load_run
 from vssbench.engine.build import check_lookahead, choose_device
-from vssbench.engine.ownership import owned
+from vssbench.engine.ownership import owned, sweep
 from vssbench.errors import (
     ConfigError,
     DiskFullError,
@@ -27,8 +27,10 @@ from vssbench.errors import (
 from vssbench.experiment.schema import Experiment, load_experiment
 from vssbench.files import storage_error
 from vssbench.metrics.confusion import count_pairs
-from vssbench.results.roster import ROSTER_FILE, make_roster
+from vssbench.results.documents import DatasetRecord, PlanSummary, describe_dataset
+from vssbench.results.roster import make_roster
 from vssbench.results.store import RunFolder, slug, unit_name
+from vssbench.results.stored import write_start
 from vssbench.runner.environment import describe, differences, drift, refuse_drift
 from vssbench.runner.estimate import space_needed
 from vssbench.runner.job import JobReport
@@ -36,7 +38,7 @@ from vssbench.runner.observers.frames import missing_frames, set_aside_damaged
 from vssbench.runner.observers.latency import measure_run_latency
 from vssbench.runner.observers.macs import measure_costs
 from vssbench.runner.observers.oracles import refuse_impossible_oracles
-from vssbench.runner.plan import Job, PlanSummary, make_plan, summarise
+from vssbench.runner.plan import Job, make_plan, summarise
 from vssbench.runner.pool import WorkerSettings, choose_workers, execute
 from vssbench.runner.workshop import Workshop
 
@@ -170,14 +172,15 @@ def _session(
     owed = [job for job in jobs if job.owed or missing_frames(folder, job)]
     summary = summarise(jobs)
     try:
-        folder.write_json("plan.json", {**asdict(summary), "titles": _titles(experiment)})
-        folder.write_json(ROSTER_FILE, shop.of_weights(make_roster(experiment)).model_dump(mode="json"))
-        folder.write_json("datasets.json", _describe_datasets(shop, jobs))
+        roster = shop.of_weights(make_roster(experiment))
+        write_start(folder, experiment, roster, summary, _describe_datasets(shop, jobs))
         listener.on_plan(summary, sum(len(job.owed) for job in owed))
         for report in workplace.execute(experiment, owed, settings):
             listener.totals.add(report)
         if owed:
-            folder.sweep()  # a worker that was killed while this session went on leaves what it was writing
+            sweep(
+                folder.path
+            )  # a worker that was killed while this session went on leaves what it was writing
         if experiment.measure.macs:
             listener.on_stage("counting MACs")
             measure_costs(shop, folder, jobs)
@@ -256,8 +259,6 @@ def _freeze_experiment(folder: RunFolder, experiment: Experiment) -> None:
             f"{folder.path}: holds a run of another experiment; different keys: {'; '.join(changed[:8])}. "
             "Choose another folder with -o, or delete this one"
         )
-    if values != before:
-        folder.write_json("experiment.json", values)  # its words and limits are the newer file's
 
 
 def _comparable(values: dict[str, Any]) -> dict[str, Any]:
@@ -290,7 +291,7 @@ def _check_environment(folder: RunFolder, now: dict[str, Any], force: bool) -> N
 
 def _with_owed_units(folder: RunFolder, jobs: Sequence[Job], listener: Listener) -> list[Job]:
     """The jobs with the units they still owe. What is damaged is set aside, told, and counts as missing."""
-    folder.sweep()
+    sweep(folder.path)
     intact, damaged = folder.intact_units()
     for path in damaged:
         listener.on_stage(f"damaged unit file set aside as {path}; it is made again")
@@ -307,36 +308,13 @@ def _owing(jobs: Sequence[Job], stored: Collection[str]) -> list[Job]:
     ]
 
 
-def _titles(experiment: Experiment) -> dict[str, list[str]]:
-    return {
-        "datasets": [entry.title for entry in experiment.datasets],
-        "codecs": list(dict.fromkeys(entry.title for entry in experiment.codecs)),
-        "methods": list(dict.fromkeys(entry.title for entry in experiment.methods)),
-    }
-
-
-def _describe_datasets(shop: Workshop, jobs: Sequence[Job]) -> dict[str, Any]:
-    """What tables and figures must know of each dataset, so that they need not open it."""
+def _describe_datasets(shop: Workshop, jobs: Sequence[Job]) -> dict[str, DatasetRecord]:
     described = {}
     for title in dict.fromkeys(job.dataset for job in jobs):
-        dataset = shop.dataset(title)
         names = dict.fromkeys(job.sequence for job in jobs if job.dataset == title)
-        described[title] = {
-            "class_names": list(dataset.classes.names),
-            "palette": [list(colour) for colour in dataset.classes.palette],
-            "ignore_index": dataset.classes.ignore_index,
-            "categories": list(dataset.classes.categories) if dataset.classes.categories else None,
-            "protocol_mark": dataset.protocol_mark,
-            "sequences": {
-                name: {
-                    "frames": len(sequence),
-                    "labelled": len(sequence.labelled),
-                    "size": list(sequence.size),
-                    "frame_rate_hz": sequence.frame_rate_hz,
-                }
-                for name, sequence in ((name, shop.sequence(title, name)) for name in names)
-            },
-        }
+        described[title] = describe_dataset(
+            shop.dataset(title), [shop.sequence(title, name) for name in names]
+        )
     return described
 
 

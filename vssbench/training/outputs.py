@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from vssbench.dataset import Dataset
 from vssbench.errors import CheckpointError, ConfigError
 from vssbench.experiment.training import ContestantSection, OutputSection, TrainingExperiment
+from vssbench.files import digest_file, locked, write_atomically
 from vssbench.method import Method
 from vssbench.networks.weights import WeightsMetadata, find_network, save_weights
 from vssbench.registry import nearest
 from vssbench.training.checkpoint import load_checkpoint, restore
-from vssbench.training.storage import write_atomically
 
 
 def write_weights(
@@ -44,11 +41,10 @@ def write_weights(
         entries[output.weights] = _write(experiment, common, dataset, method, output, summary)
     if entries:
         manifest = common / "weights" / "manifest.json"
-        with FileLock(str(manifest.with_name(".lock"))):
+        with locked(manifest.with_name(".lock")):
             before = json.loads(manifest.read_text(encoding="utf-8"))["weights"] if manifest.exists() else {}
             document = {"schema": 1, "weights": {**before, **entries}}
-            text = json.dumps(document, indent=1, sort_keys=True).encode()
-            write_atomically(manifest, lambda stream: stream.write(text))
+            write_atomically(manifest, json.dumps(document, indent=1, sort_keys=True).encode())
 
 
 def require_outputs(experiment: TrainingExperiment, contestant: ContestantSection, method: Method) -> None:
@@ -113,7 +109,7 @@ def _write(
     save_weights(module, path, metadata, dtype=output.dtype, training_heads=False, leave_out=output.leave_out)
     return {
         "file": f"{output.weights}.safetensors",
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": digest_file(path),
         "bytes": path.stat().st_size,
         "network": metadata.network,
         "width": metadata.width,

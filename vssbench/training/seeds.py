@@ -15,8 +15,8 @@ from typing import Any
 
 from vssbench.errors import CheckpointError
 from vssbench.experiment.training import TrainingExperiment
+from vssbench.files import write_atomically
 from vssbench.metrics.seeds import over_seeds
-from vssbench.training.storage import write_atomically
 from vssbench.training.trainer import Trainer
 
 MakeTrainer = Callable[[TrainingExperiment, Path], Trainer]
@@ -66,8 +66,7 @@ def train_seeds(
         trainer.processes.wait()
     summary = summarise_seeds(experiment, folder)
     if trainer.processes.rank == 0:
-        text = json.dumps(summary, indent=1).encode()
-        write_atomically(folder / "summary.json", lambda stream: stream.write(text))
+        write_atomically(folder / "summary.json", json.dumps(summary, indent=1).encode())
     return summary
 
 

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from vssbench import __version__
 from vssbench.dataset import Dataset
 from vssbench.engine.build import check_capabilities, check_motion, untrained_method
+from vssbench.engine.ownership import owned, sweep
 from vssbench.errors import CheckpointError, ConfigError
 from vssbench.experiment.schema import validate
 from vssbench.experiment.training import (
@@ -34,6 +35,7 @@ from vssbench.experiment.training import (
     TrainingExperiment,
     is_stage,
 )
+from vssbench.files import write_atomically
 from vssbench.method import BuildContext, Method, Stage
 from vssbench.networks.adoption import start_from
 from vssbench.networks.agreement import Agreed, Said, agree
@@ -51,7 +53,6 @@ from vssbench.training.pairs import PairEntry, PairStore, build_pairs
 from vssbench.training.plateau import ENOUGH, last_third, still_improving
 from vssbench.training.schedule import Span, spans
 from vssbench.training.stage_trainer import Setup, StageTrainer, hash_seed
-from vssbench.training.storage import write_atomically
 from vssbench.training.validation import ValidationSet
 from vssbench.training.windows import WindowEntry, WindowStore, build_windows
 
@@ -99,10 +100,18 @@ class Trainer:
     def run(self, only: Sequence[str] = ()) -> dict[str, Any]:
         """Train every contestant (or those labelled in `only`) and return the summary, which is also written.
 
-        Raises ConfigError, InputError, CheckpointError, StorageError or DivergedError.
+        Raises ConfigError, InputError, CheckpointError, DivergedError, OutOfMemoryError, and StorageError also where
+        another training works in the folder.
         """
         for remark in self.prepare(only):
             self.reporter.message(f"warning: {remark}")
+        if self.processes.rank:
+            return self._run(only)
+        with owned(self.folder):
+            sweep(self.folder)
+            return self._run(only)
+
+    def _run(self, only: Sequence[str]) -> dict[str, Any]:
         if self.processes.rank == 0:
             self._write_experiment()
         unmatched = self.experiment.unmatched_steps()
@@ -547,8 +556,8 @@ class Trainer:
 
     def _write_experiment(self) -> None:
         document = self.experiment.model_dump(mode="json")
-        text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode()
-        write_atomically(self.folder / "experiment.yaml", lambda stream: stream.write(text))
+        text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+        write_atomically(self.folder / "experiment.yaml", text.encode())
 
     def _finished(self, path: Path, label: str) -> dict[str, Any] | None:
         """Content of done.json or final.json, None if absent. Raises CheckpointError if another experiment wrote it."""
@@ -586,5 +595,4 @@ def _environment(device: torch.device, precision: torch.dtype) -> dict[str, str]
 
 
 def _write_json(path: Path, document: Any) -> None:
-    text = json.dumps(document, indent=1).encode()
-    write_atomically(path, lambda stream: stream.write(text))
+    write_atomically(path, json.dumps(document, indent=1).encode())

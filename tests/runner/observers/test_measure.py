@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import vssbench
+from vssbench.analysis.decomposition import PARTS, reference_titles
 from vssbench.dataset import VideoSequence
 from vssbench.errors import CapabilityError, ConfigError
 from vssbench.records import FlowField
-from vssbench.analysis.decomposition import PARTS, reference_titles
 from vssbench.runner.observers.oracles import compose, require_exact_flow
 
 NETWORK = {"network": "swiftnet18", "width": 13, "weights": {"network": "quickstart/hr"}}

@@ -74,23 +74,10 @@ def _with_arrows(image: Rgb, case: PictureCase, step: int) -> Rgb:
 
 def encode_photo(image: Rgb, widest: int) -> bytes:
     """Lossy WebP, shrunk to `widest` columns at most."""
-    picture = _shrunk(Image.fromarray(image), widest, Image.Resampling.LANCZOS)
-    return _saved(picture, "WEBP", quality=82, method=4)
-
-
-def encode_flat(image: Rgb, widest: int) -> bytes:
-    """Lossless WebP for few-coloured pictures, shrunk to `widest` columns at most without mixing colours."""
-    picture = _shrunk(Image.fromarray(image), widest, Image.Resampling.NEAREST)
-    return _saved(picture, "WEBP", lossless=True, quality=80, method=4)
-
-
-def _shrunk(picture: Image.Image, widest: int, filter_: Image.Resampling) -> Image.Image:
-    if picture.width <= widest:
-        return picture
-    return picture.resize((widest, max(1, round(picture.height * widest / picture.width))), filter_)
-
-
-def _saved(picture: Image.Image, kind: str, **options: object) -> bytes:
+    picture = Image.fromarray(image)
+    if picture.width > widest:
+        height = max(1, round(picture.height * widest / picture.width))
+        picture = picture.resize((widest, height), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
+    picture.save(buffer, "WEBP", quality=82, method=4)
     return buffer.getvalue()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,24 +26,19 @@ def tracks(run: Run) -> list[Track]:
 
     Raises InputError if an archive is damaged.
     """
-    titles = run.plan["titles"]
+    roster = run.roster
+    planned = {(dataset, codec) for dataset, codec, _ in roster.combinations()}
     found: dict[tuple[str, str, str, int, int], FrameCase] = {}
-    for case in read_frames(run.path, titles["methods"]):
-        found.setdefault(case.place, case)
+    for case in read_frames(run.path, roster.method_titles):
+        if (case.dataset, case.codec) in planned:
+            found.setdefault(case.place, case)
     grouped: dict[tuple[str, str, str], list[FrameCase]] = {}
     for case in sorted(found.values(), key=lambda c: (c.sequence, c.frame, c.distance)):
         grouped.setdefault((case.dataset, case.codec, case.sequence), []).append(case)
+    datasets = {entry.title: i for i, entry in enumerate(roster.datasets)}
+    codecs = {title: i for i, title in enumerate(roster.codec_titles)}
     made = [Track(*place, tuple(cases)) for place, cases in grouped.items()]
-
-    def rank(track: Track) -> tuple[int, int, int]:
-        datasets, codecs = titles["datasets"], titles["codecs"]
-        return (_rank(datasets, track.dataset), _rank(codecs, track.codec), -len(track.cases))
-
-    return sorted(made, key=rank)
-
-
-def _rank(titles: Sequence[str], title: str) -> int:
-    return titles.index(title) if title in titles else len(titles)
+    return sorted(made, key=lambda t: (datasets[t.dataset], codecs[t.codec], -len(t.cases)))
 
 
 def palette_bytes(case: FrameCase) -> bytes:

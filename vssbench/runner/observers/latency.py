@@ -30,7 +30,8 @@ from vssbench.method import Frame, Method
 from vssbench.metrics.confusion import count_pairs
 from vssbench.ops import accounting
 from vssbench.records import DecodedFrame
-from vssbench.results.store import RunFolder, slug
+from vssbench.results.latency_records import LatencyRecord, latency_path
+from vssbench.results.store import RunFolder
 from vssbench.runner.plan import Job
 from vssbench.runner.workshop import Workshop
 
@@ -51,19 +52,15 @@ def measure_run_latency(
     first = {(job.dataset, job.codec): job for job in reversed(jobs)}
     for (dataset, codec), job in reversed(first.items()):
         titles = list(job.methods)
-        if all((folder.path / _path(dataset, title)).exists() for title in titles):
+        if all((folder.path / latency_path(dataset, title)).exists() for title in titles):
             continue
         on_stage(f"timing {len(titles)} methods on {dataset}, {codec}")
         subject = _subject(shop, job)
         for record in _time_methods(shop, job, subject):
-            folder.write_json(_path(dataset, record["method"]), record)
-    rows = runtime_rows(folder.path)
+            folder.write_record(latency_path(dataset, record.method), record)
+    rows = runtime_rows(folder)
     write_runtime_csv(folder.path / "latency" / "runtime.csv", rows)
     on_stage(runtime_text(rows))
-
-
-def _path(dataset: str, method: str) -> str:
-    return f"latency/{slug(dataset)}/{slug(method)}.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +100,7 @@ def _clip_of(plan: Encode) -> Clip:
     return plan.clips[0]
 
 
-def _time_methods(shop: Workshop, job: Job, subject: _Subject) -> Iterator[dict[str, Any]]:
+def _time_methods(shop: Workshop, job: Job, subject: _Subject) -> Iterator[LatencyRecord]:
     measure = shop.experiment.measure
     size = subject.clip.frames[0].image.shape[:2]
     methods = {
@@ -124,7 +121,7 @@ def _time_methods(shop: Workshop, job: Job, subject: _Subject) -> Iterator[dict[
     decoding = _decode_times(subject)
     base = next(iter(methods))
     for title, gop in passes.items():
-        yield {
+        record = {
             "dataset": job.dataset,
             "codec": job.codec,
             "method": title,
@@ -145,6 +142,7 @@ def _time_methods(shop: Workshop, job: Job, subject: _Subject) -> Iterator[dict[
             "energy_j_per_frame": _energy(gop, shop.device, len(subject.clip.frames)),
             "effects": _effects(shop, job, specs[title], subject),
         }
+        yield LatencyRecord.model_validate(record)
 
 
 class _GopPass:

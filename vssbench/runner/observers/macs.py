@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vssbench.analysis.run import COUNTED_WHILE_RUNNING
 from vssbench.cost.steps import count_method_macs
 from vssbench.errors import InputError
-from vssbench.results.store import RunFolder, slug
+from vssbench.results.documents import COUNTED_WHILE_RUNNING, CostRecord, cost_path
+from vssbench.results.store import RunFolder
 from vssbench.runner.observers.thop import thop_gop_mean
 from vssbench.runner.plan import Job
 from vssbench.runner.workshop import Workshop
@@ -25,35 +25,34 @@ def measure_costs(shop: Workshop, folder: RunFolder, jobs: Sequence[Job]) -> Non
     for job in {(one.dataset, one.codec): one for one in jobs}.values():
         size = shop.sequence(job.dataset, job.sequence).size
         for title, method in shop.methods(job.dataset, job.codec, size).items():
-            relative = f"costs/{slug(job.dataset)}/{slug(title)}.json"
+            relative = cost_path(job.dataset, title)
             figures: dict[str, float] | None = None
             if method.needs.adaptive:
                 executed = _executed(folder) if executed is None else executed
                 figures = gop_figures(executed.get((job.dataset, title), {}), interval)
             elif _is_stored(folder, relative):
                 continue
-            counted_on = COUNTED_WHILE_RUNNING
             if figures is None:
-                cost, counted_on = count_method_macs(method, size, interval), "blank frames"
+                cost = count_method_macs(method, size, interval)
                 figures = {
                     "key_gmacs": cost.key / 1e9,
                     "non_key_gmacs": cost.non_key / 1e9,
                     "gop_mean_gmacs": cost.gop_mean / 1e9,
                 }
-            thop = thop_gop_mean(names[title], method, size, interval)
-            if thop is not None:
-                figures = {**figures, "gop_mean_thop_gmacs": thop}
-            known = {
-                "dataset": job.dataset,
-                "method": title,
-                "size": list(size),
-                "delay_frames": method.needs.lookahead,
-                "budget_knob": list(method.budget_knob),
-            }
-            record = {**known, "keyframe_interval": interval, **figures, "rule": "exact"}
-            folder.write_json(
-                relative, record | ({"counted_on": counted_on} if method.needs.adaptive else {})
+                counted_on = "blank frames"
+            else:
+                counted_on = COUNTED_WHILE_RUNNING
+            record = CostRecord(
+                dataset=job.dataset,
+                method=title,
+                size=size,
+                delay_frames=method.needs.lookahead,
+                keyframe_interval=interval,
+                gop_mean_thop_gmacs=thop_gop_mean(names[title], method, size, interval),
+                counted_on=counted_on,
+                **figures,
             )
+            folder.write_record(relative, record)
 
 
 StepMacs = dict[int, tuple[int, int]]
@@ -91,7 +90,7 @@ def _executed(folder: RunFolder) -> dict[tuple[str, str], StepMacs]:
 def _is_stored(folder: RunFolder, relative: str) -> bool:
     """True if the record is there and whole; a damaged one is simply counted again."""
     try:
-        stored = folder.read_json(relative)
+        folder.read_record(relative, CostRecord)
     except InputError:
         return False
-    return isinstance(stored, dict) and {"dataset", "method", "gop_mean_gmacs"} <= set(stored)
+    return True

@@ -27,6 +27,7 @@ from vssbench.method import FlowRule, Method
 from vssbench.metrics.confusion import count_pairs
 from vssbench.metrics.further import ORACLE_EXACT, ORACLE_FILLED, ORACLE_SOURCE, hits_and_union
 from vssbench.records import FlowField
+from vssbench.results.roster import method_entry
 from vssbench.runner.observers.accuracy import UnitRecords
 from vssbench.runner.observers.observer import Labels, Observer
 
@@ -171,7 +172,7 @@ def _predictions(result: ClipResult, clip: DecodedClip) -> dict[int, Labels]:
 
 def oracle_references(specs: Sequence[MethodSpec]) -> dict[str, str]:
     """Title of each method -> that of its full-resolution counterpart. Raises ConfigError naming a method without one."""
-    return reference_titles([spec.model_dump() for spec in specs])
+    return reference_titles([method_entry(spec) for spec in specs])
 
 
 def refuse_impossible_oracles(dataset: str, specs: Sequence[MethodSpec], sequence: VideoSequence) -> None:

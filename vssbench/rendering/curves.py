@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,10 +11,11 @@ import numpy as np
 from vssbench.analysis.run import Group, Run
 from vssbench.analysis.seeds import seeded_methods
 from vssbench.metrics.confusion import mean_of_present
+from vssbench.rendering.text import kbps_text
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
+class MethodCurve:
     """Accuracy by keyframe distance of one method on one dataset and codec, and what it costs."""
 
     dataset: str
@@ -34,7 +36,7 @@ class Curve:
     """1e9 multiply-accumulates per frame; NaN if not measured."""
     kbps: float
     coder: str
-    """Coding standard behind the codec setting: hevc, h264 or mpeg4; '' if unknown."""
+    """Coding standard behind the codec setting: hevc, h264, mpeg4 or source."""
     class_iou: tuple[float, ...]
     """IoU per class, mean over the distances at which the class occurs; NaN if it never does."""
 
@@ -52,23 +54,19 @@ class Panel:
     dataset: str
     codec: str
     kbps: float
-    curves: tuple[Curve, ...]
+    curves: tuple[MethodCurve, ...]
 
     @property
-    def has_bands(self) -> bool:
-        """Whether intervals can be told from each other."""
-        return len(self.curves) <= MOST_BANDS
-
-
-MOST_BANDS = 10
-"""More intervals than this hide each other; axes with more curves show none (the tables have them)."""
+    def heading(self) -> tuple[str, ...]:
+        """Dataset, codec and bitrate, as far as they are known."""
+        return tuple(filter(None, (self.dataset, self.codec, kbps_text(self.kbps))))
 
 
 def panels(run: Run) -> list[Panel]:
     """All panels of a run in the order of the experiment."""
-    order = {title: i for i, title in enumerate(run.plan["titles"]["methods"])}
+    order = {title: i for i, title in enumerate(run.roster.method_titles)}
     intervals = _intervals(run)
-    found: dict[tuple[str, str], list[Curve]] = {}
+    found: dict[tuple[str, str], list[MethodCurve]] = {}
     for group in run.groups:
         curve = _curve(run, group, order[group.method], intervals)
         found.setdefault((group.dataset, group.codec), []).append(curve)
@@ -87,7 +85,7 @@ def panels_over_seeds(run: Run, single_panels: list[Panel]) -> list[Panel]:
         return single_panels
     single = {(c.dataset, c.codec, c.method): c for panel in single_panels for c in panel.curves}
     order: dict[str, int] = {}
-    found: dict[tuple[str, str], list[Curve]] = {}
+    found: dict[tuple[str, str], list[MethodCurve]] = {}
     for row, members in zip(run.over_seeds, seeded_methods(run), strict=True):
         curves = [single[row.dataset, row.codec, group.method] for group in members.groups]
         place = (row.dataset, row.codec)
@@ -112,11 +110,14 @@ def panels_over_seeds(run: Run, single_panels: list[Panel]) -> list[Panel]:
     return [Panel(*place, rates[place], tuple(curves)) for place, curves in found.items()]
 
 
-def curve_names(run: Run) -> dict[str, str]:
-    """Title of every method -> name of the curve of `panels_over_seeds` it is drawn in."""
-    if not run.over_seeds:
-        return {group.method: group.method for group in run.groups}
-    return {group.method: members.title for members in seeded_methods(run) for group in members.groups}
+def looks(run: Run, drawn: Sequence[Panel]) -> dict[str, tuple[str, int]]:
+    """Title of every method -> (name, series) of the curve of `panels_over_seeds` it is drawn in; of curves as well."""
+    series = {curve.method: curve.series for panel in drawn for curve in panel.curves}
+    names = {group.method: group.method for group in run.groups}
+    if run.over_seeds:
+        names = {group.method: one.title for one in seeded_methods(run) for group in one.groups}
+    names |= {name: name for name in series}
+    return {title: (name, series[name]) for title, name in names.items()}
 
 
 def _intervals(run: Run) -> dict[tuple[str, str, str, int], tuple[float, float]]:
@@ -131,13 +132,12 @@ def _intervals(run: Run) -> dict[tuple[str, str, str, int], tuple[float, float]]
 
 def _curve(
     run: Run, group: Group, series: int, intervals: dict[tuple[str, str, str, int], tuple[float, float]]
-) -> Curve:
+) -> MethodCurve:
     place = (group.dataset, group.codec, group.method)
     nothing = (math.nan, math.nan)
     ends = [intervals.get((*place, d), nothing) for d in group.distances]
     overall = intervals.get((*place, -1), nothing)
-    cost = run.costs.get((group.dataset, group.method), {})
-    return Curve(
+    return MethodCurve(
         *place,
         series=series,
         distances=group.distances,
@@ -147,16 +147,8 @@ def _curve(
         miou=group.miou,
         miou_low=overall[0],
         miou_high=overall[1],
-        gop_mean_gmacs=float(cost.get("gop_mean_gmacs", math.nan)),
+        gop_mean_gmacs=run.gmacs(group.dataset, group.method),
         kbps=group.kbps,
-        coder=_coder(run, group.codec),
+        coder=run.roster.codec(group.dataset, group.codec).settings.codec,
         class_iou=tuple(float(value) for value in mean_of_present(group.iou_d.T)),
     )
-
-
-def _coder(run: Run, codec: str) -> str:
-    """Coding standard of a codec setting, by its label or, where it has none, by the title's first word."""
-    for entry in run.experiment.get("codecs", []):
-        if entry.get("label") == codec:
-            return str(entry.get("codec", ""))
-    return codec.split(" ")[0]

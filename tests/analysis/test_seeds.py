@@ -7,19 +7,17 @@ import re
 import numpy as np
 import pytest
 
-from vssbench.experiment.schema import load_experiment
-from vssbench.errors import ConfigError
-from vssbench.experiment.expand import expand_method
-from vssbench.metrics.bootstrap import UnitCounts, bootstrap_difference, bootstrap_mean, bootstrap_miou
-from vssbench.metrics.seeds import over_seeds
-from vssbench.rendering.figures.curves import panels, panels_over_seeds
-from vssbench.rendering.report import write_report
 from vssbench.analysis.differences import measured_against, paired_differences
 from vssbench.analysis.families import family_comparisons
-from vssbench.analysis.run import load_run
-from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord
 from vssbench.analysis.seeds import seed_table, seeded_methods
-from vssbench.results.store import RunFolder
+from vssbench.errors import ConfigError
+from vssbench.experiment.expand import expand_method
+from vssbench.experiment.schema import load_experiment
+from vssbench.metrics.bootstrap import UnitCounts, bootstrap_difference, bootstrap_mean, bootstrap_miou
+from vssbench.metrics.seeds import over_seeds
+from vssbench.rendering.curves import panels, panels_over_seeds
+from vssbench.rendering.report import write_report
+from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord
 
 CODEC = {"codec": "hevc", "bitrate_kbps": 300.0, "label": "hevc"}
 METHODS = [
@@ -46,29 +44,27 @@ def unit(method: str, number: int, right: int) -> UnitRecord:
     )
     key = UnitKey("synthetic", "hevc", method, "street", f"phase-00-gop-{number:06d}")
     return UnitRecord(
-        key, cases, counts, {"key": 1, "non_key": 1}, 1.0, 300.0, f"d{number}", {"step_key": 0.01}
+        key,
+        cases,
+        counts,
+        {"key": 1, "non_key": 1},
+        1.0,
+        300.0,
+        f"d{number}",
+        {"step_key": 0.01, "steps_key": 1},
     )
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    folder = RunFolder(tmp_path_factory.mktemp("run"))
-    frozen = experiment()
-    folder.write_json("experiment.json", frozen.canonical())
-    folder.write_json("environment.json", {"bits": {}, "machine": {}, "forced": []})
-    described = {"class_names": ["a", "b"], "palette": [[0, 0, 0], [9, 9, 9]], "sequences": {}}
-    folder.write_json("datasets.json", {"synthetic": described})
-    titles = [method.title for method in frozen.methods]
-    for method in frozen.methods:
-        for number in range(12):
-            folder.write_unit(
-                unit(method.title, number, RIGHT[method.seeds_of] + 2 * (method.training_seed or 0))
-            )
-        cost = {"dataset": "synthetic", "method": method.title, "gop_mean_gmacs": GMACS[method.seeds_of]}
-        folder.write_json(f"costs/synthetic/{method.title.replace(' ', '-')}.json", cost)
-    plan = {"datasets": ["synthetic"], "codecs": ["hevc"], "methods": titles}
-    folder.write_json("plan.json", {"units": 12 * len(titles), "titles": plan})
-    return load_run(folder.path)
+def run(fabricated, tmp_path_factory):
+    methods = experiment().methods
+    units = [
+        unit(one.title, number, RIGHT[one.seeds_of] + 2 * (one.training_seed or 0))
+        for one in methods
+        for number in range(12)
+    ]
+    gmacs = {one.title: GMACS[one.seeds_of] for one in methods}
+    return fabricated(tmp_path_factory.mktemp("run"), experiment(), units, gmacs=gmacs)
 
 
 def test_one_entry_stands_for_scales_and_seeds():
@@ -101,7 +97,7 @@ def test_an_expanded_experiment_is_frozen_and_read_again():
 
 
 def test_seeds_of_a_method_are_one_row_with_mean_and_interval(run):
-    table = seed_table(run)
+    table = seed_table(run.over_seeds)
     assert list(table["method"]) == ["c 0.3", "c 0.5", "c 1.0", "AR 0.3", "AR 0.5"]
     scores = [group.miou for group in run.groups if group.method.startswith("AR 0.5")]
     row = table[table["method"] == "AR 0.5"].iloc[0]
@@ -145,7 +141,7 @@ def test_the_mean_over_equal_trainings_has_the_interval_of_one():
 
 def test_differences_are_taken_against_the_reference_seed_by_seed(run):
     chosen = measured_against(run, "AR 0.5")
-    table = seed_table(chosen).set_index("method")
+    table = seed_table(chosen.over_seeds).set_index("method")
     assert list(table["reference"]) == ["AR 0.5", "AR 0.5", "AR 0.5", "AR 0.5", ""]
     mious = {group.method: group.miou for group in run.groups}
     gaps = [mious[f"c 1.0 seed {seed}"] - mious[f"AR 0.5 seed {seed}"] for seed in (1, 2)]
@@ -154,7 +150,7 @@ def test_differences_are_taken_against_the_reference_seed_by_seed(run):
     assert section.reference == "AR 0.5 seed 1"
     for found in section.differences:
         assert found.miou.estimate == pytest.approx(mious[found.test] - mious["AR 0.5 seed 1"])
-    assert list(seed_table(run)["reference"]) == ["c 1.0", "c 1.0", "", "c 1.0", "c 1.0"]
+    assert list(seed_table(run.over_seeds)["reference"]) == ["c 1.0", "c 1.0", "", "c 1.0", "c 1.0"]
     with pytest.raises(ConfigError, match="no method has the title 'AR'"):
         measured_against(run, "AR")
 

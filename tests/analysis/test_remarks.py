@@ -5,51 +5,57 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from vssbench.analysis.differences import paired_differences
 from vssbench.analysis.remarks import unlike_bits
-from vssbench.analysis.run import Run, load_run
+from vssbench.analysis.run import Run
+from vssbench.records import ClassTable
 from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord
-from vssbench.results.store import RunFolder
 
-CLASSES = ["road", "tree", "bus"]
+CLASSES = ClassTable(("road", "tree", "bus"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
 GOOD = [[60, 5, 0], [5, 30, 0], [0, 0, 10]]
 
 
-def make_run(
-    path: Path, counts: dict[str, list], digests: dict[str, str], measured: dict | None = None
-) -> Run:
-    """Six units of one frame each for every method."""
-    folder = RunFolder(path)
-    methods = [{"name": "constant", "label": title} for title in counts]
-    folder.write_json(
-        "experiment.json",
-        {"datasets": [{"name": "d"}], "codecs": [{"label": "c"}], "protocol": {}, "methods": methods},
-    )
-    folder.write_json("environment.json", {"bits": {}, "machine": {"processor": "p"}, "forced": []})
-    folder.write_json("datasets.json", {"d": {"class_names": CLASSES, "ignore_index": 255}})
-    titles = {"datasets": ["d"], "codecs": ["c"], "methods": list(counts)}
-    folder.write_json("plan.json", {"units": 6 * len(counts), "titles": titles})
-    for title, matrices in counts.items():
-        for number, matrix in enumerate(matrices):
-            case = CaseRecord(number, 0, "I", number, 1, 100, "key")
-            key = UnitKey("d", "c", title, "street", f"phase-00-gop-{number:06d}")
-            pixels = np.array([matrix], dtype=np.int64)
-            record = UnitRecord(
-                key, (case,), pixels, {"key": 1}, 1.0, 1.0, f"{digests.get(title, 'x')}{number}"
+@pytest.fixture(scope="session")
+def make_run(fabricated):
+    """Callable: six units of one frame each for every method."""
+
+    def make(
+        path: Path, counts: dict[str, list], digests: dict[str, str], measured: dict | None = None
+    ) -> Run:
+        experiment = {
+            "datasets": [{"name": "synthetic", "label": "d"}],
+            "codecs": [{"label": "c", "qp": 30}],
+            "protocol": {"keyframe_interval": 1},
+            "methods": [{"name": "constant", "label": title} for title in counts],
+        }
+        further = {name: np.array([values], dtype=np.int64) for name, values in (measured or {}).items()}
+        units = [
+            UnitRecord(
+                UnitKey("d", "c", title, "street", f"phase-00-gop-{number:06d}"),
+                (CaseRecord(number, 0, "I", number, 1, 100, "key"),),
+                np.array([matrix], dtype=np.int64),
+                {"key": 1},
+                1.0,
+                1.0,
+                f"{digests.get(title, 'x')}{number}",
+                measured=further,
             )
-            for name, values in (measured or {}).items():
-                record.measured[name] = np.array([values], dtype=np.int64)  # type: ignore[index]
-            folder.write_unit(record)
-    return load_run(path)
+            for title, matrices in counts.items()
+            for number, matrix in enumerate(matrices)
+        ]
+        return fabricated(path, experiment, units, classes=CLASSES)
+
+    return make
 
 
-def test_a_run_with_every_class_in_every_frame_earns_no_remark(tmp_path):
+def test_a_run_with_every_class_in_every_frame_earns_no_remark(make_run, tmp_path):
     run = make_run(tmp_path / "run", {"a": [GOOD] * 6, "b": [GOOD] * 6}, {})
     assert [line for line in run.warnings if "interval" not in line] == []
 
 
-def test_a_frame_without_a_scored_pixel_is_named_and_counts_nothing(tmp_path):
+def test_a_frame_without_a_scored_pixel_is_named_and_counts_nothing(make_run, tmp_path):
     empty = [[0] * 3] * 3
     run = make_run(tmp_path / "run", {"a": [GOOD, GOOD, empty, GOOD, GOOD, GOOD]}, {})
     assert any(
@@ -60,7 +66,7 @@ def test_a_frame_without_a_scored_pixel_is_named_and_counts_nothing(tmp_path):
     assert run.groups[0].miou == whole.groups[0].miou
 
 
-def test_a_class_without_truth_is_named_with_the_methods_effect(tmp_path):
+def test_a_class_without_truth_is_named_with_the_methods_effect(make_run, tmp_path):
     never = [[60, 5, 0], [5, 30, 0], [0, 0, 0]]
     guessed = [[60, 5, 2], [5, 30, 0], [0, 0, 0]]
     run = make_run(tmp_path / "run", {"a": [never] * 6, "b": [guessed] * 6}, {})
@@ -70,7 +76,7 @@ def test_a_class_without_truth_is_named_with_the_methods_effect(tmp_path):
     )
 
 
-def test_methods_on_different_bits_are_named_and_not_paired(tmp_path):
+def test_methods_on_different_bits_are_named_and_not_paired(make_run, tmp_path):
     run = make_run(tmp_path / "run", {"a": [GOOD] * 6, "b": [GOOD] * 6}, {"b": "y"})
     text = (
         "a and b saw different decoded pixels or motion in 6 unit(s), for example street/phase-00-gop-000000"
@@ -82,7 +88,7 @@ def test_methods_on_different_bits_are_named_and_not_paired(tmp_path):
     assert text in section.note
 
 
-def test_a_metric_without_a_value_says_why(tmp_path):
+def test_a_metric_without_a_value_says_why(make_run, tmp_path):
     none = np.full((2, 2, 2), -1)
     run = make_run(tmp_path / "run", {"a": [GOOD] * 6}, {}, {"vc": none, "tc:exact": np.zeros((3, 3))})
     lines = [line for line in run.warnings if "has no value" in line]

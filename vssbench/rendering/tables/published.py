@@ -37,7 +37,7 @@ def scope_note(run: Run) -> str:
     for entry in run.roster.datasets:
         if entry.name not in TEST_FRAMES or entry.title not in run.datasets:
             continue
-        labelled = sum(s["labelled"] for s in run.datasets[entry.title]["sequences"].values())
+        labelled = sum(s.labelled for s in run.datasets[entry.title].sequences.values())
         if labelled != TEST_FRAMES[entry.name]:
             lines.append(
                 f"{entry.title}: ours rests on {labelled} labelled frames, the paper's on {TEST_FRAMES[entry.name]}"

@@ -45,3 +45,14 @@ SERIES: tuple[Style, ...] = tuple(
 def style_of(series: int) -> Style:
     """Style of the method at this position of the experiment; repeats after 40."""
     return SERIES[series % len(SERIES)]
+
+
+PARTS = {
+    "motion": ("wrong motion", "#d55e00", "////"),
+    "disocclusion": ("disocclusion", "#e9c46a", "...."),
+    "resolution": ("resolution and fusion", "#0072b2", ""),
+    "compression": ("compression", "#9a9a9a", "\\\\\\\\"),
+}
+"""Name, colour and hatch (the figure can be read in grey) of the parts of the loss."""
+STAGE_COLOURS = tuple(_COLOURS[i][0] for i in (0, 4, 5, 1, 2, 3, 6, 7))
+"""Of the stages of a waterfall."""

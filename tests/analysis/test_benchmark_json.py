@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vssbench.errors import ConfigError, InputError
 from vssbench.analysis.benchmark_json import (
     Benchmarks,
     compare_benchmarks,
@@ -21,6 +20,7 @@ from vssbench.analysis.benchmark_json import (
     to_document,
 )
 from vssbench.analysis.gate import Limits
+from vssbench.errors import ConfigError, InputError
 
 
 def made(samples: dict[str, list[float]], processor: str = "p") -> Benchmarks:
@@ -67,15 +67,15 @@ def test_a_slower_benchmark_is_a_regression_and_a_missing_one_too():
     noise = list(10 * generator.normal(1, 0.03, 30))
     base = made({"slow": noise, "same": noise, "gone": noise})
     head = made({"slow": [1.3 * v for v in noise], "same": noise, "new": noise})
-    verdicts = {row.method: row.verdict for row in compare_benchmarks(head, base, paired=True)}
+    verdicts = {row.method: row.outcome for row in compare_benchmarks(head, base, paired=True)}
     assert verdicts == {"slow": "regression", "same": "pass", "gone": "regression", "new": "skipped"}
     loose = compare_benchmarks(head, base, Limits(metrics={"time_ms": 0.5}))
-    assert {row.method: row.verdict for row in loose}["slow"] == "pass"
+    assert {row.method: row.outcome for row in loose}["slow"] == "pass"
 
 
 def test_times_of_another_processor_are_not_compared():
     base, head = made({"a": [1.0] * 5}), made({"a": [9.0] * 5}, processor="q")
-    assert [row.verdict for row in compare_benchmarks(head, base)] == ["skipped"]
+    assert [row.outcome for row in compare_benchmarks(head, base)] == ["skipped"]
     with pytest.raises(ConfigError, match=r"machine\.processor"):
         compare_benchmarks(head, base, paired=True)
 
