@@ -100,6 +100,13 @@ class MethodEntry(_Record):
     """Titles of the codec settings it runs on."""
 
     @property
+    def untrained_mark(self) -> str:
+        """'untrained', 'untrained: lr' where other parts have weights, or ''."""
+        if not self.untrained:
+            return ""
+        return f"untrained: {', '.join(self.untrained)}" if self.weights else "untrained"
+
+    @property
     def network(self) -> NetworkEntry | None:
         """The network of the frames between keyframes; None where the method names none."""
         return self.networks[0] if self.networks else None
@@ -188,7 +195,7 @@ class Roster(_Record):
     def weights_warnings(self) -> list[str]:
         """What a reader must know of weights: methods with untrained parts, then the remarks."""
         lines = [
-            f"{entry.title}: untrained: {', '.join(entry.untrained)} without weights; its accuracy means nothing"
+            f"{entry.title} is untrained: no weights for {', '.join(entry.untrained)}; its accuracy means nothing"
             for entry in self.methods
             if entry.untrained
         ]
