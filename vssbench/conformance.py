@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vssbench.experiment.schema import validate
+from vssbench.experiment.validation import validate
 from vssbench.errors import CapabilityError, VssbenchError
 from vssbench.method import BuildContext, Frame, Method, Needs, Prediction, Stage, TrainingBatch
 from vssbench.records import IGNORE_INDEX

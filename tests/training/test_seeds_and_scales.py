@@ -11,7 +11,7 @@ import torch
 
 from vssbench.errors import CheckpointError, ConfigError
 from vssbench.metrics.seeds import over_seeds
-from vssbench.experiment.training import load_experiment
+from vssbench.experiment.training import load_training_experiment
 from vssbench.experiment.scales import expand_scales
 from vssbench.training.seeds import _row, seed_experiment, summarise_seeds, train_seeds
 from vssbench.training.trainer import Trainer
@@ -68,14 +68,14 @@ def test_a_list_of_scales_that_is_none_is_refused(scales: Any) -> None:
 def test_overrides_reach_the_list_and_what_it_expands_to(write_experiment: Any) -> None:
     contestant = {"name": "constant", "label": "c", "lr_scales": [0.5], "stages": {"image": STAGE}}
     path = write_experiment(contestants=[contestant])
-    changed = load_experiment(
+    changed = load_training_experiment(
         path, ["contestants.c.lr_scales=[0.5, 1.0]", "contestants.c-1.0.stages.image.steps=7"]
     )
     assert [(c.label, c.stages["image"].steps) for c in changed.contestants] == [("c-0.5", 2), ("c-1.0", 7)]
 
 
 def test_seeds_share_the_pairs_and_differ_in_weights(write_experiment: Any, tmp_path: Path) -> None:
-    experiment = load_experiment(write_experiment(seed=3, seeds=[3, 4]))
+    experiment = load_training_experiment(write_experiment(seed=3, seeds=[3, 4]))
     out = tmp_path / "out"
     summary = train_seeds(experiment, out, [3, 4], make(out))
     assert len(list(out.glob("pairs-*"))) == 1
@@ -95,7 +95,7 @@ def test_seeds_share_the_pairs_and_differ_in_weights(write_experiment: Any, tmp_
 
 
 def test_the_pairs_own_seed_trains_as_without_seeds(write_experiment: Any) -> None:
-    several, single = (load_experiment(write_experiment(seed=3, **more)) for more in ({"seeds": [3, 4]}, {}))
+    several, single = (load_training_experiment(write_experiment(seed=3, **more)) for more in ({"seeds": [3, 4]}, {}))
     assert several.for_seed(3).digest() == single.digest()
     assert several.for_seed(4).digest() != single.digest()
     assert several.for_seed(4).pair_seed == 3
@@ -111,7 +111,7 @@ def test_seeds_name_their_weights(write_experiment: Any) -> None:
     Path(path).write_text(
         json.dumps({**document, "outputs": outputs}).replace('"small/{seed}', '"small/s{seed}')
     )
-    experiment = load_experiment(path)
+    experiment = load_training_experiment(path)
     names = [output.weights for output in seed_experiment(experiment, 2).outputs]
     assert names == ["small/net-seed2", "small/s2-net"]
 
@@ -120,12 +120,12 @@ def test_a_seed_of_another_experiment_is_refused(write_experiment: Any, tmp_path
     (tmp_path / "seed-2").mkdir()
     (tmp_path / "seed-2/summary.json").write_text(json.dumps({"digest": "other", "contestants": {}}))
     with pytest.raises(CheckpointError, match="seed-2"):
-        summarise_seeds(load_experiment(write_experiment()), tmp_path)
+        summarise_seeds(load_training_experiment(write_experiment()), tmp_path)
 
 
 def test_seeds_are_distinct(write_experiment: Any) -> None:
     with pytest.raises(ConfigError, match="distinct"):
-        load_experiment(write_experiment(seeds=[1, 1]))
+        load_training_experiment(write_experiment(seeds=[1, 1]))
 
 
 def test_seeds_scored_at_other_distances_are_not_averaged() -> None:

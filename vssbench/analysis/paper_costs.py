@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from vssbench.experiment.schema import validate
+from vssbench.experiment.validation import validate
 from vssbench.cost import paper_thop as thop
 from vssbench.cost.blank import building_on
 from vssbench.cost.paper_thop import SETTINGS, LrTerm, Setting

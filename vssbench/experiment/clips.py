@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from vssbench.experiment.schema import Protocol
+from vssbench.experiment.schema import ProtocolSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +56,23 @@ class Job:
         return sum(len(clip.scored) for encode in self.encodes for clip in encode.clips)
 
 
-def cut(frames: int, labelled: Sequence[int], protocol: Protocol) -> Iterator[Job]:
+def cut_clips(frames: int, labelled: Sequence[int], protocol: ProtocolSettings) -> Iterator[Job]:
     """Jobs of one sequence of `frames` frames, of which the ascending indices `labelled` have labels.
 
     Jobs without a single scored case are left out.
     """
     chosen = list(labelled)[:: protocol.labelled_stride]
     jobs = (
-        _cut_clips(frames, chosen, protocol)
+        _clips_before_labels(frames, chosen, protocol)
         if protocol.kind == "clip"
-        else _cut_streams(frames, chosen, protocol)
+        else _clips_of_streams(frames, chosen, protocol)
     )
     for job in jobs:
         if job.cases:
             yield job
 
 
-def _cut_clips(frames: int, labelled: Sequence[int], protocol: Protocol) -> Iterator[Job]:
+def _clips_before_labels(frames: int, labelled: Sequence[int], protocol: ProtocolSettings) -> Iterator[Job]:
     """One job per labelled frame t; a distance d > t has no clip because the sequence starts too late."""
     for t in labelled:
         unit = f"frame-{t:06d}"
@@ -87,7 +87,7 @@ def _cut_clips(frames: int, labelled: Sequence[int], protocol: Protocol) -> Iter
         yield Job(unit, tuple(encodes))
 
 
-def _cut_streams(frames: int, labelled: Sequence[int], protocol: Protocol) -> Iterator[Job]:
+def _clips_of_streams(frames: int, labelled: Sequence[int], protocol: ProtocolSettings) -> Iterator[Job]:
     """One job per phase; every GOP is a unit. Frames before the phase are not encoded."""
     interval = protocol.keyframe_interval
     wanted = set(protocol.scored_distances)

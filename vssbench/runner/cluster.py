@@ -22,7 +22,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from vssbench.experiment.schema import Experiment, read_yaml, validate
+from vssbench.experiment.schema import Experiment
+from vssbench.experiment.validation import validate
+from vssbench.experiment.yaml import read_yaml
 from vssbench.errors import CapabilityError, ConfigError, VssbenchError
 from vssbench.results.schema import from_json
 from vssbench.results.store import RunFolder, unit_name, write_atomically
@@ -280,8 +282,7 @@ def _started(cluster: str, distributed: Any) -> tuple[Any, Any]:
 
 
 def _batch_cluster(path: str) -> Any:
-    values, where = read_yaml(path)
-    file = validate(ClusterFile, values, where=where)
+    file = validate(ClusterFile, read_yaml(Path(path)), where=str(path))
     jobqueue = _imported("dask_jobqueue")
     options = dict(file.options)
     if "cores" in options:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from vssbench.experiment.clips import Job, cut
+from vssbench.experiment.clips import Job, cut_clips
 from vssbench.experiment.schema import DatasetSpec, Experiment
 from vssbench.dataset import Dataset, VideoSequence
 from vssbench.errors import ConfigError, InputError
@@ -89,7 +89,7 @@ def make_plan(experiment: Experiment) -> list[WorkItem]:
             found = [
                 WorkItem(spec.title, codec.title, sequence.name, job, methods)
                 for sequence in sequences
-                for job in cut(len(sequence), sequence.labelled, protocol)
+                for job in cut_clips(len(sequence), sequence.labelled, protocol)
             ]
             items += _with_viewer(_with_picture(found, experiment), experiment)
     if not items:

@@ -23,7 +23,7 @@ import yaml
 from torch import Tensor, nn
 
 from vssbench import __version__
-from vssbench.experiment.schema import validate
+from vssbench.experiment.validation import validate
 from vssbench.dataset import Dataset
 from vssbench.errors import CheckpointError, ConfigError
 from vssbench.method import BuildContext, Method, Stage
@@ -184,11 +184,6 @@ class Trainer:
         """The contestant's method with freshly initialised networks on the device."""
         method_class = methods.load(contestant.name)
         options = validate(method_class.Options, contestant.options, where=f"contestant {contestant.label}")
-        if options.weights:
-            raise ConfigError(
-                f"contestant {contestant.label}: options.weights is for runs; here stages say initialise_from and "
-                "evaluations say parts"
-            )
         context = BuildContext(
             classes=len(self.dataset.classes),
             size=self.dataset.sequences(self.experiment.pairs.split)[0].size,
@@ -478,8 +473,9 @@ class Trainer:
         return sum(int(document["steps"]) for document in found)
 
     def _write_experiment(self) -> None:
-        document = self.experiment.model_dump(mode="json")
-        text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode()
+        document = self.experiment.canonical()
+        note = "# What was trained. Relative paths begin in the folder where `vssbench train` was started.\n"
+        text = (note + yaml.safe_dump(document, sort_keys=False, allow_unicode=True)).encode()
         write_atomically(self.folder / "experiment.yaml", lambda stream: stream.write(text))
 
     def _finished(self, path: Path, label: str) -> dict[str, Any] | None:

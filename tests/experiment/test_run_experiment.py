@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from vssbench.experiment.schema import Experiment, apply_override, json_schema, load_experiment, packaged_experiments
+from vssbench.experiment.overrides import apply_override
+from vssbench.experiment.schema import Experiment, json_schema, load_experiment
+from vssbench.experiment.yaml import packaged_experiments
 from vssbench.errors import ConfigError, InputError
 
 
