@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from vssbench.errors import ConfigError, InputError
-from vssbench.experiment.training import load_training_experiment, packaged_experiments
+from vssbench.experiment.training import load_training_experiment
+from vssbench.experiment.yaml import packaged_experiments
 
 
-@pytest.mark.parametrize("name", packaged_experiments())
+@pytest.mark.parametrize("name", packaged_experiments("train"))
 def test_packaged_experiments_are_valid(name: str) -> None:
     assert load_training_experiment(name).name == name.replace("/", "-")
 
@@ -25,7 +26,7 @@ def test_our_own_experiments_are_packaged() -> None:
         "table2-camvid",
         "table2-synthetic",
     }
-    assert ours <= set(packaged_experiments())
+    assert ours <= set(packaged_experiments("train"))
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def test_overrides_reach_lists_by_label_even_with_dots(write_experiment: Any) ->
         path, ["contestants.constant-0.5.stages.image.steps=9", "dataset.frames=4", "seed=8"]
     )
     assert changed.contestants[0].stages["image"].steps == 9
-    assert changed.dataset.option_values == {"frames": 4}
+    assert changed.dataset.option_values["frames"] == 4
     assert changed.seed == 8
 
 

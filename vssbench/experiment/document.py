@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vssbench.errors import ConfigError
-from vssbench.experiment.expand import ExpansionRule, expand
+from vssbench.experiment.expand import ExpansionRule, expand, substitute
 from vssbench.experiment.overrides import ONE_OF, UnknownEntryError, apply_override
 from vssbench.experiment.yaml import Entries, ExperimentKind, Keys, place_of, read_experiment_file
 
@@ -34,7 +33,7 @@ def read_document(
     Raises ConfigError naming file, line, column and key; InputError if the file cannot be read.
     """
     if isinstance(experiment, Mapping):
-        document, where = Keys(copy.deepcopy(dict(experiment))), "experiment"
+        document, where = substitute(experiment, {}), "experiment"
     else:
         document, where = read_experiment_file(str(experiment), kind.name)
     if kind.foreign in document:

@@ -106,7 +106,7 @@ def _as_entries(plural: str, value: Any, place: Place) -> Entries:
     """A name, a mapping or a list of them as the entries of a list."""
     field = "codec" if plural == "codecs" else "name"
     given = value if isinstance(value, list) else [value]
-    entries = [dict(one) if isinstance(one, Mapping) else {field: one} for one in given]
+    entries = [one if isinstance(one, Mapping) else Keys({field: one}, {field: place}) for one in given]
     return Entries(entries, {index: place for index in range(len(entries))})
 
 

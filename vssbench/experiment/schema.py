@@ -414,7 +414,7 @@ def complete_options(
 
     Raises ConfigError.
     """
-    place = place_of(document, location)
+    place = place_of(document, (*location, "name"))
     try:
         options_class: type[BaseModel] = registry.load(spec.name).Options
     except ConfigError as error:

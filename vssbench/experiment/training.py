@@ -499,7 +499,7 @@ def _anchor_paths(document: Keys) -> None:
 
 def _complete(entry: Any, document: Keys, location: Location, where: str) -> Any:
     """A contestant or evaluation with its method's options checked and filled in. Raises ConfigError."""
-    place = place_of(document, location)
+    place = place_of(document, (*location, "name"))
     origin = place.text if place else where
     try:
         options_class: type[BaseModel] = methods.load(entry.name).Options

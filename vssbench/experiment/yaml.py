@@ -207,8 +207,8 @@ def _parse(text: str, locate: Any, name: str, *, whole: bool = False) -> Any:
     composer = None
     try:
         composer = _Composer(text)
-        node = composer.get_single_node()
-        if whole and node.end_mark.index < len(text):
+        node = composer.get_node() if whole and composer.check_node() else composer.get_single_node()
+        if whole and node is not None and node.end_mark.index < len(text):
             raise _problem(
                 f"{text[node.end_mark.index :].strip()!r} follows the value; quote the whole of it", node.end_mark
             )
