@@ -12,7 +12,6 @@ import torch
 from vssbench.errors import CheckpointError, ConfigError
 from vssbench.metrics.seeds import over_seeds
 from vssbench.experiment.training import load_training_experiment
-from vssbench.experiment.scales import expand_scales
 from vssbench.training.seeds import _row, seed_experiment, summarise_seeds, train_seeds
 from vssbench.training.trainer import Trainer
 
@@ -31,47 +30,6 @@ def test_an_interval_over_seeds_is_students() -> None:
     single = over_seeds([0.5])
     assert single.mean == 0.5
     assert single.low != single.low  # one seed says nothing about seeds
-
-
-def test_a_contestant_stands_for_a_list_of_scales() -> None:
-    document = {
-        "contestants": [
-            {
-                "label": "ar",
-                "lr_scales": [0.3, 1],
-                "options": {"width": 12},
-                "stages": {"fusion": {"initialise_from": {"lr": "constant-{lr_scale}/image/network"}}},
-            },
-            {"label": "plain"},
-        ],
-        "evaluations": [{"label": "at-{lr_scale}-alone", "lr_scales": [0.5], "parts": {"n": "x-{lr_scale}"}}],
-        "outputs": [{"weights": "w/ar", "source": "ar-{lr_scale}/fusion/lr", "lr_scales": [0.3]}],
-    }
-    expanded = expand_scales(document)
-    assert [c["label"] for c in expanded["contestants"]] == ["ar-0.3", "ar-1.0", "plain"]
-    assert expanded["contestants"][0]["options"] == {"width": 12, "lr_scale": 0.3}
-    started = expanded["contestants"][1]["stages"]["fusion"]["initialise_from"]
-    assert started == {"lr": "constant-1.0/image/network"}
-    assert expanded["evaluations"] == [
-        {"label": "at-0.5-alone", "parts": {"n": "x-0.5"}, "options": {"lr_scale": 0.5}}
-    ]
-    assert expanded["outputs"] == [{"weights": "w/ar-0.3", "source": "ar-0.3/fusion/lr"}]
-    assert document["contestants"][0]["label"] == "ar"  # the input is left alone
-
-
-@pytest.mark.parametrize("scales", [[], 0.5, ["half"], [0.5, 0.5], [True]])
-def test_a_list_of_scales_that_is_none_is_refused(scales: Any) -> None:
-    with pytest.raises(ConfigError, match=r"contestants\.ar\.lr_scales"):
-        expand_scales({"contestants": [{"label": "ar", "lr_scales": scales}]})
-
-
-def test_overrides_reach_the_list_and_what_it_expands_to(write_experiment: Any) -> None:
-    contestant = {"name": "constant", "label": "c", "lr_scales": [0.5], "stages": {"image": STAGE}}
-    path = write_experiment(contestants=[contestant])
-    changed = load_training_experiment(
-        path, ["contestants.c.lr_scales=[0.5, 1.0]", "contestants.c-1.0.stages.image.steps=7"]
-    )
-    assert [(c.label, c.stages["image"].steps) for c in changed.contestants] == [("c-0.5", 2), ("c-1.0", 7)]
 
 
 def test_seeds_share_the_pairs_and_differ_in_weights(write_experiment: Any, tmp_path: Path) -> None:
