@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 
 
 class VssbenchError(Exception):
@@ -47,6 +48,12 @@ class StorageError(VssbenchError):
 
 class DiskFullError(StorageError):
     """No space, quota or file size is left; freeing some and repeating the command goes on."""
+
+
+def spelled_out(path: str | os.PathLike[str]) -> str:
+    """A path as it was given and, where that says more, in full: 'data' -> 'data (/home/me/data)'."""
+    given, full = os.fspath(path), os.path.abspath(path)
+    return given if given == full else f"{given} ({full})"
 
 
 def nearest(name: str, known: list[str]) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from vssbench.codec import CodecSettings
-from vssbench.errors import ConfigError, InputError
+from vssbench.errors import ConfigError, InputError, spelled_out
 from vssbench.experiment.document import DocumentKind, read_document
 from vssbench.experiment.expand import ExpansionRule, substitute
 from vssbench.experiment.overrides import address
@@ -422,7 +422,7 @@ def _file_digest(path: Path) -> str:
         stamp = path.stat()
         return _digest_of(path, stamp.st_mtime_ns, stamp.st_size)
     except OSError as error:
-        raise InputError(f"{path}: weights cannot be read ({error.strerror})") from error
+        raise InputError(f"{spelled_out(path)}: weights cannot be read ({error.strerror})") from error
 
 
 @lru_cache(maxsize=8)

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vssbench.errors import CheckpointError, StorageError
+from vssbench.errors import CheckpointError, StorageError, spelled_out
 from vssbench.networks.network import DescribedNetwork, SegmentationNetwork
 from vssbench.registry import nearest
 
@@ -147,7 +147,7 @@ def locate_weights(reference: str | Path) -> Path:
     if text.endswith(".safetensors"):
         if not Path(text).is_file():
             raise CheckpointError(
-                f"{text}: no such weight file; train it or correct the path under `weights`"
+                f"{spelled_out(text)}: no such weight file; train it or correct the path under `weights`"
             )
         return Path(text)
     known, aliases = packaged_weights(), weight_aliases()
