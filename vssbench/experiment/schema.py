@@ -452,8 +452,3 @@ def _name_weights(entry: Any) -> None:
             "(weights: {part: NAME})"
         )
     entry["weights"] = dict(aliases[name])
-
-
-def json_schema() -> str:
-    """JSON Schema of experiment files (plug-in options are checked by the plug-ins)."""
-    return json.dumps(Experiment.model_json_schema(), indent=2, sort_keys=True)
