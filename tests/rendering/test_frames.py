@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vssbench.analysis.run import Run
 from vssbench.errors import InputError
 from vssbench.metrics.confusion import iou, mean_iou
 from vssbench.rendering.page.frames import tracks
 from vssbench.rendering.page.media import MediaStore, error_mask, motion_svg, track_media
 from vssbench.rendering.page.viewer import frame_scores, make_viewer
-from vssbench.analysis.run import Run
 
 
 def test_kept_frames_come_by_sequence_frame_and_distance_longest_first(run: Run) -> None:
@@ -26,7 +26,7 @@ def test_kept_frames_come_by_sequence_frame_and_distance_longest_first(run: Run)
         (20, 0, "I", 24.5),
         (20, 1, "P", 25.5),
     ]
-    assert list(first[0].prediction_names) == run.plan["titles"]["methods"]
+    assert list(first[0].prediction_names) == list(run.roster.method_titles)
     assert found[1].cases[0].qp is None  # a single picture of an older run
 
 

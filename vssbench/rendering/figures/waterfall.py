@@ -15,7 +15,7 @@ from vssbench.rendering.figures.svg import cut
 from vssbench.results.latency_records import Stage, latency_records
 
 STAGES = ("decode", "motion", "copy", "network", "upsample")
-"""The stages in the order in which a frame meets them."""
+"""The stages in the order in which a frame meets them; others follow."""
 KINDS = ("key", "non_key", "partial")
 WIDTH, ROW, LEFT, RIGHT = 700, 26, 210, 640
 LABEL_LENGTH = 30
@@ -57,7 +57,8 @@ def waterfalls(run: Run) -> list[Waterfall]:
 
 
 def _stages(held: Mapping[str, Stage]) -> tuple[tuple[str, float], ...]:
-    return tuple((name, held[name].median_ms) for name in STAGES if name in held)
+    order = [*(name for name in STAGES if name in held), *(name for name in held if name not in STAGES)]
+    return tuple((name, held[name].median_ms) for name in order)
 
 
 def waterfall_charts(found: Sequence[Waterfall]) -> list[Markup]:
