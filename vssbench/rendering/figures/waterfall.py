@@ -12,7 +12,7 @@ from markupsafe import Markup
 from vssbench.analysis.run import Run
 from vssbench.rendering.figures.axes import linear_axis
 from vssbench.rendering.figures.svg import cut
-from vssbench.results.latency_records import Stage, latency_records
+from vssbench.results.latency_records import StageTime, latency_records
 
 STAGES = ("decode", "motion", "copy", "network", "upsample")
 """The stages in the order in which a frame meets them; others follow."""
@@ -56,7 +56,7 @@ def waterfalls(run: Run) -> list[Waterfall]:
     ]
 
 
-def _stages(held: Mapping[str, Stage]) -> tuple[tuple[str, float], ...]:
+def _stages(held: Mapping[str, StageTime]) -> tuple[tuple[str, float], ...]:
     order = [*(name for name in STAGES if name in held), *(name for name in held if name not in STAGES)]
     return tuple((name, held[name].median_ms) for name in order)
 
