@@ -14,8 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vssbench.experiment.schema import validate
+from vssbench.engine.build import trained_method
+from vssbench.experiment.validation import validate
 from vssbench.errors import CapabilityError, VssbenchError
+from vssbench.experiment.validation import validate
 from vssbench.method import BuildContext, Frame, Method, Needs, Prediction, Stage, TrainingBatch
 from vssbench.records import IGNORE_INDEX
 from vssbench.registry import methods
@@ -40,21 +42,16 @@ class Subject:
     seed: int = 0
 
     def build(self) -> Method:
-        """A fresh instance on the CPU with weights that depend on the seed only, in eval mode."""
-        method_class: type[Method] = methods.load(self.name)
-        options = validate(method_class.Options, self.options, where=f"method {self.name}")
+        """A fresh instance on the CPU in eval mode; parts for which the options name no weights depend on the seed."""
         context = BuildContext(
             self.classes, self.size, self.keyframe_interval, torch.device("cpu"), seed=self.seed
         )
-        torch.manual_seed(self.seed)
-        method = method_class(options, context)
-        for part in method.parts().values():
-            part.eval()
-        return method
+        options = validate(methods.load(self.name).Options, self.options, where=f"method {self.name}")
+        return trained_method(self.name, options, context, title=self.name)
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """Outcome of one check."""
 
     check: str
@@ -475,18 +472,18 @@ CHECKS: dict[str, Check] = {
 """Name -> check; each takes a Subject and raises ConformanceError."""
 
 
-def run_checks(subject: Subject) -> list[Finding]:
+def run_checks(subject: Subject) -> list[CheckResult]:
     """Run every check on `subject`; a failed check does not stop the others. Raises ConfigError if it cannot be built."""
     subject.build()
-    findings = []
+    results = []
     for name, check in CHECKS.items():
         summary = (check.__doc__ or "").splitlines()[0]
         try:
             check(subject)
         except ConformanceError as error:
-            findings.append(Finding(name, summary, str(error)))
+            results.append(CheckResult(name, summary, str(error)))
         except Exception as error:  # a plug-in may fail in any way; the report says how
-            findings.append(Finding(name, summary, f"{type(error).__name__}: {error}"))
+            results.append(CheckResult(name, summary, f"{type(error).__name__}: {error}"))
         else:
-            findings.append(Finding(name, summary))
-    return findings
+            results.append(CheckResult(name, summary))
+    return results

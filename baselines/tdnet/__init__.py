@@ -1,8 +1,9 @@
 """TDNet: shallow sub-networks in rotation, their parts gathered by attention (CVPR 2020)."""
 
 from vssbench.baselines.tdnet.exchange import Exchange
-from vssbench.baselines.tdnet.method import TDNet, TDNetOptions, TDNetState
-from vssbench.baselines.tdnet.paths import PathShape, decode, encode, path_shape
+from vssbench.baselines.tdnet.method import TDNet, TDNetState
+from vssbench.baselines.tdnet.options import TDNetOptions
+from vssbench.baselines.tdnet.paths import PathShape, decode_path, encode_path, path_shape
 
 __all__ = [
     "Exchange",
@@ -10,7 +11,7 @@ __all__ = [
     "TDNet",
     "TDNetOptions",
     "TDNetState",
-    "decode",
-    "encode",
+    "decode_path",
+    "encode_path",
     "path_shape",
 ]

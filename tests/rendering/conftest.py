@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import io
-import json
-import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from vssbench.analysis.run import Run, load_run
+from vssbench.experiment.schema import load_experiment
+from vssbench.records import ClassTable, FlowField
+from vssbench.results.frames import FrameArchive, archive_name
 from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord
-from vssbench.results.store import RunFolder, slug, write_atomically
+from vssbench.results.store import RunFolder
+from vssbench.results.stored import write_start
 
 CLASSES = ("sky", "building", "road", "pavement", "tree", "car", "pedestrian", "pole", "sign")
 PALETTE = (
@@ -35,6 +36,9 @@ METHODS = {
     "warp-only": ("warp-only", 0.760, 0.0220, (52.4, 0.2)),
     "AR-Seg 0.5": ("ar-seg", 0.752, 0.0045, (53.0, 14.6)),
 }
+CODERS = {"h264-700k": "h264"}
+SCALES = {"constant 0.5": {"lr_scale": 0.5}}
+"""Options by title."""
 CODECS = {"hevc-700k": (704.2, 0.0), "h264-700k": (711.9, 0.021)}
 EVIL = "<script>alert(1)</script>"
 HOSTILE_METHODS = (
@@ -95,14 +99,10 @@ def _unit(key: UnitKey, kbps: float, quality: float, slope: float, distances: in
     timings = {
         "step_key": 0.0012 * (key_gmacs + 3) * steps["key"],
         "step_non_key": 0.0012 * (non_key_gmacs + 3) * steps["non_key"],
+        "steps_key": steps["key"],
+        "steps_non_key": steps["non_key"],
     }
     return UnitRecord(key, cases, counts, steps, 1.0, kbps, "ab" * 32, timings)
-
-
-def _png(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, format="PNG")
-    return buffer.getvalue()
 
 
 def _street(height: int, width: int, shift: int) -> np.ndarray:
@@ -118,42 +118,6 @@ def _street(height: int, width: int, shift: int) -> np.ndarray:
     return labels
 
 
-def write_picture(
-    folder: RunFolder, dataset: str, codec: str, methods: list[str], size: tuple[int, int] = (144, 192)
-) -> None:
-    """One complete picture case, in the layout of runner.pictures."""
-    base = f"pictures/{slug(dataset)}/{slug(codec)}/seq-1-frame-000020-d11"
-    truth = _street(*size, 0)
-    rng = np.random.default_rng(5)
-    image = np.clip(np.array(PALETTE, np.float32)[truth] + rng.normal(0, 16, (*size, 3)), 0, 255).astype(
-        np.uint8
-    )
-    truth_ignored = truth.copy()
-    truth_ignored[-6:] = 255
-    write_atomically(folder.path / base / "decoded.png", _png(image))
-    write_atomically(folder.path / base / "truth.png", _png(truth_ignored))
-    predictions = {}
-    for number, title in enumerate(methods):
-        predictions[title] = f"prediction-{number}.png"
-        write_atomically(folder.path / base / predictions[title], _png(_street(*size, 3 * number)))
-    rows, columns = np.mgrid[: size[0], : size[1]].astype(np.float32)
-    flow = np.stack([(columns - size[1] / 2) / 12, (rows - size[0] / 2) / 14])
-    flow[:, 40:60, 30:80] = 0
-    valid = np.ones(size, bool)
-    valid[40:60, 30:80] = False
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, flow=flow.astype(np.float16), valid=valid)
-    write_atomically(folder.path / base / "motion.npz", buffer.getvalue())
-    folder.write_json(
-        f"{base}/case.json",
-        {
-            "dataset": dataset, "codec": codec, "sequence": "seq-1", "frame": 20, "distance": 11, "frame_type": "P",
-            "coded_bytes": 2100, "class_names": list(CLASSES), "palette": [list(c) for c in PALETTE], "ignore_index": 255,
-            "decoded": "decoded.png", "truth": "truth.png", "predictions": predictions, "motion": "motion.npz",
-        },
-    )  # fmt: skip
-
-
 def write_frames(
     folder: RunFolder,
     dataset: str,
@@ -165,85 +129,76 @@ def write_frames(
     sequence: str = "seq-0",
     place: Callable[[int], tuple[int, int]] = lambda number: (20, number),
 ) -> None:
-    """Kept frames of a sequence, in the layout of runner.frames; `place` gives frame and distance of each.
+    """Kept frames of a sequence; `place` gives frame and distance of each.
 
-    Without it: the first unit's frame at its first `count` distances.
+    Without it: the first unit's frame at its first `count` distances. Their motion is -d pixels along both axes, none in
+    the first 16 columns.
     """
-    palette = np.zeros((256, 3), np.uint8)
-    palette[: len(PALETTE)] = PALETTE
-    files: dict[str, bytes] = {}
-    cases = []
+    palette = np.array(PALETTE, np.uint8)
+    archive = FrameArchive(dataset, codec, sequence, "frame-000000", ClassTable(CLASSES, PALETTE))
     for d in range(count):
         frame, distance = place(d)
         truth = _street(*size, d)
-        files[f"{d}-decoded.webp"] = _webp(palette[truth])
-        files[f"{d}-truth.png"] = _palette_png(truth, palette)
-        predictions = {title: f"{d}-prediction-{k}.png" for k, title in enumerate(methods)}
-        for k, name in enumerate(predictions.values()):
-            files[name] = _palette_png(_street(*size, d + 3 * k), palette)
-        buffer = io.BytesIO()
-        flow = np.full((2, size[0] // 4, size[1] // 4), -d, np.float16)
-        np.savez_compressed(
-            buffer, flow=flow, valid=np.arange(size[1] // 4) > np.zeros((size[0] // 4, 1)) + 3
+        flow = np.full((2, *size), -d, np.float32)
+        archive.add(
+            frame=frame,
+            distance=distance,
+            frame_type="P" if distance else "I",
+            coded_bytes=2100 if distance else 9000,
+            qp=24.5 + distance,
+            decoded=palette[truth],
+            truth=truth,
+            predictions={title: _street(*size, d + 3 * k) for k, title in enumerate(methods)},
+            motion=FlowField(flow, np.broadcast_to(np.arange(size[1]) >= 16, size).copy()),
         )
-        files[f"{d}-motion.npz"] = buffer.getvalue()
-        cases.append(
-            {
-                "dataset": dataset, "codec": codec, "sequence": sequence, "unit": "frame-000000", "frame": frame,
-                "distance": distance, "frame_type": "P" if distance else "I",
-                "coded_bytes": 2100 if distance else 9000, "qp": 24.5 + distance,
-                "motion_step": 4, "class_names": list(CLASSES), "palette": [list(c) for c in PALETTE], "ignore_index": 255,
-                "decoded": f"{d}-decoded.webp", "truth": f"{d}-truth.png", "predictions": predictions,
-                "motion": f"{d}-motion.npz",
-            }
-        )  # fmt: skip
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, data in {"cases.json": json.dumps(cases).encode(), **files}.items():
-            archive.writestr(zipfile.ZipInfo(name), data)
-    path = folder.path / f"frames/{slug(dataset)}/{slug(codec)}/{slug(sequence)}-frame-000000.zip"
-    write_atomically(path, buffer.getvalue())
+    archive.write(folder.path / archive_name(dataset, codec, sequence, "frame-000000"))
 
 
-def _webp(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, "WEBP", quality=80, method=0)
-    return buffer.getvalue()
+def write_still(
+    folder: RunFolder, dataset: str, codec: str, methods: list[str], size: tuple[int, int] = (144, 192)
+) -> None:
+    """One frame that is kept alone, noisy, its last rows ignored, and with motion that grows from the middle."""
+    truth = _street(*size, 0)
+    noise = np.random.default_rng(5).normal(0, 16, (*size, 3))
+    image = np.clip(np.array(PALETTE, np.float32)[truth] + noise, 0, 255).astype(np.uint8)
+    truth[-6:] = 255
+    rows, columns = np.mgrid[: size[0], : size[1]].astype(np.float32)
+    flow = np.stack([(columns - size[1] / 2) / 12, (rows - size[0] / 2) / 14])
+    valid = np.ones(size, bool)
+    valid[40:60, 30:80] = False
+    archive = FrameArchive(dataset, codec, "seq-1", "frame-000020", ClassTable(CLASSES, PALETTE))
+    archive.add(
+        frame=20,
+        distance=11,
+        frame_type="P",
+        coded_bytes=2100,
+        qp=None,
+        decoded=image,
+        truth=truth,
+        predictions={title: _street(*size, 3 * number) for number, title in enumerate(methods)},
+        motion=FlowField(flow, valid),
+    )
+    archive.write(folder.path / archive_name(dataset, codec, "seq-1", "frame-000020", 11))
 
 
-def _palette_png(labels: np.ndarray, palette: np.ndarray) -> bytes:
-    picture = Image.frombytes("P", labels.shape[::-1], labels.tobytes())
-    picture.putpalette(palette.tobytes())
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
-
-
-def _experiment(
-    methods: dict[str, Any], distances: int, dataset: str, codecs: dict[str, Any]
+def experiment_of(
+    methods: dict[str, Any], distances: int, dataset: str, codecs: dict[str, Any], title: str, notes: str
 ) -> dict[str, Any]:
+    """As a YAML file would say it."""
     return {
-        "schema_version": 1,
-        "title": "fabricated streets",
-        "notes": "",
-        "seed": 0,
-        "datasets": [{"name": "synthetic", "label": dataset, "split": "val", "only": []}],
-        "codecs": [
-            {"codec": c.split("-")[0], "label": c, "bitrate_kbps": 700, "preset": "medium"} for c in codecs
+        "title": title,
+        "notes": notes,
+        "datasets": [{"name": "synthetic", "label": dataset}],
+        "codecs": [{"codec": CODERS.get(c, "hevc"), "label": c, "bitrate_kbps": 700} for c in codecs],
+        "methods": [
+            {"name": spec[0], "label": title, **SCALES.get(title, {})} for title, spec in methods.items()
         ],
-        "methods": [{"name": spec[0], "label": title, "codecs": []} for title, spec in methods.items()],
-        "protocol": {
-            "kind": "clip",
-            "keyframe_interval": distances,
-            "distances": "all",
-            "clip_frames": "full",
-        },
-        "measure": {"macs": True, "step_time": True},
-        "pictures": {"per_codec": 1, "distance": None},
+        "protocol": {"kind": "clip", "keyframe_interval": distances},
     }
 
 
 def fabricate_run(
+    fabricated: Callable[..., Run],
     path: Path,
     *,
     sequences: int = 3,
@@ -253,102 +208,68 @@ def fabricate_run(
     pictures: bool = True,
     dataset: str = "streets",
     codecs: dict[str, Any] | None = None,
+    title: str = "fabricated streets",
+    notes: str = "",
+    classes: tuple[str, ...] = CLASSES,
+    **more: Any,
 ) -> Run:
-    """Write a run of 2 codecs x the methods and open it."""
+    """Write a run of 2 codecs x the methods and open it. fabricated: the fixture; more: for it."""
     methods, codecs = METHODS if methods is None else methods, CODECS if codecs is None else codecs
-    folder = RunFolder(path)
-    folder.write_json("experiment.json", _experiment(methods, distances, dataset, codecs))
-    folder.write_json("environment.json", ENVIRONMENT)
-    count = len(codecs) * len(methods) * sequences * units
-    titles = {"datasets": [dataset], "codecs": list(codecs), "methods": list(methods)}
-    folder.write_json(
-        "plan.json",
-        {
-            "items": 1,
-            "units": count,
-            "cases": count * distances,
-            "encodes": 1,
-            "encoded_frames": 1,
-            "titles": titles,
-        },
+    records = [
+        _unit(
+            UnitKey(dataset, codec, method, f"seq-{s}", f"frame-{u:06d}"),
+            kbps, quality - loss + 0.01 * s, slope, distances, 100 * s + u + 20,
+        )
+        for codec, (kbps, loss) in codecs.items()
+        for method, (_, quality, slope, _) in methods.items()
+        for s in range(sequences)
+        for u in range(units)
+    ]  # fmt: skip
+    made = fabricated(
+        path,
+        experiment_of(methods, distances, dataset, codecs, title, notes),
+        records,
+        gmacs={method: spec[3] for method, spec in methods.items()},
+        classes=ClassTable(classes, PALETTE),
+        sequences={f"seq-{s}": (124, 4) for s in range(sequences)},
+        **more,
     )
-    folder.write_json("datasets.json", {dataset: _dataset(sequences)})
-    for codec, (kbps, loss) in codecs.items():
-        for title, (_, quality, slope, _) in methods.items():
-            for s in range(sequences):
-                for u in range(units):
-                    key = UnitKey(dataset, codec, title, f"seq-{s}", f"frame-{u:06d}")
-                    folder.write_unit(
-                        _unit(key, kbps, quality - loss + 0.01 * s, slope, distances, 100 * s + u + 20)
-                    )
-        if pictures:
-            write_picture(folder, dataset, codec, list(methods))
-            write_frames(folder, dataset, codec, list(methods))
-    for title, (_, _, _, (key_gmacs, non_key_gmacs)) in methods.items():
-        mean = (key_gmacs + non_key_gmacs * (distances - 1)) / distances
-        cost = {
-            "dataset": dataset,
-            "method": title,
-            "size": [144, 192],
-            "keyframe_interval": distances,
-            "rule": "exact",
-        }
-        cost |= {"key_gmacs": key_gmacs, "non_key_gmacs": non_key_gmacs, "gop_mean_gmacs": mean}
-        folder.write_json(f"costs/{slug(dataset)}/{slug(title)}.json", cost)
+    for codec in codecs if pictures else ():
+        write_still(made.folder, dataset, codec, list(methods))
+        write_frames(made.folder, dataset, codec, list(methods))
     return load_run(path)
 
 
-ENVIRONMENT: dict[str, Any] = {
-    "bits": {
-        "vssbench": "0.1.0",
-        "packages": {"torch": "2.13.0", "av": "18.1.0"},
-        "encoders": {"hevc": "x265 4.1", "h264": "x264 core 164"},
-        "device": "cpu",
-        "architecture": "x86_64",
-        "weights": {"constant 1.0/network": "cd" * 32},
-    },
-    "machine": {
-        "system": "Linux 6.1",
-        "python": "3.11.2",
-        "processor": "a processor",
-        "threads_per_worker": 1,
-    },
-    "forced": [],
-}
-
-
-def _dataset(sequences: int) -> dict[str, Any]:
-    described = {"frames": 124, "labelled": 4, "size": [144, 192], "frame_rate_hz": 30.0}
-    return {
-        "class_names": list(CLASSES),
-        "palette": [list(colour) for colour in PALETTE],
-        "ignore_index": 255,
-        "categories": None,
-        "protocol_mark": "",
-        "sequences": {f"seq-{s}": described for s in range(sequences)},
-    }
-
-
 @pytest.fixture(scope="session")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(fabricated: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory) -> Run:
     """2 codecs x 4 methods x 12 distances x 12 units, with pictures. Do not write into it."""
-    return fabricate_run(tmp_path_factory.mktemp("runs") / "fabricated")
+    return fabricate_run(fabricated, tmp_path_factory.mktemp("runs") / "fabricated")
 
 
 @pytest.fixture(scope="session")
-def evil_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def evil_run(fabricated: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run in which a method is titled like an attack."""
     methods = {**dict(list(METHODS.items())[:2]), EVIL: METHODS["AR-Seg 0.5"]}
     return fabricate_run(
-        tmp_path_factory.mktemp("runs") / "evil", methods=methods, sequences=1, units=2, distances=3
+        fabricated,
+        tmp_path_factory.mktemp("runs") / "evil",
+        methods=methods,
+        sequences=1,
+        units=2,
+        distances=3,
     )
 
 
 @pytest.fixture(scope="session")
-def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def hostile_run(
+    fabricated: Callable[..., Run],
+    write_latency: Callable[..., None],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Run:
     """A run in which every text that comes from data attacks whatever shows it. Do not write into it."""
     quality = METHODS["AR-Seg 0.5"]
     made = fabricate_run(
+        fabricated,
         tmp_path_factory.mktemp("runs") / 'it\'s <b>hostile</b> & "quoted"',
         methods={"constant 1.0": METHODS["constant 1.0"], **dict.fromkeys(HOSTILE_METHODS, quality)},
         dataset=HOSTILE_DATASET,
@@ -356,27 +277,22 @@ def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         sequences=1,
         units=2,
         distances=3,
+        title=EVIL,
+        notes=f"{EVIL} {HOSTILE_DATASET}",
+        classes=HOSTILE_CLASSES,
+        protocol_mark=EVIL,
+        forced=[[EVIL]],
     )
-    folder = RunFolder(made.path)
-    datasets = folder.read_json("datasets.json")
-    datasets[HOSTILE_DATASET]["class_names"] = list(HOSTILE_CLASSES)
-    datasets[HOSTILE_DATASET]["protocol_mark"] = EVIL
-    folder.write_json("datasets.json", datasets)
-    folder.write_json(
-        "experiment.json", {**made.experiment, "title": EVIL, "notes": f"{EVIL} {HOSTILE_DATASET}"}
-    )
-    folder.write_json("environment.json", {**ENVIRONMENT, "forced": [[EVIL]]})
     for title in HOSTILE_METHODS:
-        stages = {"decode": 1.0, f"{EVIL} stage": 2.0}
-        record = {"dataset": HOSTILE_DATASET, "method": title, "device": EVIL, "waterfall": stages}
-        folder.write_json(f"latency/{slug(HOSTILE_DATASET)}/{slug(title)}.json", record)
-    return load_run(made.path)
+        stages = {"key": {"decode": 1.0, f"{EVIL} stage": 2.0}}
+        write_latency(made, title, device=EVIL, waterfall=stages)
+    return made
 
 
 @pytest.fixture
-def fabricate() -> Fabricate:
+def fabricate(fabricated: Callable[..., Run]) -> Fabricate:
     """The function that writes a run folder."""
-    return fabricate_run
+    return partial(fabricate_run, fabricated)
 
 
 @pytest.fixture
@@ -385,9 +301,10 @@ def as_in_the_paper() -> Callable[[Run], Run]:
 
     def change(made: Run) -> Run:
         network = {"network": "pspnet18-camvid", "weights": {"hr": "somewhere"}}
-        experiment = {
-            **made.experiment,
-            "datasets": [{"name": "camvid", "protocol": "paper", "label": "streets"}],
+        paper = {
+            "datasets": [
+                {"name": "camvid", "split": "test", "protocol": "paper", "label": "streets", "root": "CamVid"}
+            ],
             "codecs": [
                 {
                     "label": "hevc-700k", "codec": "hevc", "bitrate_kbps": 3000, "preset": "medium",
@@ -400,7 +317,7 @@ def as_in_the_paper() -> Callable[[Run], Run]:
             ],
             "protocol": {"kind": "clip", "distances": "all", "keyframe_interval": 12},
         }  # fmt: skip
-        RunFolder(made.path).write_json("experiment.json", experiment)
+        write_start(made.folder, load_experiment(paper), made.plan, made.datasets)
         return load_run(made.path)
 
     return change

@@ -14,12 +14,12 @@ from xml.etree import ElementTree
 import pytest
 from markdown_it import MarkdownIt
 
-from vssbench.rendering.tables import latex
+from vssbench.analysis.run import Run
 from vssbench.rendering.paper.figures import write_paper
 from vssbench.rendering.report import Report, write_report
-from vssbench.rendering.tables.summary import printable
+from vssbench.rendering.tables import latex
 from vssbench.rendering.tables.csv_text import guarded
-from vssbench.analysis.run import Run
+from vssbench.rendering.tables.summary import printable
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ class Reader(HTMLParser):
 
 
 def methods(run: Run) -> list[str]:
-    return [str(title) for title in run.plan["titles"]["methods"]]
+    return [str(title) for title in run.roster.method_titles]
 
 
 def test_the_page_shows_every_name_and_runs_none(report: Report, hostile_run: Run) -> None:
