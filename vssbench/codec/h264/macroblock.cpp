@@ -14,11 +14,10 @@ struct Split {
   uint8_t type, first, second;  ///< MacroblockType and the lists that both partitions use
 };
 // Table 7-14, mb_type 4 to 21 of B slices
-constexpr Split kSplits[18] = {{k16x8, kL0, kL0}, {k8x16, kL0, kL0}, {k16x8, kL1, kL1}, {k8x16, kL1, kL1},
-                               {k16x8, kL0, kL1}, {k8x16, kL0, kL1}, {k16x8, kL1, kL0}, {k8x16, kL1, kL0},
-                               {k16x8, kL0, kBi}, {k8x16, kL0, kBi}, {k16x8, kL1, kBi}, {k8x16, kL1, kBi},
-                               {k16x8, kBi, kL0}, {k8x16, kBi, kL0}, {k16x8, kBi, kL1}, {k8x16, kBi, kL1},
-                               {k16x8, kBi, kBi}, {k8x16, kBi, kBi}};
+constexpr Split kSplits[18] = {
+    {k16x8, kL0, kL0}, {k8x16, kL0, kL0}, {k16x8, kL1, kL1}, {k8x16, kL1, kL1}, {k16x8, kL0, kL1}, {k8x16, kL0, kL1},
+    {k16x8, kL1, kL0}, {k8x16, kL1, kL0}, {k16x8, kL0, kBi}, {k8x16, kL0, kBi}, {k16x8, kL1, kBi}, {k8x16, kL1, kBi},
+    {k16x8, kBi, kL0}, {k8x16, kBi, kL0}, {k16x8, kBi, kL1}, {k8x16, kBi, kL1}, {k16x8, kBi, kBi}, {k8x16, kBi, kBi}};
 struct SubSplit {
   uint8_t type, lists;
 };
@@ -161,8 +160,9 @@ template <bool kCabac>
 int PictureDecoder::read_reference(unsigned list, int x, int y) {
   const unsigned count = refs_count_[list];
   if (count == 1) return 0;
-  const unsigned ref = kCabac ? static_cast<unsigned>(cabac_reference(list, x, y))
-                              : count == 2 ? 1 - vlc_.flag() : vlc_.ue();
+  const unsigned ref = kCabac       ? static_cast<unsigned>(cabac_reference(list, x, y))
+                       : count == 2 ? 1 - vlc_.flag()
+                                    : vlc_.ue();
   if (ref >= count) fail("ref_idx is out of range");
   return static_cast<int>(ref);
 }

@@ -100,7 +100,8 @@ void PictureDecoder::find_neighbours_mbaff() {
 }
 
 // Numbers of coefficients around the macroblock. Where a block is unavailable, CABAC takes it as coded for intra
-// macroblocks and as not coded for others (9.3.3.1.1.9), and 8x8 blocks, whose flags 4:4:4 has, look at 8x8 blocks only.
+// macroblocks and as not coded for others (9.3.3.1.1.9), and 8x8 blocks, whose flags 4:4:4 has, look at 8x8 blocks
+// only.
 void PictureDecoder::fill_coefficients() {
   const bool flags_8x8 = pps_->cabac && chroma_format_ == 3 && mb_->transform_8x8;
   const auto of = [&](const Macroblock& mb, unsigned block) -> uint8_t {
@@ -115,8 +116,7 @@ void PictureDecoder::fill_coefficients() {
     const bool narrow = plane > 0 && chroma_format_ != 3;
     const int columns = narrow ? 2 : 4, rows = narrow && chroma_format_ == 1 ? 2 : 4;
     for (int x = 0; x < columns; ++x) {
-      counts[grid(x, -1)] =
-          above_ ? of(*above_, base + static_cast<unsigned>((rows - 1) * columns + x)) : unavailable;
+      counts[grid(x, -1)] = above_ ? of(*above_, base + static_cast<unsigned>((rows - 1) * columns + x)) : unavailable;
     }
     for (int y = 0; y < rows; ++y) {
       const Position& left = left_blocks_[rows == 2 ? 2 * y : y];

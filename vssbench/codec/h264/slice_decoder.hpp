@@ -220,11 +220,11 @@ class PictureDecoder {
   Macroblock* mb_ = nullptr;
   const Macroblock* left_ = nullptr;  ///< that holds the block left of the first one
   const Macroblock* above_ = nullptr;
-  Position left_blocks_[4];   ///< beside each row of blocks
+  Position left_blocks_[4];  ///< beside each row of blocks
   Position above_block_, above_left_, above_right_;
-  int mb_x_ = 0, mb_y_ = 0;   ///< mb_y_: in storage order
-  bool field_mb_ = false;     ///< of a frame; field pictures are like frames here
-  uint32_t slice_ = 0;        ///< 1 + index
+  int mb_x_ = 0, mb_y_ = 0;  ///< mb_y_: in storage order
+  bool field_mb_ = false;    ///< of a frame; field pictures are like frames here
+  uint32_t slice_ = 0;       ///< 1 + index
   SliceType type_ = kSliceI;
   int qp_ = 0;
   int last_qp_delta_ = 0;
@@ -256,8 +256,8 @@ class PictureDecoder {
   std::shared_ptr<Picture> colocated_;
   int width_ = 0, height_ = 0;  ///< in macroblocks
   std::vector<Macroblock> macroblocks_;
-  uint32_t next_address_ = 0;   ///< addresses below are decoded without a gap
-  uint32_t address_ = 0;        ///< CurrMbAddr
+  uint32_t next_address_ = 0;  ///< addresses below are decoded without a gap
+  uint32_t address_ = 0;       ///< CurrMbAddr
   bool used_missing_ = false;
 };
 
