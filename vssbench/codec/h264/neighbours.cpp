@@ -154,17 +154,18 @@ void PictureDecoder::fill_motion(unsigned list) {
   fill_motion_at(list, grid(4, -1), above_right_, 0);
 }
 
+MvdSize PictureDecoder::mvd_of(unsigned list, const Macroblock* mb, int entry) const {
+  if (mb == nullptr) return {};
+  MvdSize size = mb->mvd[list][entry];
+  if (mb->field != field_mb_) size.y = static_cast<uint8_t>(field_mb_ ? size.y >> 1 : size.y << 1);
+  return size;
+}
+
 void PictureDecoder::fill_mvd(unsigned list) {
-  const auto of = [&](const Macroblock* mb, int entry) -> MvdSize {
-    if (mb == nullptr) return {};
-    MvdSize size = mb->mvd[list][entry];
-    if (mb->field != field_mb_) size.y = static_cast<uint8_t>(field_mb_ ? size.y >> 1 : size.y << 1);
-    return size;
-  };
   for (int i = 0; i < 4; ++i) {
     const int row = left_blocks_[i].block_y;
-    mvd_[list][grid(i, -1)] = of(above_, i);
-    mvd_[list][grid(-1, i)] = of(left_blocks_[i].mb, row == 3 ? 3 : 4 + row);
+    mvd_[list][grid(i, -1)] = mvd_of(list, above_, i);
+    mvd_[list][grid(-1, i)] = mvd_of(list, left_blocks_[i].mb, row == 3 ? 3 : 4 + row);
   }
   if (list > 0 || type_ != kSliceB) return;
   for (int i = 0; i < 4; ++i) {

@@ -121,6 +121,7 @@ class PictureDecoder {
   void fill_motion(unsigned list);
   void fill_motion_at(unsigned list, int index, const Position& position, int block_x);
   void fill_mvd(unsigned list);
+  MvdSize mvd_of(unsigned list, const Macroblock* mb, int entry) const;
 
   // macroblock.cpp
   template <bool kCabac>
@@ -129,6 +130,10 @@ class PictureDecoder {
   void intra_macroblock(unsigned code);
   template <bool kCabac>
   void inter_macroblock(unsigned code);
+  template <bool kCabac>
+  void whole_macroblock(unsigned uses);
+  template <bool kCabac>
+  bool partitioned_macroblock(unsigned code);
   template <bool kCabac>
   bool partitions_8x8(bool bidirectional, bool all_zero);
   template <bool kCabac>
