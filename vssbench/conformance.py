@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vssbench.engine.build import trained_method
 from vssbench.errors import CapabilityError, VssbenchError
-from vssbench.experiment.schema import validate
+from vssbench.experiment.validation import validate
 from vssbench.method import BuildContext, Frame, Method, Needs, Prediction, Stage, TrainingBatch
 from vssbench.records import IGNORE_INDEX
 from vssbench.registry import methods

@@ -18,7 +18,7 @@ from vssbench.cost import count_macs
 from vssbench.cost.blank import building_on
 from vssbench.cost.steps import count_method_macs, step_under_ledger
 from vssbench.errors import CapabilityError, ConfigError
-from vssbench.experiment.schema import validate
+from vssbench.experiment.validation import validate
 from vssbench.method import BuildContext, Frame
 
 SMALL = {"width": 8, "block": 32, "policy_width": 4, "clip_frames": 3}

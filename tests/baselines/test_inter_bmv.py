@@ -15,7 +15,7 @@ from vssbench.conformance import CHECKS, Subject, make_batch
 from vssbench.cost.blank import building_on
 from vssbench.cost.steps import count_method_macs
 from vssbench.errors import ConfigError
-from vssbench.experiment.schema import validate
+from vssbench.experiment.validation import validate
 from vssbench.method import BuildContext, Frame
 from vssbench.ops import normalise_image, predict_labels
 

@@ -23,7 +23,7 @@ from vssbench.codec import CodecSettings, decode, encode, flow_to_previous, pred
 from vssbench.conformance import CHECKS, Subject
 from vssbench.cost.steps import step_under_ledger
 from vssbench.errors import CapabilityError, ConfigError
-from vssbench.experiment.schema import validate
+from vssbench.experiment.validation import validate
 from vssbench.method import BuildContext, Frame
 from vssbench.ops import normalise_image, resize, warp
 from vssbench.ops.compensation import compensated_difference, residual_energy

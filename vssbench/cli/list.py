@@ -37,15 +37,9 @@ def _entries(kind: str) -> list[tuple[str, str]]:
 
 
 def _experiments() -> list[tuple[str, str]]:
-    import yaml
+    from vssbench.experiment.yaml import packaged_experiments, read_yaml
 
-    from vssbench.experiment.schema import packaged_experiments
-
-    found = []
-    for name, file in packaged_experiments().items():
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-        found.append((name, str(values.get("title", ""))))
-    return found
+    return [(name, str(read_yaml(file).get("title", ""))) for name, file in packaged_experiments().items()]
 
 
 def _weights() -> list[tuple[str, str]]:
@@ -54,7 +48,11 @@ def _weights() -> list[tuple[str, str]]:
 
     manifest = json.loads((files("vssbench.baselines.weights") / "manifest.json").read_text(encoding="utf-8"))
     known = [
-        (name, "{network} width {width}, {classes} classes; {data}; ".format(**entry) + _score(entry["validation"]))
+        (
+            name,
+            "{network} width {width}, {classes} classes; {data}; ".format(**entry)
+            + _score(entry["validation"]),
+        )
         for name, entry in manifest["weights"].items()
     ]
     aliases = [

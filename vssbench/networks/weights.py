@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from vssbench.errors import CheckpointError
+from vssbench.errors import CheckpointError, spelled_out
 from vssbench.files import digest_file, write_atomically
 from vssbench.method import CheckedNormalisation
 from vssbench.networks.network import DescribedNetwork, SegmentationNetwork
@@ -159,7 +159,9 @@ def locate_weights(reference: str | Path) -> Path:
     text = str(reference)
     if text.endswith(".safetensors"):
         if not Path(text).is_file():
-            raise CheckpointError(f"{text}: no such weight file; train it or correct the path")
+            raise CheckpointError(
+                f"{spelled_out(text)}: no such weight file; train it or correct the path under `weights`"
+            )
         return Path(text)
     known, aliases = packaged_weights(), weight_aliases()
     if text in aliases:

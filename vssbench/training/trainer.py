@@ -36,6 +36,7 @@ from vssbench.experiment.training import (
     TrainingExperiment,
     is_stage,
 )
+from vssbench.experiment.validation import validate
 from vssbench.files import write_atomically
 from vssbench.method import BuildContext, Method, Stage
 from vssbench.networks.adoption import start_from
@@ -541,8 +542,9 @@ class Trainer:
         return sum(int(document["steps"]) for document in found)
 
     def _write_experiment(self) -> None:
-        document = self.experiment.model_dump(mode="json")
-        text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+        document = self.experiment.canonical()
+        note = "# What was trained. Relative paths begin in the folder where `vssbench train` was started.\n"
+        text = note + yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
         write_atomically(self.folder / "experiment.yaml", text.encode())
 
     def _finished(self, path: Path, label: str) -> dict[str, Any] | None:
