@@ -123,6 +123,11 @@ class StageSection(Strict):
         return self
 
 
+def is_stage(source: str) -> bool:
+    """True for 'label/stage/part' of a training experiment, False for weights that are stored."""
+    return source.count("/") == 2 and not source.endswith(".safetensors")
+
+
 class ContestantSection(Strict):
     """One method that is trained, under a label of its own."""
 
@@ -275,7 +280,7 @@ class TrainingExperiment(Strict):
             for stage, section in contestant.stages.items():
                 for part, source in section.initialise_from.items():
                     owner = source.rpartition("/")[0]
-                    if source.count("/") == 2 and not source.endswith(".safetensors") and owner not in known:
+                    if is_stage(source) and owner not in known:
                         raise ValueError(
                             f"contestants.{contestant.label}.stages.{stage}.initialise_from.{part}: "
                             f"{owner!r} is not trained earlier; {nearest(owner, known)}"
@@ -284,7 +289,7 @@ class TrainingExperiment(Strict):
         for evaluation in self.evaluations:
             for part, source in evaluation.parts.items():
                 owner = source.rpartition("/")[0]
-                if source.count("/") == 2 and not source.endswith(".safetensors") and owner not in known:
+                if is_stage(source) and owner not in known:
                     raise ValueError(
                         f"evaluations.{evaluation.label}.parts.{part}: no stage {owner!r}; {nearest(owner, known)}"
                     )

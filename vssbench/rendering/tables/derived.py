@@ -29,6 +29,8 @@ class SummaryRow:
     low: float = math.nan
     """Lower end of the interval of mIoU, 0..1."""
     high: float = math.nan
+    untrained: str = ""
+    """Stands behind the method's title: 'untrained', or the parts that are."""
 
 
 def timed(run: Run) -> dict[tuple[str, str], LatencyRecord]:
