@@ -110,8 +110,22 @@ def run(
         _freeze_experiment(folder, frozen)
         with _workplace(cluster, workers, listener) as workplace:
             _check_environment(folder, workplace.describe(frozen, device, threads, force=force), force)
-            _session(frozen, folder, settings, workplace, listener)
+            with _telling_lack_of_memory(device):
+                _session(frozen, folder, settings, workplace, listener)
     return load_run(folder.path)
+
+
+@contextmanager
+def _telling_lack_of_memory(device: str) -> Iterator[None]:
+    """What did not fit, and that finished units are kept."""
+    try:
+        yield
+    except OutOfMemoryError as error:
+        raise OutOfMemoryError(f"{error}. {KEPT}") from error
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise out_of_memory("the run", device, error, f"use fewer --workers. {KEPT}") from error
 
 
 class _Workplace(Protocol):
@@ -189,12 +203,6 @@ def _session(
     except DiskFullError as error:
         still_owed = _owing(jobs, folder.stored_units())
         raise DiskFullError(f"{error}. {space_needed(shop, folder, still_owed).text}") from error
-    except OutOfMemoryError as error:
-        raise OutOfMemoryError(f"{error}. {KEPT}") from error
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise out_of_memory("the run", settings.device, error, f"use fewer --workers. {KEPT}") from error
 
 
 def default_output(experiment: str | Path | Mapping[str, Any] | Experiment) -> Path:
