@@ -98,7 +98,7 @@ def run(
     Raises ConfigError, InputError, StorageError; finished units are kept and the same call goes on from there.
     """
     frozen = load_experiment(experiment, overrides)
-    folder = RunFolder(Path(output) if output is not None else default_output(experiment))
+    folder = RunFolder(Path(output) if output is not None else _default_output(experiment, frozen.title))
     if cluster is not None and workers is not None:
         raise ConfigError("--workers counts local processes and --cluster has its own; give one of them")
     settings = WorkerSettings(folder.path, Path(cache) if cache else None, device, threads)
@@ -205,14 +205,10 @@ def _session(
         raise DiskFullError(f"{error}. {space_needed(shop, folder, still_owed).text}") from error
 
 
-def default_output(experiment: str | Path | Mapping[str, Any] | Experiment) -> Path:
-    """runs/NAME below the working directory."""
-    if isinstance(experiment, (str, Path)):
-        name = str(experiment)
-        name = Path(name).stem if name.endswith((".yaml", ".yml")) else name.replace("/", "-")
-    else:
-        title = experiment.title if isinstance(experiment, Experiment) else str(experiment.get("title", ""))
-        name = slug(title) if title else "experiment"
+def _default_output(named: object, title: str) -> Path:
+    """runs/NAME below the working directory: the name of the experiment's file, else of its title."""
+    name = str(named) if isinstance(named, (str, Path)) else slug(title) if title else "experiment"
+    name = Path(name).stem if name.endswith((".yaml", ".yml")) else name.replace("/", "-")
     return Path("runs") / name
 
 
