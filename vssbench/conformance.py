@@ -14,10 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vssbench.engine.build import untrained_method
+from vssbench.engine.build import trained_method
+from vssbench.experiment.validation import validate
 from vssbench.errors import CapabilityError, VssbenchError
+from vssbench.experiment.validation import validate
 from vssbench.method import BuildContext, Frame, Method, Needs, Prediction, Stage, TrainingBatch
 from vssbench.records import IGNORE_INDEX
+from vssbench.registry import methods
 
 
 class ConformanceError(VssbenchError):
@@ -39,11 +42,12 @@ class Subject:
     seed: int = 0
 
     def build(self) -> Method:
-        """A fresh instance on the CPU with weights that depend on the seed only, in eval mode."""
+        """A fresh instance on the CPU in eval mode; parts for which the options name no weights depend on the seed."""
         context = BuildContext(
             self.classes, self.size, self.keyframe_interval, torch.device("cpu"), seed=self.seed
         )
-        return untrained_method(self.name, self.options, context, where=f"method {self.name}")
+        options = validate(methods.load(self.name).Options, self.options, where=f"method {self.name}")
+        return trained_method(self.name, options, context, title=self.name)
 
 
 @dataclass(frozen=True, slots=True)

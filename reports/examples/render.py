@@ -18,8 +18,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from vssbench.rendering.report import write_report
 from vssbench.analysis.run import load_run
+from vssbench.rendering.report import write_report
 
 FRAMES = 12
 LEFT_OUT = ("table.csv", "table.tex", "figures/*.pdf")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,10 +15,12 @@ from vssbench.dataset import VideoSequence
 from vssbench.engine.inference import apply_inference
 from vssbench.errors import CapabilityError, CheckpointError
 from vssbench.experiment.clips import Encode
-from vssbench.experiment.schema import MethodSpec, validate
-from vssbench.method import BuildContext, Method, MethodOptions
+from vssbench.experiment.schema import MethodSpec
+from vssbench.experiment.validation import validate
+from vssbench.method import BuildContext, FlowRule, Method, MethodOptions
 from vssbench.networks import load_weights
-from vssbench.networks.weights import require_classes
+from vssbench.networks.agreement import Said, agree, other_pictures
+from vssbench.networks.weights import WeightsMetadata, read_metadata, require_classes
 from vssbench.registry import methods
 
 
@@ -55,26 +59,64 @@ def untrained_method(
     return construct(method_class, options, context)
 
 
-def build_method(spec: MethodSpec, context: BuildContext, class_names: Sequence[str] = ()) -> Method:
-    """Build a method and load the weights its options name; all parts in eval mode on the context's device.
+def trained_method(
+    name: str, options: MethodOptions, context: BuildContext, *, title: str, class_names: Sequence[str] = ()
+) -> Method:
+    """The method registered as `name` with the weights that its options name.
 
-    class_names: the dataset's, which the weights must have been trained for; () does not look.
-    Raises ConfigError, CheckpointError (naming method and part).
+    Pixels are normalised as the option `normalisation` says, else as the weights say, else as the context says.
+    class_names: the dataset's, which the weights must have been trained for; () does not look. Sets `Method.untrained`
+    and `Method.remarks`.
+    Raises ConfigError, and CheckpointError naming method and part where weights are missing, do not fit or contradict
+    one another.
     """
-    options = spec.options()
-    method = untrained_method(spec.name, options, context, where=f"method {spec.title}")
+    found: dict[str, WeightsMetadata | None] = {}
+    for part, reference in options.weights.items():
+        with _naming(title, part):
+            found[part] = read_metadata(reference)
+    said = {part: Said(options.weights[part], m.normalisation if m else None) for part, m in found.items()}
+    agreed = agree(f"method {title}", said, getattr(options, "normalisation", None), context.normalisation)
+    context = dataclasses.replace(context, normalisation=agreed.normalisation)
+    method = untrained_method(name, options, context, where=f"method {title}")
     parts = method.parts()
     unknown = sorted(set(options.weights) - set(parts))
     if unknown:
-        raise CheckpointError(
-            f"method {spec.title}: weights name the parts {unknown}; it has {sorted(parts)}"
-        )
-    for name, reference in options.weights.items():
-        try:
-            require_classes(load_weights(parts[name], reference), class_names, reference)
-        except CheckpointError as error:
-            raise CheckpointError(f"method {spec.title}, part {name}: {error}") from error
+        raise CheckpointError(f"method {title}: weights name the parts {unknown}; it has {sorted(parts)}")
+    for part, reference in options.weights.items():
+        with _naming(title, part):
+            require_classes(load_weights(parts[part], reference), class_names, reference)
+    method.untrained = tuple(
+        part for part, module in parts.items() if part not in found and any(True for _ in module.parameters())
+    )
+    method.remarks = (*agreed.remarks, *other_pictures(title, method, found))
+    return method
+
+
+@contextmanager
+def _naming(title: str, part: str) -> Iterator[None]:
+    try:
+        yield
+    except CheckpointError as error:
+        raise CheckpointError(f"method {title}, part {part}: {error}") from error
+
+
+def build_method(spec: MethodSpec, context: BuildContext, class_names: Sequence[str] = ()) -> Method:
+    """`trained_method` of an entry of an experiment, with its inference options applied. Raises as that."""
+    method = trained_method(spec.name, spec.options(), context, title=spec.title, class_names=class_names)
     return apply_inference(method, spec.inference, spec.title)
+
+
+def check_motion(whose: str, settings: CodecSettings, rule: FlowRule) -> None:
+    """Raise CapabilityError naming `whose` if the codec cannot give motion towards the keyframe by this rule."""
+    try:
+        settings.check_motion()
+    except CapabilityError as error:
+        raise CapabilityError(f"{whose} needs motion: {error}") from error
+    if rule == "paper" and settings.b_frames:
+        raise CapabilityError(
+            f"{whose} follows motion by the rule 'paper', which is defined for P pictures only, and the codec makes B "
+            f"pictures (b_frames={settings.b_frames}); set b_frames=0 or, where there is a choice, flow_rule: exact"
+        )
 
 
 def check_capabilities(
@@ -83,10 +125,7 @@ def check_capabilities(
     """Refuse before any work what codec, size or protocol cannot give. Raises CapabilityError naming the method."""
     needs = method.needs
     if needs.motion:
-        try:
-            settings.check_motion()
-        except CapabilityError as error:
-            raise CapabilityError(f"method {title} needs motion: {error}") from error
+        check_motion(f"method {title}", settings, needs.flow_rule if needs.flow_key else "exact")
     if any(side % needs.size_multiple for side in size):
         raise CapabilityError(
             f"method {title} needs frame sides that are multiples of {needs.size_multiple}, got {size[0]}x{size[1]}"

@@ -13,7 +13,6 @@ import torch
 from vssbench.codec import decode, encode
 from vssbench.cost.steps import count_method_macs
 from vssbench.experiment.clips import Encode
-from vssbench.experiment.schema import Experiment
 from vssbench.results.store import RunFolder
 from vssbench.runner.plan import Job
 from vssbench.runner.workshop import Workshop
@@ -40,15 +39,8 @@ class Estimate:
         return self.encode_seconds + self.decode_seconds + self.method_seconds
 
 
-def estimate(experiment: Experiment, jobs: Sequence[Job]) -> Estimate:
-    """Extrapolate from one short clip per (dataset, codec) and a convolution benchmark.
-
-    Methods are built without weights, so nothing but the dataset has to be there.
-    """
-    bare = experiment.model_copy(
-        update={"methods": tuple(m.model_copy(update={"weights": {}}) for m in experiment.methods)}
-    )
-    shop = Workshop(bare, None, "cpu")
+def estimate(shop: Workshop, jobs: Sequence[Job]) -> Estimate:
+    """Extrapolate from one short clip per (dataset, codec) and a convolution benchmark."""
     macs_per_second = _convolution_rate()
     totals = [0.0, 0.0, 0.0]
     disk = 0.0

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
+
+import numpy as np
 
 from vssbench import __version__
 from vssbench.analysis.run import Run, load_run
@@ -16,13 +19,16 @@ from vssbench.engine.ownership import owned, sweep
 from vssbench.errors import (
     ConfigError,
     DiskFullError,
+    InputError,
     OutOfMemoryError,
     is_out_of_memory,
     out_of_memory,
 )
 from vssbench.experiment.schema import Experiment, load_experiment
 from vssbench.files import storage_error
+from vssbench.metrics.confusion import count_pairs
 from vssbench.results.documents import DatasetRecord, PlanSummary, describe_dataset
+from vssbench.results.roster import make_roster
 from vssbench.results.store import RunFolder, slug, unit_name
 from vssbench.results.stored import write_start
 from vssbench.runner.environment import describe, differences, drift, refuse_drift
@@ -37,6 +43,10 @@ from vssbench.runner.pool import WorkerSettings, choose_workers, execute
 from vssbench.runner.workshop import Workshop
 
 KEPT = "Finished units are kept: run the same command again"
+
+
+TRIED_SEQUENCES = 8
+"""Sequences of a dataset of which a frame and its label are read before work starts."""
 
 
 @dataclass
@@ -157,13 +167,13 @@ def _session(
 ) -> None:
     """Plan, do what is owed, count MACs and time. Raises as `run`; on a full disk with the space that is missing."""
     listener.on_stage("planning")
-    jobs = _with_owed_units(folder, make_plan(experiment), listener)
+    shop, jobs = prepare(experiment, settings.cache, workplace.planning_device or settings.device)
+    jobs = _with_owed_units(folder, jobs, listener)
     owed = [job for job in jobs if job.owed or missing_frames(folder, job)]
-    shop = Workshop(experiment, settings.cache, workplace.planning_device or settings.device)
-    _build_everything_once(shop, jobs)
     summary = summarise(jobs)
     try:
-        write_start(folder, experiment, summary, _describe_datasets(shop, jobs))
+        roster = shop.of_weights(make_roster(experiment))
+        write_start(folder, experiment, roster, summary, _describe_datasets(shop, jobs))
         listener.on_plan(summary, sum(len(job.owed) for job in owed))
         for report in workplace.execute(experiment, owed, settings):
             listener.totals.add(report)
@@ -239,7 +249,7 @@ class _Log:
 
 def _freeze_experiment(folder: RunFolder, experiment: Experiment) -> None:
     values = experiment.canonical()
-    if not (folder.path / "experiment.json").exists():
+    if _is_fresh(folder, "experiment.json"):
         folder.write_json("experiment.json", values)
         return
     before = folder.read_json("experiment.json")
@@ -249,6 +259,11 @@ def _freeze_experiment(folder: RunFolder, experiment: Experiment) -> None:
             f"{folder.path}: holds a run of another experiment; different keys: {'; '.join(changed[:8])}. "
             "Choose another folder with -o, or delete this one"
         )
+
+
+def _is_fresh(folder: RunFolder, name: str) -> bool:
+    """A folder without units holds nothing that an earlier start decided: a mistake in it blocks no folder."""
+    return not (folder.path / name).exists() or not folder.stored_units()
 
 
 def _comparable(values: dict[str, Any]) -> dict[str, Any]:
@@ -268,7 +283,7 @@ def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _check_environment(folder: RunFolder, now: dict[str, Any], force: bool) -> None:
-    if not (folder.path / "environment.json").exists():
+    if _is_fresh(folder, "environment.json"):
         folder.write_json("environment.json", {**now, "forced": []})
         return
     before = folder.read_json("environment.json")
@@ -308,12 +323,42 @@ def _describe_datasets(shop: Workshop, jobs: Sequence[Job]) -> dict[str, Dataset
     return described
 
 
-def _build_everything_once(shop: Workshop, jobs: Sequence[Job]) -> None:
-    """Build every method for every size before work starts, so that what cannot work fails in the first second."""
+def prepare(experiment: Experiment, cache: Path | None, device: str) -> tuple[Workshop, list[Job]]:
+    """The plan of an experiment, and everything it needs built and tried once: what cannot work is refused here.
+
+    Weights, capabilities of codecs, sizes, and a frame with its label of the first sequences. Raises as `run`.
+    """
+    jobs = make_plan(experiment)
+    shop = Workshop(experiment, cache, device)
     for job in jobs:
         sequence = shop.sequence(job.dataset, job.sequence)
         for title, method in shop.methods(job.dataset, job.codec, sequence.size).items():
             check_lookahead(method, title, sequence, job.encodes)
-    if shop.experiment.oracles:
-        for dataset, codec, name in dict.fromkeys((job.dataset, job.codec, job.sequence) for job in jobs):
+    for dataset, codec, name in dict.fromkeys((job.dataset, job.codec, job.sequence) for job in jobs):
+        if experiment.oracles:
             refuse_impossible_oracles(dataset, shop.specs(dataset, codec), shop.sequence(dataset, name))
+    first = {(job.dataset, job.sequence): job for job in reversed(jobs)}
+    tried: Counter[str] = Counter()
+    for job in reversed(first.values()):
+        tried[job.dataset] += 1
+        if tried[job.dataset] <= TRIED_SEQUENCES:
+            _read_first(shop, job)
+    return shop, jobs
+
+
+def _read_first(shop: Workshop, job: Job) -> None:
+    """Read the first scored frame and its label. Raises InputError as the dataset, or naming what does not fit."""
+    sequence, classes = shop.sequence(job.dataset, job.sequence), shop.dataset(job.dataset).classes
+    scored = [clip.first + d for encode in job.encodes for clip in encode.clips for d in clip.scored]
+    for frame in sorted(scored)[:1]:
+        try:
+            size, label = sequence.image(frame).shape[:2], sequence.label(frame)
+            if not size == label.shape == sequence.size:
+                raise InputError(
+                    f"the frame is {size}, its label {label.shape} and its sequence {sequence.size}"
+                )
+            count_pairs(label, np.zeros_like(label), len(classes), classes.ignore_index)
+        except InputError as error:
+            raise InputError(
+                f"{job.dataset}, {job.sequence}, frame {frame}: {error}; `vssbench data verify` looks at all of them"
+            ) from error

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from vssbench.codec import BitstreamCache
 from vssbench.dataset import Dataset, VideoSequence
 from vssbench.engine.build import build_method, check_capabilities, choose_device
 from vssbench.experiment.schema import CodecSpec, Experiment, MethodSpec
 from vssbench.method import BuildContext, Method
+from vssbench.results.roster import Roster
 from vssbench.runner.plan import chosen_sequences, load_dataset
 
 
@@ -21,7 +21,7 @@ class Workshop:
         self.device = choose_device(device)
         self.cache = BitstreamCache(cache)
         self._datasets: dict[str, tuple[Dataset, dict[str, VideoSequence]]] = {}
-        self._methods: dict[tuple[Any, ...], Method] = {}
+        self._methods: dict[tuple[str, str, tuple[int, int]], Method] = {}
 
     def dataset(self, title: str) -> Dataset:
         """Dataset by title."""
@@ -55,6 +55,12 @@ class Workshop:
             check_capabilities(self._methods[key], spec.title, settings, size, self.experiment.protocol.kind)
             built[spec.title] = self._methods[key]
         return built
+
+    def of_weights(self, roster: Roster) -> Roster:
+        """`roster` with what the methods built so far say of their weights."""
+        untrained = {(dataset, title): m.untrained for (dataset, title, _), m in self._methods.items()}
+        remarks = dict.fromkeys(text for m in self._methods.values() for text in m.remarks)
+        return roster.with_weights(untrained, tuple(remarks))
 
     def _context(self, dataset: str, size: tuple[int, int]) -> BuildContext:
         source = self.dataset(dataset)

@@ -7,14 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from vssbench.dataset import Dataset
-from vssbench.errors import ConfigError
+from vssbench.errors import CheckpointError, ConfigError
 from vssbench.experiment.training import ContestantSection, OutputSection, TrainingExperiment
 from vssbench.files import digest_file, locked, write_atomically
 from vssbench.method import Method
-from vssbench.networks.weights import WeightsMetadata, save_weights
+from vssbench.networks.weights import WeightsMetadata, find_network, save_weights
 from vssbench.registry import nearest
 from vssbench.training.checkpoint import load_checkpoint, restore
 
@@ -40,7 +38,7 @@ def write_weights(
         state = load_checkpoint(path, experiment=experiment.digest(label), stage=f"{label}/{stage}")
         weights = (state["average"] or state["parts"])[part]
         restore({part: method.parts()[part]}, {part: weights}, path)
-        entries[output.weights] = _write(experiment, common, dataset, method.parts()[part], output, summary)
+        entries[output.weights] = _write(experiment, common, dataset, method, output, summary)
     if entries:
         manifest = common / "weights" / "manifest.json"
         with locked(manifest.with_name(".lock")):
@@ -50,7 +48,8 @@ def write_weights(
 
 
 def require_outputs(experiment: TrainingExperiment, contestant: ContestantSection, method: Method) -> None:
-    """Raise ConfigError if an output's stage does not train its part or the part lacks a module to leave out.
+    """Raise ConfigError if an output's stage does not train its part, or the part holds no network to describe or lacks
+    a module to leave out.
 
     To be asked before training.
     """
@@ -64,6 +63,14 @@ def require_outputs(experiment: TrainingExperiment, contestant: ContestantSectio
                 f"outputs.{output.weights}.source: stage {stage!r} of {label!r} trains no part {part!r}; "
                 f"{nearest(part, list(trained[stage]))}"
             )
+        try:
+            find_network(method.parts()[part])
+        except CheckpointError as error:
+            raise ConfigError(
+                f"outputs.{output.weights}.source: {output.source}: {error}, and weights without a description cannot be "
+                "stored; derive a module of the part from vssbench.networks.DescribedNetwork (its name, width and classes), "
+                "or remove the output"
+            ) from error
         modules = [name for name, _ in method.parts()[part].named_modules() if name]
         for name in output.leave_out:
             if name not in modules:
@@ -77,11 +84,12 @@ def _write(
     experiment: TrainingExperiment,
     folder: Path,
     dataset: Dataset,
-    module: torch.nn.Module,
+    method: Method,
     output: OutputSection,
     summary: dict[str, Any],
 ) -> dict[str, Any]:
-    label = output.source.split("/")[0]
+    label, _, part = output.source.split("/")
+    module = method.parts()[part]
     own = next(c.seed for c in experiment.contestants if c.label == label)
     seed = experiment.seed if own is None else own
     final = summary["contestants"].get(label, {}).get("final", {})
@@ -92,6 +100,10 @@ def _write(
         seed=seed,
         metrics={key: float(value) for key, value in final.items()},
         notes=output.source,
+        data=f"{experiment.dataset.name}, {experiment.pairs.split}",
+        normalisation=method.normalisation,
+        size=method.context.size,
+        lr_scale=method.lr_scale_of(part),
     )
     path = folder / "weights" / f"{output.weights}.safetensors"
     save_weights(module, path, metadata, dtype=output.dtype, training_heads=False, leave_out=output.leave_out)
@@ -102,6 +114,7 @@ def _write(
         "network": metadata.network,
         "width": metadata.width,
         "classes": metadata.classes,
+        "data": metadata.data,
         "dtype": output.dtype,
         "experiment": experiment.name,
         "experiment_digest": experiment.digest(),

@@ -39,6 +39,15 @@ def seed_experiment(experiment: TrainingExperiment, seed: int) -> TrainingExperi
     return experiment.model_copy(update={"outputs": outputs}).for_seed(seed)
 
 
+def single_trainings(
+    experiment: TrainingExperiment, folder: Path, seeds: Sequence[int]
+) -> list[tuple[TrainingExperiment, Path]]:
+    """The experiment of each seed and its folder; without seeds the experiment's own."""
+    if not seeds:
+        return [(experiment.for_seed(experiment.seed), folder)]
+    return [(seed_experiment(experiment, seed), seed_folder(folder, seed)) for seed in seeds]
+
+
 def train_seeds(
     experiment: TrainingExperiment,
     folder: Path,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from vssbench.analysis.families import FamilyComparison
 from vssbench.analysis.run import Run
+from vssbench.metrics.gop import gop_mean
 from vssbench.rendering.tables.published import published_counterpart
 from vssbench.results.documents import CostRecord
 from vssbench.results.group import Group
@@ -28,6 +29,8 @@ class SummaryRow:
     low: float = math.nan
     """Lower end of the interval of mIoU, 0..1."""
     high: float = math.nan
+    untrained: str = ""
+    """Stands behind the method's title: 'untrained', or the parts that are."""
 
 
 def timed(run: Run) -> dict[tuple[str, str], LatencyRecord]:
@@ -101,7 +104,7 @@ def _times(row: SummaryRow, interval: int, watched: LatencyRecord | None) -> dic
     known = [value for value in (key, other) if math.isfinite(value)]
     mean = math.nan
     if known:
-        mean = (key + (interval - 1) * other) / interval if len(known) == 2 else known[0]
+        mean = gop_mean(key, other, interval) if len(known) == 2 else known[0]
     best = mean if watched is None else watched.gop_mean.median_ms
     return {
         "gop_ms": mean,

@@ -100,6 +100,7 @@ def _row(record: Mapping[Any, Any], shares: Mapping[tuple[str, str], float]) -> 
         values=values,
         low=float(record.get("miou_low", math.nan)),
         high=float(record.get("miou_high", math.nan)),
+        untrained=record["untrained"],
     )
 
 
@@ -136,8 +137,11 @@ def _section(summary: Summary, rows: Sequence[SummaryRow], looks: Looks) -> tupl
             if column is MIOU and summary.has_intervals:
                 cells.append(MIOU.interval(row.low, row.high))
         plain = row_about(row.dataset, row.codec, row.method, cells, looks)
+        name = plain.cells[2]
+        if row.untrained:
+            name = replace(name, text=f"{name.text} ({row.untrained})")
         rate = Cell(kbps_text(row.kbps).removesuffix(" kb/s"), row.kbps)
-        ordered = (*plain.cells[:2], rate, *plain.cells[2:])
+        ordered = (*plain.cells[:2], rate, name, *plain.cells[3:])
         made.append(TextRow(ordered, {**plain.place, "kbps": str(row.kbps)}))
     return tuple(made)
 
@@ -155,6 +159,8 @@ def titled_summary(run: Run) -> TextTable:
 def summary_frame(run: Run, summary: Summary) -> pd.DataFrame:
     """The summary for CSV: stored values, mIoU in 0..1; published numbers are in columns of their own."""
     frame = run.summary.copy()
+    if not frame.empty and not frame["untrained"].any():
+        del frame["untrained"]
     rows = {(row.dataset, row.codec, row.method): row.values for row in summary.rows}
     places = list(zip(frame["dataset"], frame["codec"], frame["method"], strict=True))
     for column in summary.columns:

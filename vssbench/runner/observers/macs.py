@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from vssbench.cost.steps import count_method_macs
 from vssbench.errors import InputError
+from vssbench.metrics.gop import gop_mean
 from vssbench.results.documents import COUNTED_WHILE_RUNNING, CostRecord, cost_path
 from vssbench.results.store import RunFolder
 from vssbench.runner.observers.thop import thop_gop_mean
@@ -72,7 +73,7 @@ def gop_figures(step_macs: StepMacs, interval: int) -> dict[str, float] | None:
     means = {d: macs / steps / 1e9 for d, (steps, macs) in step_macs.items()}
     others = [mean for d, mean in means.items() if d > 0]
     non_key = sum(others) / len(others) if others else means[0]
-    mean = (means[0] + (interval - 1) * non_key) / interval
+    mean = gop_mean(means[0], non_key, interval)
     return {"key_gmacs": means[0], "non_key_gmacs": non_key, "gop_mean_gmacs": mean}
 
 

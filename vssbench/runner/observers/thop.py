@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vssbench.cost.paper_thop import SETTINGS, Setting, gop_mean, thop_count, with_local_attention
+from vssbench.cost.paper_thop import SETTINGS, Setting, thop_count, thop_mean, with_local_attention
 from vssbench.method import Method
 
 FULL_WIDTH = 64
@@ -24,7 +24,7 @@ def thop_gop_mean(name: str, method: Method, size: tuple[int, int], interval: in
     if name == "constant":
         return float(thop_count(setting, size if scale == 1.0 else setting.lr_size(scale)).gmacs)
     if name == "ar-seg" and getattr(options, "variant", "") == "final":
-        return float(gop_mean(setting, with_local_attention()(setting, scale), interval))
+        return float(thop_mean(setting, with_local_attention()(setting, scale), interval))
     return None
 
 
