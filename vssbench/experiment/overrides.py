@@ -107,7 +107,7 @@ def _as_entries(plural: str, value: Any, place: Place) -> Entries:
     field = "codec" if plural == "codecs" else "name"
     given = value if isinstance(value, list) else [value]
     entries = [one if isinstance(one, Mapping) else Keys({field: one}, {field: place}) for one in given]
-    return Entries(entries, {index: place for index in range(len(entries))})
+    return Entries(entries, dict.fromkeys(range(len(entries)), place))
 
 
 def _assign(target: Any, keys: Sequence[str], value: Any, place: Place) -> None:
