@@ -71,6 +71,19 @@ def place_of(values: Any, location: Iterable[int | str]) -> Place | None:
     return place
 
 
+def origin_of(values: Any, location: Iterable[int | str], where: str) -> str:
+    """How a message about the value at `location` begins: its place, or `where` if nobody knows that."""
+    place = place_of(values, location)
+    return place.text if place else where
+
+
+def value_at(values: Any, location: Iterable[int | str]) -> Any:
+    """What stands at a location that exists."""
+    for part in location:
+        values = values[part]
+    return values
+
+
 def packaged_experiments(kind: ExperimentKind = "run") -> dict[str, Path]:
     """Packaged experiments by name: 'quickstart' is quickstart/run.yaml (or train.yaml), 'ar-seg/x' is ar_seg/x.yaml (or
     train-x.yaml)."""
