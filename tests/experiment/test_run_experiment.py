@@ -2,15 +2,14 @@ from __future__ import annotations
 
 import json
 
-import pytest
-from typer.testing import CliRunner
-
-from vssbench.cli import app
-
-from vssbench.experiment.schema import Experiment, load_experiment
-from vssbench.experiment.training import load_training_experiment
-from vssbench.experiment.yaml import packaged_experiments
 from vssbench.errors import ConfigError, InputError
+from vssbench.experiment.schema import (
+    Experiment,
+    apply_override,
+    json_schema,
+    load_experiment,
+    packaged_experiments,
+)
 
 
 def plain(**changes):

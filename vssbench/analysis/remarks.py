@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
+from vssbench.results.documents import DatasetRecord
 from vssbench.results.group import Group
 
 
-def data_remarks(groups: Sequence[Group], datasets: Mapping[str, Any]) -> list[str]:
+def data_remarks(groups: Sequence[Group], datasets: Mapping[str, DatasetRecord]) -> list[str]:
     """One line per finding, nothing where all is as it should be."""
     lines = []
     for name in dict.fromkeys(group.dataset for group in groups):
         mine = [group for group in groups if group.dataset == name]
         lines += _unscored(name, mine)
-        lines += _without_truth(name, mine, datasets[name]["class_names"])
+        lines += _without_truth(name, mine, datasets[name].class_names)
     for place in dict.fromkeys((group.dataset, group.codec) for group in groups):
         here = [group for group in groups if (group.dataset, group.codec) == place]
         bits = unlike_bits(here)

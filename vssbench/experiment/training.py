@@ -12,15 +12,12 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from vssbench.codec import CodecSettings
-from vssbench.errors import ConfigError, InputError, spelled_out
-from vssbench.experiment.document import DocumentKind, read_document
-from vssbench.experiment.expand import ExpansionRule, substitute
-from vssbench.experiment.overrides import address
-from vssbench.experiment.paths import WEIGHTS_SUFFIX, anchor_key, anchor_weights
-from vssbench.experiment.schema import DatasetSpec, checked_options, complete_options
-from vssbench.experiment.validation import Location, Section, mistake, validate
-from vssbench.experiment.yaml import Keys, origin_of, place_of, value_at
-from vssbench.registry import datasets, methods, nearest
+from vssbench.errors import ConfigError, InputError
+from vssbench.experiment.expand import substitute
+from vssbench.experiment.scales import expand_scales
+from vssbench.experiment.schema import DatasetSpec, read_yaml, validate
+from vssbench.registry import nearest
+from vssbench.training.augment import Augmentation
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
@@ -155,6 +152,11 @@ class StageSection(Section):
         if self.batch % self.accumulate:
             raise ValueError(f"batch {self.batch} is no multiple of accumulate {self.accumulate}")
         return self
+
+
+def is_stage(source: str) -> bool:
+    """True for 'label/stage/part' of a training experiment, False for weights that are stored."""
+    return source.count("/") == 2 and not source.endswith(WEIGHTS_SUFFIX)
 
 
 class ContestantSection(Section):
@@ -432,7 +434,7 @@ def _digest_of(path: Path, modified: int, size: int) -> str:
 
 def _require_trained(source: str, known: Sequence[str], location: Location, problem: str) -> None:
     owner = source.rpartition("/")[0]
-    if source.count("/") == 2 and not source.endswith(WEIGHTS_SUFFIX) and owner not in known:
+    if is_stage(source) and owner not in known:
         raise mistake(location, f"{owner!r} {problem}; {nearest(owner, list(known))}")
 
 
