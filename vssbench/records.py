@@ -36,7 +36,9 @@ class Normalisation(NamedTuple):
         """Why no pixel can be normalised so; '' if all is well."""
         if not all(math.isfinite(value) for value in (*self.mean, *self.deviation)):
             return f"mean {self.mean} and deviation {self.deviation} must be finite numbers"
-        return "" if min(self.deviation) > 0 else f"deviation {self.deviation} must be positive in every channel"
+        return (
+            "" if min(self.deviation) > 0 else f"deviation {self.deviation} must be positive in every channel"
+        )
 
     def same_pixels(self, other: Normalisation) -> bool:
         """True if a network gets the same input either way, in whichever range the values are written."""

@@ -12,12 +12,15 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from vssbench.codec import CodecSettings
-from vssbench.errors import ConfigError, InputError
-from vssbench.experiment.expand import substitute
-from vssbench.experiment.scales import expand_scales
-from vssbench.experiment.schema import DatasetSpec, read_yaml, validate
-from vssbench.registry import nearest
-from vssbench.training.augment import Augmentation
+from vssbench.errors import ConfigError, InputError, spelled_out
+from vssbench.experiment.document import DocumentKind, read_document
+from vssbench.experiment.expand import ExpansionRule, substitute
+from vssbench.experiment.overrides import address
+from vssbench.experiment.paths import WEIGHTS_SUFFIX, anchor_key, anchor_weights
+from vssbench.experiment.schema import DatasetSpec, checked_options, complete_options
+from vssbench.experiment.validation import Location, Section, mistake, validate
+from vssbench.experiment.yaml import Keys, origin_of, place_of, value_at
+from vssbench.registry import datasets, methods, nearest
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from vssbench.errors import CheckpointError
+from vssbench.errors import CheckpointError, spelled_out
 from vssbench.files import digest_file, write_atomically
 from vssbench.method import CheckedNormalisation
 from vssbench.networks.network import DescribedNetwork, SegmentationNetwork

@@ -292,7 +292,7 @@ def _batch_cluster(path: str) -> Any:
         cluster.scale(jobs=file.jobs)
     except (TypeError, ValueError, OSError, RuntimeError) as error:
         raise ConfigError(
-            f"{where}: {file.scheduler} does not start with these options ({_first_line(error)}); see docs/cluster.md"
+            f"{path}: {file.scheduler} does not start with these options ({_first_line(error)}); see docs/cluster.md"
         ) from error
     return cluster
 

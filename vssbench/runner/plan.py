@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from vssbench.dataset import Dataset, VideoSequence
 from vssbench.errors import ConfigError, InputError
-from vssbench.experiment.clips import Clip, Encode, cut
+from vssbench.experiment.clips import Clip, Encode, cut_clips
 from vssbench.experiment.schema import DatasetSpec, Experiment
 from vssbench.registry import datasets
 from vssbench.results.documents import PlanSummary
