@@ -212,8 +212,12 @@ _PLAIN = "plain"
 _TAG = "tag:yaml.org,2002:"
 
 
-def _problem(text: str, mark: Any) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=text, problem_mark=mark)
+class _RefusedError(yaml.MarkedYAMLError):
+    """Valid YAML that is not taken."""
+
+
+def _problem(text: str, mark: Any) -> _RefusedError:
+    return _RefusedError(problem=text, problem_mark=mark)
 
 
 def _parse(text: str, locate: Any, name: str, *, whole: bool = False) -> Any:
@@ -232,7 +236,8 @@ def _parse(text: str, locate: Any, name: str, *, whole: bool = False) -> Any:
         problem = ", ".join(part for part in (error.context, error.problem) if part)
         if "'\\t'" in problem:
             problem += "; YAML is indented with spaces, not with tabs"
-        raise ConfigError(f"{locate(mark).text if mark else name}: not valid YAML: {problem}") from None
+        kind = "" if isinstance(error, _RefusedError) else "not valid YAML: "
+        raise ConfigError(f"{locate(mark).text if mark else name}: {kind}{problem}") from None
     except yaml.reader.ReaderError as error:
         mark = _mark(text, error.position)
         raise ConfigError(
@@ -246,7 +251,7 @@ def _parse(text: str, locate: Any, name: str, *, whole: bool = False) -> Any:
 def _mark(text: str, index: int) -> yaml.Mark:
     before = text[:index]
     line = before.count("\n")
-    return yaml.Mark("", index, line, index - before.rfind("\n") - 1, None, None)  # type: ignore[no-untyped-call,arg-type]
+    return yaml.Mark("", index, line, index - before.rfind("\n") - 1, None, None)  # type: ignore[no-untyped-call, arg-type]
 
 
 def _build(node: Any, locate: Any) -> Any:

@@ -9,6 +9,8 @@ from vssbench.results.latency_records import latency_records
 STAGES = ("decode", "motion", "copy", "network", "upsample")
 """The usual stages in the order in which a frame meets them; others follow."""
 
+KINDS = ("key", "non_key", "partial")
+
 
 def waterfalls(run: Run) -> list[Waterfall]:
     """All waterfalls of a run in the order of the experiment; empty where none was measured.
@@ -18,7 +20,8 @@ def waterfalls(run: Run) -> list[Waterfall]:
     order = {title: i for i, title in enumerate(run.roster.method_titles)}
     found = []
     for record in latency_records(run.folder):
-        for kind, stages in record.waterfall.items():
+        for kind in sorted(record.waterfall, key=KINDS.index):
+            stages = record.waterfall[kind]
             names = sorted(stages, key=lambda name: STAGES.index(name) if name in STAGES else len(STAGES))
             times = tuple((name, stages[name].median_ms) for name in names)
             found.append(Waterfall(record.dataset, record.method, kind, times, record.device))
