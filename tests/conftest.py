@@ -16,6 +16,7 @@ from vssbench.experiment.schema import Experiment, load_experiment
 from vssbench.records import ClassTable, Finding
 from vssbench.results.documents import CostRecord, PlanSummary, cost_path, describe_dataset
 from vssbench.results.latency_records import LatencyRecord, latency_path
+from vssbench.results.roster import make_roster
 from vssbench.results.schema import UnitRecord
 from vssbench.results.store import RunFolder
 from vssbench.results.stored import write_start
@@ -149,8 +150,9 @@ def fabricate_run(
     write_start(
         folder,
         frozen,
+        make_roster(frozen),
         PlanSummary(
-            items=1, units=len(records) if planned is None else planned, cases=1, encodes=1, encoded_frames=1
+            jobs=1, units=len(records) if planned is None else planned, cases=1, encodes=1, encoded_frames=1
         ),
         {
             entry.title: describe_dataset(made, made.sequences())

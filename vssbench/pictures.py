@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vssbench.dataset import VideoSequence
-from vssbench.errors import InputError
+from vssbench.errors import InputError, spelled_out
 from vssbench.records import IGNORE_INDEX, ClassTable, Finding
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ def require_folder(path: Path, remedy: str) -> Path:
     """`path` itself. Raises InputError if it is not a folder that can be listed."""
     if not path.is_dir():
         what = "is a file" if path.exists() else "no such folder"
-        raise InputError(f"{path}: {what}; expected a folder: {remedy}")
+        raise InputError(f"{spelled_out(path)}: {what}; expected a folder: {remedy}")
     return path
 
 

@@ -100,7 +100,6 @@ class Accel(Method):
         self._parts["fusion"] = self.fusion
         for part in self._parts.values():
             part.to(context.device).eval()
-        self.normalisation = options.normalisation or context.normalisation
         self._recursive = options.propagation == "recursive"
 
     @property

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from vssbench.experiment.training import Augmentation
 from vssbench.records import IGNORE_INDEX
-from vssbench.training.augment import Augmentation, Sample, augment, crop, flip, rescale, thin
+from vssbench.training.augment import Sample, augment, crop, flip, rescale, thin
 
 
 def ramp(height: int = 8, width: int = 12) -> Sample:

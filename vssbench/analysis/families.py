@@ -17,6 +17,7 @@ from vssbench.analysis.seeds import Seeded, seeded_methods
 from vssbench.errors import InputError
 from vssbench.metrics.bjontegaard import BDMetric, BDResult, Curve, CurveError, bjontegaard_value
 from vssbench.metrics.bootstrap import BootstrapOptions, MeasuredCurve, MeasuredPoint, bootstrap_bd
+from vssbench.metrics.gop import gop_mean
 from vssbench.metrics.seeds import SeedInterval, over_seeds
 from vssbench.results.group import Group
 from vssbench.results.roster import CodecEntry, MethodEntry
@@ -190,7 +191,7 @@ def _gop_mean_ms(group: Group, interval: int) -> float:
     key, other = (group.step_ms.get(place, math.nan) for place in ("key", "non_key"))
     if math.isnan(key):
         return other
-    return key if math.isnan(other) else (key + (interval - 1) * other) / interval
+    return key if math.isnan(other) else gop_mean(key, other, interval)
 
 
 def rate_comparisons(run: StoredRun) -> list[RateComparison]:

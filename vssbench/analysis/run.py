@@ -54,7 +54,12 @@ class Run(StoredRun):
                 lines.append(
                     f"{group.method} on {group.dataset}, {group.codec}: some distances have no scored frame"
                 )
-        return lines + data_remarks(self.groups, self.datasets) + self._interval_warnings()
+        return (
+            lines
+            + self.roster.weights_warnings
+            + data_remarks(self.groups, self.datasets)
+            + self._interval_warnings()
+        )
 
     def _interval_warnings(self) -> list[str]:
         without = sorted(
@@ -86,7 +91,10 @@ class Run(StoredRun):
 
     @cached_property
     def summary(self) -> pd.DataFrame:
-        """One row per (dataset, codec, method): mIoU in 0..1, achieved kb/s, GMACs, milliseconds."""
+        """One row per (dataset, codec, method): mIoU in 0..1, achieved kb/s, GMACs, milliseconds.
+
+        `untrained` says it of methods with parts that have no weights: 'untrained', 'untrained: lr', or ''.
+        """
         rows = []
         for group in self.groups:
             cost = self.costs.get((group.dataset, group.method))
@@ -106,6 +114,7 @@ class Run(StoredRun):
                     "achieved_kbps": group.kbps,
                     "frames": int(group.frames.sum()),
                     "units": group.units,
+                    "untrained": self.roster.method(group.dataset, group.method).untrained_mark,
                 }
             )
         return pd.DataFrame(rows)

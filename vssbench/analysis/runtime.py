@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from vssbench.files import write_atomically
+from vssbench.metrics.gop import gop_mean
 from vssbench.results.documents import CostRecord, read_costs
 from vssbench.results.latency_records import LatencyRecord, latency_records
 from vssbench.results.published import published_time
@@ -80,7 +81,7 @@ def _row(
         non_key_ms=next((series.median_ms for name, series in kinds.items() if name != "key"), None),
         gop_mean_ms=record.gop_mean.median_ms,
         worst_frame_ms=record.worst_frame_ms,
-        end_to_end_ms=(key + (interval - 1) * sum(others) / len(others)) / interval,
+        end_to_end_ms=gop_mean(key, sum(others) / len(others), interval),
         times_faster=record.times_faster_than.quartiles[1],
         macs_allow=base.gop_mean_gmacs / own.gop_mean_gmacs if counted and own and base else None,
         published_ms=published.latency_ms if published else None,

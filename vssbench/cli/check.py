@@ -50,16 +50,20 @@ def check(
 
     from vssbench.analysis.gate import regressed
     from vssbench.files import write_atomically
-    from vssbench.rendering.tables.verdicts import as_junit, as_markdown, as_table, headline
+    from vssbench.rendering.tables.markdown import section
+    from vssbench.rendering.tables.terminal import terminal_table
+    from vssbench.rendering.tables.verdicts import headline, junit_xml, verdict_table
 
     given = {"miou_drop": miou_drop, "macs_rise": macs_rise, "latency_rise": latency_rise}
     rows = _compared(run, baseline, {k: v for k, v in given.items() if v is not None}, limit or [], paired)
-    Console().print(as_table(rows))
+    table = verdict_table(rows)
+    if table.rows:
+        Console().print(terminal_table(table))
     typer.echo(headline(rows))
     if markdown is not None:
-        write_atomically(markdown, as_markdown(rows).encode())
+        write_atomically(markdown, f"{section(table, 3)}\n".encode())
     if junit is not None:
-        write_atomically(junit, as_junit(rows).encode())
+        write_atomically(junit, junit_xml(rows).encode())
     if regressed(rows):
         raise typer.Exit(1)
 

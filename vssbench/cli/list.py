@@ -37,25 +37,30 @@ def _entries(kind: str) -> list[tuple[str, str]]:
 
 
 def _experiments() -> list[tuple[str, str]]:
-    import yaml
+    from vssbench.experiment.yaml import packaged_experiments, read_yaml
 
-    from vssbench.experiment.schema import packaged_experiments
-
-    found = []
-    for name, file in packaged_experiments().items():
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-        found.append((name, str(values.get("title", ""))))
-    return found
+    return [(name, str(read_yaml(file).get("title", ""))) for name, file in packaged_experiments().items()]
 
 
 def _weights() -> list[tuple[str, str]]:
     import json
     from importlib.resources import files
 
-    manifest = json.loads(
-        (files("vssbench.baselines") / "weights" / "manifest.json").read_text(encoding="utf-8")
-    )
-    return [
-        (name, str(entry.get("summary", "")))
-        for name, entry in sorted(manifest.get("weights", manifest).items())
+    manifest = json.loads((files("vssbench.baselines.weights") / "manifest.json").read_text(encoding="utf-8"))
+    known = [
+        (
+            name,
+            "{network} width {width}, {classes} classes; {data}; ".format(**entry)
+            + _score(entry["validation"]),
+        )
+        for name, entry in manifest["weights"].items()
     ]
+    aliases = [
+        (name, ", ".join(f"{part}: {target}" for part, target in parts.items()))
+        for name, parts in manifest["aliases"].items()
+    ]
+    return sorted(known) + sorted(aliases)
+
+
+def _score(validation: dict[str, float]) -> str:
+    return f"mIoU {100 * validation['miou']:.1f} %"

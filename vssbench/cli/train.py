@@ -125,19 +125,22 @@ def train(
     ] = False,
 ) -> None:
     """Train the contestants of an experiment; the same command continues after an interruption."""
-    from vssbench.runner.memory import set_threads
-    from vssbench.experiment.training import load_experiment
+    from vssbench.engine.memory import set_threads
+    from vssbench.experiment.training import load_training_experiment
     from vssbench.training.distributed import joined_processes, local_device
-    from vssbench.training.seeds import train_seeds
+    from vssbench.training.seeds import single_trainings, train_seeds
     from vssbench.training.trainer import Trainer
 
-    loaded = load_experiment(experiment, settings or ())
+    loaded = load_training_experiment(experiment, settings or ())
     if backbone_weights is not None:
         loaded = loaded.model_copy(update={"backbone_weights": backbone_weights})
     seeds = list(dict.fromkeys(seed or loaded.seeds))
     folder = output or Path("training") / loaded.name
     if dry_run:
         _print_plan(_console(quiet=False), loaded, folder, seeds, only or ())
+        for single, place in single_trainings(loaded, folder, seeds):
+            for remark in Trainer(single, place, common=folder).prepare(only or ()):
+                typer.echo(f"warning: {remark}")
         return
     set_threads(threads or os.cpu_count() or 1)
     device = local_device(device)

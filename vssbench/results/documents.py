@@ -28,7 +28,7 @@ class _Document(BaseModel):
 class PlanSummary(_Document):
     """Size of a plan: how much a run holds when it is complete."""
 
-    items: int
+    jobs: int
     units: int
     cases: int
     encodes: int

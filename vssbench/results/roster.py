@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -20,7 +20,7 @@ from vssbench.experiment.schema import (
     Experiment,
     InferenceOptions,
     MethodSpec,
-    Protocol,
+    ProtocolSettings,
 )
 from vssbench.registry import methods
 from vssbench.results.identity import PaperIdentity, paper_identity
@@ -84,7 +84,9 @@ class MethodEntry(_Record):
     options: dict[str, Any]
     """All options but the weights."""
     weights: dict[str, str]
-    """Part -> where its weights come from; parts that are absent are untrained."""
+    """Part -> where its weights come from."""
+    untrained: tuple[str, ...] = ()
+    """Parts that have parameters and no weights, known once the method is built."""
     inference: InferenceOptions
     budget_knob: tuple[str, ...]
     """Options that move the method along its curve of accuracy against cost."""
@@ -96,6 +98,13 @@ class MethodEntry(_Record):
     """Titles of the datasets it runs on."""
     codecs: tuple[str, ...]
     """Titles of the codec settings it runs on."""
+
+    @property
+    def untrained_mark(self) -> str:
+        """'untrained', 'untrained: lr' where other parts have weights, or ''."""
+        if not self.untrained:
+            return ""
+        return f"untrained: {', '.join(self.untrained)}" if self.weights else "untrained"
 
     @property
     def network(self) -> NetworkEntry | None:
@@ -128,7 +137,7 @@ class Roster(_Record):
     title: str
     """The experiment's title; may be ''."""
     seed: int
-    protocol: Protocol
+    protocol: ProtocolSettings
     limits: CheckLimits
     reference: str
     """Title, without seed, of the method that differences are taken against; '': the dearest constant method."""
@@ -136,6 +145,8 @@ class Roster(_Record):
     codecs: tuple[CodecEntry, ...]
     methods: tuple[MethodEntry, ...]
     paper: tuple[PaperEntry, ...]
+    remarks: tuple[str, ...] = ()
+    """On the weights of the methods: contradictions, defaults, other scales and sizes than in training."""
 
     def dataset(self, title: str) -> DatasetEntry:
         """The dataset of this title. Raises KeyError."""
@@ -162,6 +173,33 @@ class Roster(_Record):
                 if dataset.title in codec.datasets:
                     for method in self.methods_on(dataset.title, codec.title):
                         yield dataset.title, codec.title, method.title
+
+    def with_weights(
+        self, untrained: Mapping[tuple[str, str], tuple[str, ...]], remarks: tuple[str, ...]
+    ) -> Roster:
+        """This roster with what is known once methods are built: (dataset, method) -> untrained parts, and remarks."""
+        methods = tuple(
+            entry.model_copy(
+                update={
+                    "untrained": next(
+                        (untrained[d, entry.title] for d in entry.datasets if (d, entry.title) in untrained),
+                        (),
+                    )
+                }
+            )
+            for entry in self.methods
+        )
+        return self.model_copy(update={"methods": methods, "remarks": remarks})
+
+    @property
+    def weights_warnings(self) -> list[str]:
+        """What a reader must know of weights: methods with untrained parts, then the remarks."""
+        lines = [
+            f"{entry.title} is untrained: no weights for {', '.join(entry.untrained)}; its accuracy means nothing"
+            for entry in self.methods
+            if entry.untrained
+        ]
+        return [*lines, *self.remarks]
 
     @property
     def method_titles(self) -> tuple[str, ...]:
@@ -209,7 +247,7 @@ def make_roster(experiment: Experiment) -> Roster:
     )
 
 
-def _dataset(spec: DatasetSpec, protocol: Protocol) -> DatasetEntry:
+def _dataset(spec: DatasetSpec, protocol: ProtocolSettings) -> DatasetEntry:
     return DatasetEntry(
         title=spec.title,
         name=spec.name,

@@ -7,8 +7,8 @@ RUN/plan.json           how many units the run has when complete
 RUN/datasets.json       classes and sequences (results/documents.py)
 RUN/units/DATASET/CODEC/METHOD/SEQUENCE/UNIT.json
 RUN/costs/DATASET/METHOD.json
-RUN/pictures/...        see `PictureCase`
-RUN/damaged/            unit files that failed their digest, set aside
+RUN/frames/...          see `results.frames`
+RUN/damaged/            unit files that failed their digest and archives that cannot be read, set aside
 RUN/checked.txt         size and time of unit files whose digest was checked; may be deleted at any time
 """
 
@@ -28,7 +28,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from vssbench.errors import InputError, StorageError
-from vssbench.files import PART, storage_error, write_atomically
+from vssbench.files import storage_error, write_atomically
 from vssbench.results.schema import UnitKey, UnitRecord, from_json, to_json
 
 Document = TypeVar("Document", bound=BaseModel)
@@ -120,17 +120,6 @@ class RunFolder:
                 write_atomically(self.path / _CHECKED, "\n".join([*lines, ""]).encode())
         return set(stored), damaged
 
-    def sweep(self) -> int:
-        """Remove what killed writers left half-written; returns how many files. For the holder of the lock only."""
-        removed = 0
-        for folder, _, names in os.walk(self.path):
-            for name in names:
-                if name.startswith(PART):
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(os.path.join(folder, name))
-                        removed += 1
-        return removed
-
     def _checked(self) -> dict[str, FileStamp]:
         """What checked.txt remembers; nothing if it is absent or unreadable, which costs time only."""
         try:
@@ -141,8 +130,8 @@ class RunFolder:
             return {}
 
     def set_aside(self, path: Path) -> Path:
-        """Move a damaged unit file to damaged/, where it stays as evidence, and return its new path."""
-        target = self.path / "damaged" / "-".join(path.relative_to(self.path / "units").parts)
+        """Move a damaged unit file or archive to damaged/, where it stays as evidence, and return its new path."""
+        target = self.path / "damaged" / "-".join(path.relative_to(self.path).parts[1:])
         try:
             target.parent.mkdir(exist_ok=True)
             os.replace(path, target)

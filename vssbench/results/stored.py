@@ -14,7 +14,7 @@ from vssbench.experiment.schema import Experiment
 from vssbench.results.documents import CostRecord, DatasetRecord, DatasetRecords, PlanSummary, read_costs
 from vssbench.results.gather import gather_all
 from vssbench.results.group import Group
-from vssbench.results.roster import ROSTER_FILE, Roster, make_roster, read_roster
+from vssbench.results.roster import ROSTER_FILE, Roster, read_roster
 from vssbench.results.schema import UnitRecord
 from vssbench.results.store import RunFolder
 
@@ -93,10 +93,14 @@ class StoredRun:
 
 
 def write_start(
-    folder: RunFolder, experiment: Experiment, plan: PlanSummary, datasets: Mapping[str, DatasetRecord]
+    folder: RunFolder,
+    experiment: Experiment,
+    roster: Roster,
+    plan: PlanSummary,
+    datasets: Mapping[str, DatasetRecord],
 ) -> None:
-    """Store what is known of a run when it starts. datasets: by title. Raises ConfigError for bad options, StorageError."""
+    """Store what is known of a run when it starts. datasets: by title. Raises StorageError."""
     folder.write_json("experiment.json", experiment.canonical())
-    folder.write_record(ROSTER_FILE, make_roster(experiment))
+    folder.write_record(ROSTER_FILE, roster)
     folder.write_record("plan.json", plan)
     folder.write_record("datasets.json", DatasetRecords(dict(datasets)))

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from vssbench.analysis.run import Group, Run
-from vssbench.rendering.tables.summary import kbps_text
+from vssbench.analysis.run import Run
+from vssbench.rendering.text import kbps_text
+from vssbench.results.group import Group
 
 Lines = list[tuple[str, str]]
 
