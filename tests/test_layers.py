@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LAYER = {
     "records": 0, "errors": 0,
-    "method": 1, "dataset": 1, "pictures": 1,
+    "method": 1, "dataset": 1, "pictures": 1, "class_tables": 1, "picture_folders": 1,
     "ops": 2,
     "registry": 3, "config": 3, "expansion": 3, "clips": 3, "results": 3, "codec": 3, "networks": 3, "metrics": 3, "cost": 3,
     "runner": 4, "rendering": 4, "training": 4, "conformance": 4,
@@ -23,6 +23,8 @@ PLUG_IN_MAY_IMPORT = {
     "method",
     "dataset",
     "pictures",
+    "picture_folders",
+    "class_tables",
     "codec",
     "metrics",
     "ops",
