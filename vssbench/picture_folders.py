@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 
 from vssbench.dataset import OrientationOption, VideoSequence, safe_name
 from vssbench.errors import InputError
-from vssbench.pictures import LABEL_SUFFIXES, PICTURE_SUFFIXES, declared_turn, picture_size, read_image, stored_bits
+from vssbench.pictures import (
+    LABEL_SUFFIXES,
+    PICTURE_SUFFIXES,
+    declared_turn,
+    picture_size,
+    read_image,
+    stored_bits,
+)
 from vssbench.records import Finding
 
 LabelReader = Callable[[Path], NDArray[np.uint8]]
@@ -28,8 +35,34 @@ _CLUTTER = frozenset(
 )  # fmt: skip
 """What file managers and storage boxes leave behind, in lower case."""
 _UNREAD_SUFFIXES = frozenset(
-    ".jpe .jfif .jp2 .j2k .jxl .gif .avif .heic .heif .pgm .pbm .pnm .pfm .tga .pcx .psd .eps .dds .exr .hdr .dng .raw .svg "
-    ".npy .npz .mat".split()
+    (
+        ".jpe",
+        ".jfif",
+        ".jp2",
+        ".j2k",
+        ".jxl",
+        ".gif",
+        ".avif",
+        ".heic",
+        ".heif",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".pfm",
+        ".tga",
+        ".pcx",
+        ".psd",
+        ".eps",
+        ".dds",
+        ".exr",
+        ".hdr",
+        ".dng",
+        ".raw",
+        ".svg",
+        ".npy",
+        ".npz",
+        ".mat",
+    )
 )
 """Pictures and arrays that are not read: named instead of passed over, so that no frame is missing without a word."""
 _NUMBER = re.compile(r"([0-9]+)")

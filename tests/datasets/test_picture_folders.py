@@ -38,14 +38,17 @@ def sequence_in(tmp_path, **labels):
     frames = [save(tmp_path / f"f{i}.png", np.full((4, 6, 3), i)) for i in range(3)]
     paths = {int(k[1:]): v for k, v in labels.items()}
     table = ValueTable({0: 0, 1: 1})
-    return PictureSequence(
-        "a b", frames, paths, 10.0, lambda p: table.indices(read_label_values(p), p)
-    )
+    return PictureSequence("a b", frames, paths, 10.0, lambda p: table.indices(read_label_values(p), p))
 
 
 def test_a_sequence_reads_on_demand_and_its_name_is_safe(tmp_path):
     sequence = sequence_in(tmp_path, i2=save(tmp_path / "l2.png", np.ones((4, 6))))
-    assert (sequence.name, len(sequence), sequence.size, sequence.labelled) == (safe_name("a b"), 3, (4, 6), [2])
+    assert (sequence.name, len(sequence), sequence.size, sequence.labelled) == (
+        safe_name("a b"),
+        3,
+        (4, 6),
+        [2],
+    )
     assert sequence.image(1)[0, 0].tolist() == [1, 1, 1]
     assert sequence.label(2).sum() == 24
     with pytest.raises(InputError, match="frame 0 has no label"):
