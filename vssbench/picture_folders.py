@@ -279,10 +279,9 @@ def numbering_remarks(stems: Sequence[str]) -> Iterator[str]:
     if len(numbers) < len(stems) or len({_NUMBER.split(stem)[0] for stem in stems}) > 1:
         return  # names without a common numbering
     steps = [after - before for before, after in itertools.pairwise(numbers)]
-    if not steps:
-        return
-    usual = Counter(steps).most_common(1)[0][0]
-    odd = [place for place, step in enumerate(steps) if step != usual]
+    times = Counter(steps)
+    usual = max(times, key=lambda step: (times[step], step > 0, -step), default=0)
+    odd = [place for place, step in enumerate(steps) if step != usual or step < 1]
     if odd:
         place = odd[0]
         yield (
