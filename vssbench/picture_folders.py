@@ -275,9 +275,11 @@ def numbering_remarks(stems: Sequence[str]) -> Iterator[str]:
             "numbers behind the point are read as whole numbers (1.9 before 1.10); write them with equally many digits if "
             "they are fractions"
         )
-    numbers = [int(found[-1]) for stem in stems if (found := _NUMBER.findall(stem))]
-    if len(numbers) < len(stems) or len({_NUMBER.split(stem)[0] for stem in stems}) > 1:
-        return  # names without a common numbering
+    columns = list(zip(*(_NUMBER.findall(stem) for stem in stems), strict=False))
+    counting = [column for column in columns if len(set(column)) > 1]
+    if len(counting) != 1 or len({_NUMBER.sub("0", stem) for stem in stems}) > 1:
+        return  # names that differ in more than one number
+    numbers = [int(number) for number in counting[0]]
     steps = [after - before for before, after in itertools.pairwise(numbers)]
     times = Counter(steps)
     usual = max(times, key=lambda step: (times[step], step > 0, -step), default=0)
