@@ -130,6 +130,10 @@ def _decoded(path: Path) -> Iterator[Image.Image]:
     with _opened(path) as picture:
         try:
             yield picture
+        except MemoryError as error:
+            raise InputError(
+                f"{path}: no memory for {picture.width}x{picture.height} pixels; free some or scale the picture down"
+            ) from error
         except _DAMAGE as error:
             raise InputError(
                 f"{path}: damaged or truncated picture ({error}); expected {picture.width}x{picture.height} pixels, "
@@ -258,7 +262,7 @@ def _rgb(picture: Image.Image, path: Path) -> NDArray[np.uint8]:
         raise InputError(
             f"{path}: has transparent pixels, whose colour depends on what lies behind; lay it on a background first"
         )
-    return np.array(picture.convert("RGB"))
+    return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
 def _without_rgb(path: Path, found: str) -> InputError:
