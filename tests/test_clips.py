@@ -3,8 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vssbench.clips import cut
-from vssbench.config import Protocol
+from vssbench.experiment.clips import cut
+from vssbench.experiment.schema import Protocol
 
 
 def _cases(jobs):

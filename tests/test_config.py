@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from vssbench.config import Experiment, apply_override, json_schema, load_experiment, packaged_experiments
+from vssbench.experiment.schema import Experiment, apply_override, json_schema, load_experiment, packaged_experiments
 from vssbench.errors import ConfigError, InputError
 
 

@@ -14,7 +14,7 @@ import yaml
 
 from vssbench.conformance import Subject, run_checks
 from vssbench.registry import methods
-from vssbench.results.run import load_run
+from vssbench.analysis.run import load_run
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "tutorial.md"
 

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vssbench.results.run import Run, load_run
+    from vssbench.analysis.run import Run, load_run
     from vssbench.runner.session import run
 
 try:
@@ -27,7 +27,7 @@ def __getattr__(name: str) -> Any:
 
         return run
     if name in ("Run", "load_run"):
-        from vssbench.results import run as results
+        from vssbench.analysis import run as results
 
         return getattr(results, name)
     raise AttributeError(f"module 'vssbench' has no attribute {name!r}")

@@ -267,7 +267,7 @@ def _rgb(picture: Image.Image, path: Path) -> NDArray[np.uint8]:
 
 def _without_rgb(path: Path, found: str) -> InputError:
     return InputError(
-        f"{path}: {found} has no exact RGB of 8 bits; expected grey, RGB or a palette of 1 to 16 bits, convert it to "
+        f"{path}: no exact RGB of 8 bits follows from {found}; expected grey, RGB or a palette of 1 to 16 bits, convert it to "
         "8-bit RGB with the scale or colour profile that belongs to it"
     )
 

@@ -39,7 +39,7 @@ def store_latency(benchmark: Any) -> Callable[[Any], None]:
 @pytest.hookimpl(optionalhook=True)
 def pytest_benchmark_update_json(config: Any, benchmarks: Any, output_json: dict[str, Any]) -> None:
     """Put the stored samples in place of the empty call's."""
-    from vssbench.results.benchmark_json import stats_of
+    from vssbench.analysis.benchmark_json import stats_of
 
     for entry in output_json["benchmarks"]:
         samples = entry["extra_info"].pop(_SAMPLES, None)

@@ -19,7 +19,7 @@ from pathlib import Path
 from PIL import Image
 
 from vssbench.rendering.report import write_report
-from vssbench.results.run import load_run
+from vssbench.analysis.run import load_run
 
 FRAMES = 12
 LEFT_OUT = ("table.csv", "table.tex", "figures/*.pdf")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vssbench.baselines.accel import Accel, ScoreFusion
-from vssbench.config import validate
+from vssbench.experiment.schema import validate
 from vssbench.conformance import CHECKS, Subject, make_batch
 from vssbench.cost import count_macs
 from vssbench.cost.blank import building_on

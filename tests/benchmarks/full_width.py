@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from vssbench.config import MethodSpec
+from vssbench.experiment.schema import MethodSpec
 from vssbench.cost.latency import compare_latency, describe_device
 from vssbench.method import BuildContext, Frame
 from vssbench.runner.memory import keep_freed_memory

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vssbench.results.run import load_run
+from vssbench.analysis.run import load_run
 from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord, to_json
 from vssbench.results.store import RunFolder
 

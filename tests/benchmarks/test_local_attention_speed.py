@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from vssbench.config import MethodSpec
+from vssbench.experiment.schema import MethodSpec
 from vssbench.method import BuildContext, Frame
 from vssbench.ops import local_attention
 from vssbench.runner.memory import keep_freed_memory

@@ -19,7 +19,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from vssbench.config import MethodSpec
+from vssbench.experiment.schema import MethodSpec
 from vssbench.conformance import Subject, make_clip
 from vssbench.ops import local_attention, scale_flow, warp
 from vssbench.ops.local_attention import attend_eagerly

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 
 from vssbench.cli import main
-from vssbench.results.run import load_run
+from vssbench.analysis.run import load_run
 from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord
 from vssbench.results.store import RunFolder
-from vssbench.results.table import COLUMNS, long_table
+from vssbench.analysis.table import COLUMNS, long_table
 
 UNITS = 12
 

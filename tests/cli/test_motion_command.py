@@ -13,7 +13,7 @@ from vssbench.cli import app
 from vssbench.codec.hevc import read_motion
 from vssbench.errors import BitstreamError, ConfigError, InputError, VssbenchError
 from vssbench.records import MODE_INTRA
-from vssbench.rendering.motion_picture import block_velocity, draw_motion
+from vssbench.rendering.images.motion import block_velocity, draw_motion
 
 GOLDEN = Path(__file__).parents[1] / "codec" / "hevc" / "golden"
 STREAM = GOLDEN / "v18_444.hevc"

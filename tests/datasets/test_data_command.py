@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from vssbench.cli.data import app, open_dataset
 from vssbench.errors import ConfigError, InputError, StorageError
 from vssbench.records import ClassTable, FlowField
-from vssbench.rendering.contact_sheet import SheetRow, contact_sheet, flow_picture, label_overlay
+from vssbench.rendering.images.contact_sheet import SheetRow, contact_sheet, flow_picture, label_overlay
 
 SMALL = ["--set", "size=[60, 80]", "--set", "sequences=2", "--set", "frames=3"]
 

@@ -156,7 +156,7 @@ def soak(units: int, folder: Path) -> dict[str, Any]:
 def resume(units: int, folder: Path) -> dict[str, Any]:
     """Fill a run folder with records made without work, then time the sessions that find nothing to do."""
     import vssbench
-    from vssbench.config import load_experiment
+    from vssbench.experiment.schema import load_experiment
     from vssbench.results.schema import CaseRecord, UnitRecord, to_json
     from vssbench.results.store import RunFolder, unit_name
     from vssbench.runner.plan import make_plan

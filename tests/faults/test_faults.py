@@ -17,7 +17,7 @@ import pytest
 
 import vssbench
 from vssbench.errors import ConfigError, DiskFullError, InputError
-from vssbench.results.run import load_run
+from vssbench.analysis.run import load_run
 from vssbench.results.store import RunFolder
 from vssbench.runner.session import Listener
 
@@ -266,7 +266,7 @@ def test_comments_and_docstrings_are_not_code(tmp_path):
 
 
 def test_the_code_behind_a_run_is_found_by_its_imports():
-    from vssbench.config import load_experiment
+    from vssbench.experiment.schema import load_experiment
     from vssbench.runner.sources import code_digests
 
     found = code_digests(load_experiment(VALUES))

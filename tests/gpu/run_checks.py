@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 import vssbench
-from vssbench.config import InferenceOptions, MethodSpec
+from vssbench.experiment.schema import InferenceOptions, MethodSpec
 from vssbench.cost.energy import measure_energy
 from vssbench.cost.gpu_conditions import read_conditions
 from vssbench.cost.latency import as_cuda_graph, compare_latency, describe_device

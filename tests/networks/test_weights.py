@@ -13,7 +13,7 @@ import torch
 
 from vssbench import networks
 from vssbench.baselines.ar_seg import CReFF, FusionNetwork
-from vssbench.config import load_experiment
+from vssbench.experiment.schema import load_experiment
 from vssbench.errors import CheckpointError, ConfigError, StorageError
 from vssbench.networks import load_weights, save_weights, weights
 from vssbench.networks.weights import WeightsMetadata, locate_weights, packaged_weights, weight_aliases

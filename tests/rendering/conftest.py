@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vssbench.results.run import Run, load_run
+from vssbench.analysis.run import Run, load_run
 from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord
 from vssbench.results.store import RunFolder, slug, write_atomically
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vssbench.rendering.axes import distance_ticks, linear_axis, log_axis
+from vssbench.rendering.figures.axes import distance_ticks, linear_axis, log_axis
 
 FINITE = st.floats(1e-3, 1e5, allow_nan=False)
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from vssbench.rendering.latex import summary_latex
+from vssbench.rendering.tables.latex import summary_latex
 from vssbench.rendering.report import Report, write_report
-from vssbench.rendering.tables import summary_table
-from vssbench.results.run import Run
+from vssbench.rendering.tables.summary import summary_table
+from vssbench.analysis.run import Run
 
 
 @pytest.fixture(scope="module")

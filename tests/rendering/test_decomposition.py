@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vssbench.rendering.decomposition import (
+from vssbench.rendering.figures.decomposition import (
     LOOKS,
     decomposition_charts,
     decomposition_markdown,
 )
-from vssbench.rendering.decomposition_figure import decomposition_figure
-from vssbench.rendering.further_tables import further_markdown, further_section
-from vssbench.results.decomposition import PARTS, Decomposition
+from vssbench.rendering.figures.decomposition_mpl import decomposition_figure
+from vssbench.rendering.tables.further import further_markdown, further_section
+from vssbench.analysis.decomposition import PARTS, Decomposition
 
 
 def staircase(method: str, *steps: float) -> Decomposition:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from vssbench.rendering.report import write_report
-from vssbench.results.run import Run, load_run
+from vssbench.analysis.run import Run, load_run
 
 REPORTS = Path(__file__).parents[2] / "reports"
 SCRIPT = REPORTS / "examples" / "render.py"

@@ -10,10 +10,10 @@ from PIL import Image
 
 from vssbench.errors import InputError
 from vssbench.metrics.confusion import iou, mean_iou
-from vssbench.rendering.frames import tracks
-from vssbench.rendering.media import MediaStore, error_mask, motion_svg, track_media
-from vssbench.rendering.viewer import frame_scores, make_viewer
-from vssbench.results.run import Run
+from vssbench.rendering.page.frames import tracks
+from vssbench.rendering.page.media import MediaStore, error_mask, motion_svg, track_media
+from vssbench.rendering.page.viewer import frame_scores, make_viewer
+from vssbench.analysis.run import Run
 
 
 def test_kept_frames_come_by_sequence_frame_and_distance_longest_first(run: Run) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vssbench.errors import InputError
-from vssbench.rendering.pictures import (
+from vssbench.rendering.images.colours import (
     WRONG,
     PictureCase,
     error_image,
@@ -12,7 +12,7 @@ from vssbench.rendering.pictures import (
     motion_image,
     picture_cases,
 )
-from vssbench.results.run import Run
+from vssbench.analysis.run import Run
 
 
 def tiny_case(truth: list[list[int]], predicted: list[list[int]]) -> PictureCase:

@@ -15,7 +15,7 @@ import pytest
 
 from vssbench.errors import InputError
 from vssbench.rendering.report import Report, write_report
-from vssbench.results.run import Run, load_run
+from vssbench.analysis.run import Run, load_run
 
 METHODS = ("constant 1.0", "constant 0.5", "warp-only", "AR-Seg 0.5")
 EVIL = "<script>alert(1)</script>"
@@ -208,9 +208,9 @@ def test_rendering_never_imports_torch(run: Run, tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from vssbench.results.run import load_run\n"
+        "from vssbench.analysis.run import load_run\n"
         "from vssbench.rendering.report import write_report\n"
-        "from vssbench.rendering.terminal import comparison_table\n"
+        "from vssbench.rendering.tables.terminal import comparison_table\n"
         f"run = load_run({str(run.path)!r})\n"
         "comparison_table(run)\n"
         f"write_report(run, Path({str(tmp_path)!r}))\n"

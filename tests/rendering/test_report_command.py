@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from vssbench.cli.report import output_folders, report
 from vssbench.errors import ConfigError, InputError
-from vssbench.rendering.markdown import escape
+from vssbench.rendering.tables.markdown import escape
 
 app = typer.Typer()
 app.command()(report)

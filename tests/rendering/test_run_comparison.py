@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from vssbench.errors import InputError
-from vssbench.rendering.run_comparison import HEADS, comparison_cells, comparison_markdown
-from vssbench.results.differences import compare_runs
-from vssbench.results.run import Run, load_run
+from vssbench.rendering.tables.comparison import HEADS, comparison_cells, comparison_markdown
+from vssbench.analysis.differences import compare_runs
+from vssbench.analysis.run import Run, load_run
 
 SMALL = {"sequences": 1, "units": 4, "distances": 2, "pictures": False}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vssbench.rendering.training_curves import (
+from vssbench.rendering.figures.training import (
     TrainingCurve,
     read_curves,
     training_figure,

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from vssbench.errors import InputError
-from vssbench.rendering.waterfall import waterfall_charts, waterfalls
-from vssbench.results.run import load_run
+from vssbench.rendering.figures.waterfall import waterfall_charts, waterfalls
+from vssbench.analysis.run import load_run
 from vssbench.results.store import RunFolder, slug
 
 

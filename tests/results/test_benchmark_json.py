@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from vssbench.errors import ConfigError, InputError
-from vssbench.results.benchmark_json import (
+from vssbench.analysis.benchmark_json import (
     Benchmarks,
     compare_benchmarks,
     from_document,
@@ -20,7 +20,7 @@ from vssbench.results.benchmark_json import (
     stats_of,
     to_document,
 )
-from vssbench.results.compare import Limits
+from vssbench.analysis.gate import Limits
 
 
 def made(samples: dict[str, list[float]], processor: str = "p") -> Benchmarks:

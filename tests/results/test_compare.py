@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from vssbench.errors import ConfigError, InputError
-from vssbench.rendering.verdicts import as_junit, as_markdown, headline
-from vssbench.results.compare import Limits, compare, make_baseline, regressed
-from vssbench.results.run import load_run
+from vssbench.rendering.tables.verdicts import as_junit, as_markdown, headline
+from vssbench.analysis.gate import Limits, compare, make_baseline, regressed
+from vssbench.analysis.run import load_run
 from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord
 from vssbench.results.store import RunFolder
 

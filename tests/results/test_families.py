@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from vssbench.metrics.bootstrap import BootstrapOptions
-from vssbench.results import families
-from vssbench.results.families import family_comparisons, rate_comparisons
-from vssbench.results.run import Run, load_run
+from vssbench.analysis import families
+from vssbench.analysis.families import family_comparisons, rate_comparisons
+from vssbench.analysis.run import Run, load_run
 from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord
 from vssbench.results.store import RunFolder
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vssbench.results.differences import paired_differences
-from vssbench.results.remarks import unlike_bits
-from vssbench.results.run import Run, load_run
+from vssbench.analysis.differences import paired_differences
+from vssbench.analysis.remarks import unlike_bits
+from vssbench.analysis.run import Run, load_run
 from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord
 from vssbench.results.store import RunFolder
 

@@ -7,18 +7,18 @@ import re
 import numpy as np
 import pytest
 
-from vssbench.config import load_experiment
+from vssbench.experiment.schema import load_experiment
 from vssbench.errors import ConfigError
-from vssbench.expansion import expand_method
+from vssbench.experiment.expand import expand_method
 from vssbench.metrics.bootstrap import UnitCounts, bootstrap_difference, bootstrap_mean, bootstrap_miou
 from vssbench.metrics.seeds import over_seeds
-from vssbench.rendering.curves import panels, panels_over_seeds
+from vssbench.rendering.figures.curves import panels, panels_over_seeds
 from vssbench.rendering.report import write_report
-from vssbench.results.differences import measured_against, paired_differences
-from vssbench.results.families import family_comparisons
-from vssbench.results.run import load_run
+from vssbench.analysis.differences import measured_against, paired_differences
+from vssbench.analysis.families import family_comparisons
+from vssbench.analysis.run import load_run
 from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord
-from vssbench.results.seeds import seed_table, seeded_methods
+from vssbench.analysis.seeds import seed_table, seeded_methods
 from vssbench.results.store import RunFolder
 
 CODEC = {"codec": "hevc", "bitrate_kbps": 300.0, "label": "hevc"}

@@ -13,11 +13,11 @@ import torch
 
 import vssbench
 from vssbench.baselines.constant import ConstantResolution
-from vssbench.clips import Clip, Encode, Job
+from vssbench.experiment.clips import Clip, Encode, Job
 from vssbench.errors import CapabilityError, ConfigError
 from vssbench.method import BuildContext, Needs
 from vssbench.registry import Entry, methods
-from vssbench.runner.costs import gop_figures
+from vssbench.runner.observers.macs import gop_figures
 from vssbench.runner.workshop import check_lookahead
 
 BLOCKS = {"name": "blockcopy", "network": "bisenet18", "width": 4, "block": 32, "policy_width": 2}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vssbench.config import InferenceOptions, MethodSpec
+from vssbench.experiment.schema import InferenceOptions, MethodSpec
 from vssbench.errors import CapabilityError, ConfigError
 from vssbench.method import BuildContext, Frame
-from vssbench.runner.inference import StepGraphs, apply_inference, change_maps, check_inference
+from vssbench.engine.inference import StepGraphs, apply_inference, change_maps, check_inference
 from vssbench.runner.workshop import build_method
 
 SIZE = (48, 64)
@@ -75,7 +75,7 @@ def test_what_the_device_cannot_is_refused_by_name(options, message):
 
 
 def test_compiling_without_a_compiler_is_refused(monkeypatch):
-    monkeypatch.setattr("vssbench.runner.inference.shutil.which", lambda name: None)
+    monkeypatch.setattr("vssbench.engine.inference.shutil.which", lambda name: None)
     with pytest.raises(CapabilityError, match=r"needs a C\+\+ compiler"):
         check_inference(InferenceOptions(compile=True), CPU, "m")
 

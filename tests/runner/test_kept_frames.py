@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vssbench.rendering.frames import tracks
-from vssbench.results.run import Run
+from vssbench.rendering.page.frames import tracks
+from vssbench.analysis.run import Run
 from vssbench.runner.session import run
 
 EXPERIMENT = {

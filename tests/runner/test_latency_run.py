@@ -8,8 +8,8 @@ import json
 import pytest
 
 import vssbench
-from vssbench.rendering.waterfall import waterfalls
-from vssbench.results.runtime import runtime_rows, runtime_text
+from vssbench.rendering.figures.waterfall import waterfalls
+from vssbench.analysis.runtime import runtime_rows, runtime_text
 
 SHRUNK = [
     "dataset=synthetic",

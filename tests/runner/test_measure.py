@@ -11,8 +11,8 @@ import vssbench
 from vssbench.dataset import VideoSequence
 from vssbench.errors import CapabilityError, ConfigError
 from vssbench.records import FlowField
-from vssbench.results.decomposition import PARTS, reference_titles
-from vssbench.runner.oracles import compose, require_exact_flow
+from vssbench.analysis.decomposition import PARTS, reference_titles
+from vssbench.runner.observers.oracles import compose, require_exact_flow
 
 NETWORK = {"network": "swiftnet18", "width": 13, "weights": {"network": "quickstart/hr"}}
 TINY = {

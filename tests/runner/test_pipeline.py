@@ -13,7 +13,7 @@ import vssbench
 from vssbench.errors import ConfigError
 from vssbench.results.schema import from_json
 from vssbench.runner import job
-from vssbench.runner.ahead import run_ahead
+from vssbench.engine.ahead import run_ahead
 
 SMALL = {
     "datasets": [{"name": "synthetic", "sequences": 1, "frames": 13, "size": [48, 64]}],

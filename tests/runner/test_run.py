@@ -10,10 +10,10 @@ import torch
 
 import vssbench
 import vssbench.networks
-from vssbench.config import load_experiment
+from vssbench.experiment.schema import load_experiment
 from vssbench.errors import CapabilityError, CheckpointError, ConfigError, InputError, StorageError
 from vssbench.networks.weights import WeightsMetadata, save_weights
-from vssbench.results.differences import reference_method
+from vssbench.analysis.differences import reference_method
 from vssbench.results.store import RunFolder
 from vssbench.runner.plan import load_dataset
 from vssbench.runner.session import Listener

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vssbench.method import Needs, Prediction
-from vssbench.runner import evaluate
+from vssbench.engine import evaluate
 
 KEY, OTHER, ARRIVAL = 0.2, 0.01, 0.6
 """Seconds of a keyframe, of a frame that waits, of the step at the next keyframe (that keyframe included)."""

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from vssbench.errors import ConfigError
-from vssbench.training.config import load_experiment
+from vssbench.experiment.training import load_experiment
 from vssbench.training.trainer import Processes, Trainer
 
 

@@ -10,7 +10,7 @@ import torch
 
 from vssbench.method import TrainingBatch
 from vssbench.training.augment import Augmentation
-from vssbench.training.config import load_experiment
+from vssbench.experiment.training import load_experiment
 from vssbench.training.feature_memory import FeatureMemory
 from vssbench.training.trainer import Trainer
 

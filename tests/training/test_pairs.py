@@ -13,7 +13,7 @@ from vssbench.codec import CodecSettings
 from vssbench.errors import ConfigError, InputError, StorageError
 from vssbench.registry import datasets
 from vssbench.training import pairs
-from vssbench.training.config import PairSection
+from vssbench.experiment.training import PairSection
 from vssbench.training.pairs import ClipPlan, build_pairs, plan_clips
 from vssbench.training.storage import write_atomically
 

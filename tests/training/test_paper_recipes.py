@@ -12,7 +12,7 @@ import torch
 
 from vssbench.method import BuildContext, Frame
 from vssbench.registry import methods
-from vssbench.training.config import StageSection, TrainingExperiment, load_experiment
+from vssbench.experiment.training import StageSection, TrainingExperiment, load_experiment
 from vssbench.training.log import read_log
 from vssbench.training.schedule import rate_factor, spans
 from vssbench.training.trainer import Trainer

@@ -13,7 +13,7 @@ import torch
 from vssbench.errors import ConfigError
 from vssbench.networks import create
 from vssbench.networks.weights import WeightsMetadata, load_weights, read_weights, save_weights
-from vssbench.training.config import OutputSection, load_experiment
+from vssbench.experiment.training import OutputSection, load_experiment
 from vssbench.training.log import read_log
 from vssbench.training.trainer import Trainer
 

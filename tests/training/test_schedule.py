@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from vssbench.errors import ConfigError
-from vssbench.training.config import StageSection
+from vssbench.experiment.training import StageSection
 from vssbench.training.schedule import build_optimiser, parameter_groups, rate_factor, set_rate
 
 

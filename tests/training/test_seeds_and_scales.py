@@ -11,8 +11,8 @@ import torch
 
 from vssbench.errors import CheckpointError, ConfigError
 from vssbench.metrics.seeds import over_seeds
-from vssbench.training.config import load_experiment
-from vssbench.training.expand import expand_scales
+from vssbench.experiment.training import load_experiment
+from vssbench.experiment.scales import expand_scales
 from vssbench.training.seeds import _row, seed_experiment, summarise_seeds, train_seeds
 from vssbench.training.trainer import Trainer
 

@@ -11,7 +11,7 @@ import torch
 
 from vssbench.errors import CheckpointError, ConfigError, InputError
 from vssbench.training.checkpoint import load_checkpoint
-from vssbench.training.config import load_experiment
+from vssbench.experiment.training import load_experiment
 from vssbench.training.log import read_log
 from vssbench.training.stage_trainer import DivergedError, StageTrainer, hash_seed
 from vssbench.training.trainer import Trainer, choose_precision
@@ -288,10 +288,14 @@ def test_class_weights_reach_the_loss(write_experiment: Any, tmp_path: Path) -> 
     assert float(weight[1] / weight[0]) == pytest.approx((counts[0] / counts[1]) ** 0.5, rel=1e-6)
 
 
-def test_automatic_precision_is_one_the_machine_has() -> None:
+@pytest.mark.parametrize(("instructions", "automatic"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_automatic_precision_is_one_the_machine_has(
+    monkeypatch: pytest.MonkeyPatch, instructions: bool, automatic: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: instructions, raising=False)
     assert choose_precision("float32", torch.device("cpu")) == torch.float32
     assert choose_precision("bfloat16", torch.device("cpu")) == torch.bfloat16
-    assert choose_precision("auto", torch.device("cpu")) in (torch.float32, torch.bfloat16)
+    assert choose_precision("auto", torch.device("cpu")) == automatic
 
 
 def test_bfloat16_training_runs_and_keeps_float32_weights(write_experiment: Any, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from vssbench.errors import ConfigError, InputError
-from vssbench.training.config import load_experiment, packaged_experiments
+from vssbench.experiment.training import load_experiment, packaged_experiments
 
 
 @pytest.mark.parametrize("name", packaged_experiments())

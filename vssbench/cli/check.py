@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from vssbench.results.benchmark_json import Benchmarks
-    from vssbench.results.compare import Limits, Row
+    from vssbench.analysis.benchmark_json import Benchmarks
+    from vssbench.analysis.gate import Limits, Row
 
 baseline_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -48,8 +48,8 @@ def check(
     """
     from rich.console import Console
 
-    from vssbench.rendering.verdicts import as_junit, as_markdown, as_table, headline
-    from vssbench.results.compare import regressed
+    from vssbench.rendering.tables.verdicts import as_junit, as_markdown, as_table, headline
+    from vssbench.analysis.gate import regressed
     from vssbench.results.store import write_atomically
 
     given = {"miou_drop": miou_drop, "macs_rise": macs_rise, "latency_rise": latency_rise}
@@ -68,14 +68,14 @@ def _compared(
     run: Path, baseline: Path, given: dict[str, float], single: list[str], paired: bool
 ) -> list[Row]:
     """The rows of a check, by what the two arguments are: times only where one is pytest-benchmark's."""
-    from vssbench.results.benchmark_json import (
+    from vssbench.analysis.benchmark_json import (
         compare_benchmarks,
         is_benchmark_document,
         of_run,
         read_benchmarks,
     )
-    from vssbench.results.compare import compare, make_baseline
-    from vssbench.results.run import load_run
+    from vssbench.analysis.gate import compare, make_baseline
+    from vssbench.analysis.run import load_run
 
     if run.is_file():
         return compare_benchmarks(
@@ -91,8 +91,8 @@ def _compared(
 
 
 def _benchmarks_of(path: Path) -> Benchmarks:
-    from vssbench.results.benchmark_json import of_run, read_benchmarks
-    from vssbench.results.run import load_run
+    from vssbench.analysis.benchmark_json import of_run, read_benchmarks
+    from vssbench.analysis.run import load_run
 
     return of_run(load_run(path)) if path.is_dir() else read_benchmarks(path)
 
@@ -100,7 +100,7 @@ def _benchmarks_of(path: Path) -> Benchmarks:
 def _limits(stored: dict[str, Any], given: dict[str, float], single: list[str]) -> Limits:
     """The experiment's limits with those of the command line. Raises ConfigError for a malformed one."""
     from vssbench.errors import ConfigError
-    from vssbench.results.compare import Limits
+    from vssbench.analysis.gate import Limits
 
     metrics = dict(stored.get("metrics", {}))
     for text in single:
@@ -138,8 +138,8 @@ def update(
     ),
 ) -> None:
     """Write the baseline file that `vssbench check` holds later runs against."""
-    from vssbench.results.compare import make_baseline
-    from vssbench.results.run import load_run
+    from vssbench.analysis.gate import make_baseline
+    from vssbench.analysis.run import load_run
     from vssbench.results.store import write_atomically
 
     text = json.dumps(make_baseline(load_run(run)), indent=1, sort_keys=True) + "\n"
@@ -155,8 +155,8 @@ def benchmark(
     ),
 ) -> None:
     """Write the step times of a run as pytest-benchmark's JSON, for `pytest-benchmark compare` and `vssbench check`."""
-    from vssbench.results.benchmark_json import of_run, to_document
-    from vssbench.results.run import load_run
+    from vssbench.analysis.benchmark_json import of_run, to_document
+    from vssbench.analysis.run import load_run
     from vssbench.results.store import write_atomically
 
     write_atomically(output, (json.dumps(to_document(of_run(load_run(run))), indent=1) + "\n").encode())

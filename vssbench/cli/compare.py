@@ -28,12 +28,12 @@ def compare(
     from rich.console import Console
 
     from vssbench.errors import ConfigError
-    from vssbench.rendering.run_comparison import comparison_markdown, comparison_of_runs
-    from vssbench.results.csv_text import frame_csv
-    from vssbench.results.differences import compare_runs
-    from vssbench.results.run import load_run
+    from vssbench.rendering.tables.comparison import comparison_markdown, comparison_of_runs
+    from vssbench.rendering.tables.csv_text import frame_csv
+    from vssbench.analysis.differences import compare_runs
+    from vssbench.analysis.run import load_run
     from vssbench.results.store import write_atomically
-    from vssbench.results.table import long_table
+    from vssbench.analysis.table import long_table
 
     if len(runs) < 2 and csv is None:
         raise ConfigError("compare needs two runs or more, or one run and --csv FILE")

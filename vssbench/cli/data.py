@@ -97,7 +97,7 @@ def preview(
     """Write a contact sheet per sequence: frames, labels over them, exact motion where the dataset has it."""
     from PIL import Image
 
-    from vssbench.rendering.contact_sheet import contact_sheet
+    from vssbench.rendering.images.contact_sheet import contact_sheet
 
     opened = open_dataset(dataset, set_ or [])
     chosen = _spread(list(opened.sequences(split)), sequences)
@@ -116,7 +116,7 @@ def preview(
 
 def open_dataset(name: str, settings: list[str]) -> Dataset:
     """The dataset `name` with options from KEY=VALUE texts. Raises ConfigError for unknown names, keys and values."""
-    from vssbench.config import apply_override, validate
+    from vssbench.experiment.schema import apply_override, validate
     from vssbench.registry import datasets
 
     kind = datasets.load(name)
@@ -185,7 +185,7 @@ def _spread(items: list[Any], count: int) -> list[Any]:
 
 def _sheet_rows(sequence: VideoSequence, count: int) -> list[Any]:
     """Rows for evenly spread frames, labelled ones where there are any."""
-    from vssbench.rendering.contact_sheet import SheetRow
+    from vssbench.rendering.images.contact_sheet import SheetRow
 
     labelled = list(sequence.labelled)
     rows = []

@@ -39,7 +39,7 @@ def _entries(kind: str) -> list[tuple[str, str]]:
 def _experiments() -> list[tuple[str, str]]:
     import yaml
 
-    from vssbench.config import packaged_experiments
+    from vssbench.experiment.schema import packaged_experiments
 
     found = []
     for name, file in packaged_experiments().items():

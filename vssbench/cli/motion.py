@@ -160,7 +160,7 @@ def _write_picture(path: Path, file: Path, frame: int) -> None:
     from PIL import Image
 
     from vssbench.codec import decode
-    from vssbench.rendering.motion_picture import draw_motion
+    from vssbench.rendering.images.motion import draw_motion
 
     for decoded in decode(file, motion=True):
         if decoded.index == frame and decoded.motion is not None:

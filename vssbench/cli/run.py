@@ -63,7 +63,7 @@ def run(
     result = _run_with_progress(
         console, experiment, output, overrides, device, workers, threads, cache, force, cluster
     )
-    from vssbench.rendering.terminal import comparison_table
+    from vssbench.rendering.tables.terminal import comparison_table
 
     Console().print(comparison_table(result))
     for warning in result.warnings:
@@ -77,7 +77,7 @@ def run(
 
 
 def _print_plan(experiment: str, overrides: tuple[str, ...]) -> None:
-    from vssbench.config import load_experiment
+    from vssbench.experiment.schema import load_experiment
     from vssbench.runner.estimate import estimate
     from vssbench.runner.plan import make_plan, summarise
 

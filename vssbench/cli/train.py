@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from vssbench.training.config import TrainingExperiment
+    from vssbench.experiment.training import TrainingExperiment
 
 PLAIN_SECONDS = 30.0
 """Between two progress lines where the output is no terminal."""
@@ -126,7 +126,7 @@ def train(
 ) -> None:
     """Train the contestants of an experiment; the same command continues after an interruption."""
     from vssbench.runner.memory import set_threads
-    from vssbench.training.config import load_experiment
+    from vssbench.experiment.training import load_experiment
     from vssbench.training.distributed import joined_processes, local_device
     from vssbench.training.seeds import train_seeds
     from vssbench.training.trainer import Trainer
@@ -202,7 +202,7 @@ def _beginning(part: str, source: str, seeds: list[int]) -> str:
 
 def _write_figures(loaded: TrainingExperiment, folder: Path, seeds: list[int]) -> None:
     """The training curves of all contestants, a figure for each seed."""
-    from vssbench.rendering.training_curves import write_training_figure
+    from vssbench.rendering.figures.training import write_training_figure
     from vssbench.training.seeds import seed_folder
 
     stages = [(contestant.label, stage) for contestant in loaded.contestants for stage in contestant.stages]

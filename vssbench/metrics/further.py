@@ -45,7 +45,7 @@ BOUNDARY, TRIMAP, SEGMENT, MOTION, VC, TC = "boundary", "trimap", "segment", "mo
 """Names of the counts in a unit record; `motion:` and `tc:` are followed by the source of the flow."""
 ORACLE = "oracle "
 ORACLE_EXACT, ORACLE_FILLED, ORACLE_SOURCE = "oracle exact", "oracle filled", "oracle source"
-"""Names of the counts [cases, 2, C] of oracle runs; results/decomposition.py makes numbers of them."""
+"""Names of the counts [cases, 2, C] of oracle runs; analysis/decomposition.py makes numbers of them."""
 
 Values = NDArray[np.int64]
 

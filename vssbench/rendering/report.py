@@ -19,25 +19,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vssbench.errors import InputError
-from vssbench.rendering import latex, markdown
-from vssbench.rendering.budget import budget_panels
-from vssbench.rendering.curves import Panel, curve_names, panels, panels_over_seeds
-from vssbench.rendering.decomposition import decomposition_markdown
-from vssbench.rendering.figure_files import Drawn, draw_curves, draw_parts, draw_strips
-from vssbench.rendering.frames import FrameCase, Track, tracks
-from vssbench.rendering.further_tables import further_markdown
-from vssbench.rendering.media import FOLDER, MediaStore
-from vssbench.rendering.page import PageContent, page
-from vssbench.rendering.provenance import provenance
-from vssbench.rendering.seed_table import seed_text_rows
-from vssbench.rendering.tables import SummaryTable, difference_rows, family_rows, printable, summary_table
-from vssbench.rendering.viewer import Viewer, make_viewer
-from vssbench.rendering.waterfall import waterfalls
-from vssbench.results.csv_text import frame_csv
-from vssbench.results.differences import paired_differences
+from vssbench.rendering.tables import latex
+from vssbench.rendering.tables import markdown
+from vssbench.rendering.figures.budget import budget_panels
+from vssbench.rendering.figures.curves import Panel, curve_names, panels, panels_over_seeds
+from vssbench.rendering.figures.decomposition import decomposition_markdown
+from vssbench.rendering.figures.files import Drawn, draw_curves, draw_parts, draw_strips
+from vssbench.rendering.page.frames import FrameCase, Track, tracks
+from vssbench.rendering.tables.further import further_markdown
+from vssbench.rendering.page.media import FOLDER, MediaStore
+from vssbench.rendering.page.page import PageContent, page
+from vssbench.rendering.page.provenance import provenance
+from vssbench.rendering.tables.seeds import seed_text_rows
+from vssbench.rendering.tables.summary import SummaryTable, difference_rows, family_rows, printable, summary_table
+from vssbench.rendering.page.viewer import Viewer, make_viewer
+from vssbench.rendering.figures.waterfall import waterfalls
+from vssbench.rendering.tables.csv_text import frame_csv
+from vssbench.analysis.differences import paired_differences
 from vssbench.results.helper_processes import Shared, in_reverse
-from vssbench.results.run import Run
-from vssbench.results.seeds import seed_table
+from vssbench.analysis.run import Run
+from vssbench.analysis.seeds import seed_table
 from vssbench.results.store import storage_error, write_atomically
 
 Progress = Callable[[str], None]

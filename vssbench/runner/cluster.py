@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from vssbench.config import Experiment, read_yaml, validate
+from vssbench.experiment.schema import Experiment, read_yaml, validate
 from vssbench.errors import CapabilityError, ConfigError, VssbenchError
 from vssbench.results.schema import from_json
 from vssbench.results.store import RunFolder, unit_name, write_atomically

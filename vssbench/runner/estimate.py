@@ -10,9 +10,9 @@ from itertools import islice
 
 import torch
 
-from vssbench.clips import Encode
+from vssbench.experiment.clips import Encode
 from vssbench.codec import decode, encode
-from vssbench.config import Experiment
+from vssbench.experiment.schema import Experiment
 from vssbench.cost.steps import count_method_macs
 from vssbench.results.store import RunFolder
 from vssbench.runner.job import OwedItem

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vssbench.clips import Encode
+from vssbench.experiment.clips import Encode
 from vssbench.codec import Bitstream, decode
 from vssbench.codec.qp import read_qp
 from vssbench.dataset import VideoSequence
@@ -20,8 +20,8 @@ from vssbench.method import Method
 from vssbench.records import DecodedFrame
 from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord
 from vssbench.results.store import RunFolder, unit_name
-from vssbench.runner.ahead import run_ahead
-from vssbench.runner.evaluate import (
+from vssbench.engine.ahead import run_ahead
+from vssbench.engine.evaluate import (
     ClipResult,
     joint_needs,
     lockstep_groups,
@@ -29,10 +29,10 @@ from vssbench.runner.evaluate import (
     run_method,
     score,
 )
-from vssbench.runner.feed import ClipFeed, DecodedClip, split_into_clips
-from vssbench.runner.frames import FrameKeeper, missing_units
-from vssbench.runner.measure import Labels, Measurer
-from vssbench.runner.pictures import has_picture, save_picture
+from vssbench.engine.feed import ClipFeed, DecodedClip, split_into_clips
+from vssbench.runner.observers.frames import FrameKeeper, missing_units
+from vssbench.runner.observers.further import Labels, Measurer
+from vssbench.runner.observers.pictures import has_picture, save_picture
 from vssbench.runner.plan import WorkItem
 from vssbench.runner.workshop import Workshop
 

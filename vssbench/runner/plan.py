@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from vssbench.clips import Job, cut
-from vssbench.config import DatasetSpec, Experiment
+from vssbench.experiment.clips import Job, cut
+from vssbench.experiment.schema import DatasetSpec, Experiment
 from vssbench.dataset import Dataset, VideoSequence
 from vssbench.errors import ConfigError, InputError
 from vssbench.registry import datasets

@@ -17,7 +17,7 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, Protocol
 
-from vssbench.config import Experiment
+from vssbench.experiment.schema import Experiment
 from vssbench.errors import ConfigError, VssbenchError
 from vssbench.results.helper_processes import end_with_parent
 from vssbench.results.store import RunFolder

@@ -14,16 +14,16 @@ from typing import Any, Protocol
 from filelock import FileLock, Timeout
 
 from vssbench import __version__
-from vssbench.config import Experiment, load_experiment
+from vssbench.experiment.schema import Experiment, load_experiment
 from vssbench.errors import ConfigError, DiskFullError, StorageError
-from vssbench.results.run import Run, load_run
+from vssbench.analysis.run import Run, load_run
 from vssbench.results.store import RunFolder, slug, storage_error
-from vssbench.runner.costs import measure_costs
+from vssbench.runner.observers.macs import measure_costs
 from vssbench.runner.environment import describe, differences, drift, refuse_drift
 from vssbench.runner.estimate import space_needed
 from vssbench.runner.job import JobReport, OwedItem, owed_item
-from vssbench.runner.latency import measure_run_latency
-from vssbench.runner.measure import refuse_what_cannot_be_measured
+from vssbench.runner.observers.latency import measure_run_latency
+from vssbench.runner.observers.further import refuse_what_cannot_be_measured
 from vssbench.runner.plan import PlanSummary, WorkItem, make_plan, summarise
 from vssbench.runner.pool import WorkerSettings, choose_workers, execute
 from vssbench.runner.workshop import Workshop, check_lookahead, choose_device

@@ -9,23 +9,23 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from vssbench.config import Experiment
+from vssbench.experiment.schema import Experiment
 from vssbench.registry import Registry, datasets, methods, networks
 
 ROOTS = (
-    "vssbench.clips",
+    "vssbench.experiment.clips",
     "vssbench.codec",
     "vssbench.metrics.confusion",
     "vssbench.ops",
-    "vssbench.runner.evaluate",
-    "vssbench.runner.feed",
+    "vssbench.engine.evaluate",
+    "vssbench.engine.feed",
 )
 """Every run rests on these; datasets, methods and networks are added as the experiment names them."""
 
 _WITHOUT_INFLUENCE = (
     "vssbench.cli",
     "vssbench.codec.cache",
-    "vssbench.config",
+    "vssbench.experiment.schema",
     "vssbench.cost",
     "vssbench.errors",
     "vssbench.networks.release",

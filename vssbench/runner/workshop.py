@@ -8,16 +8,16 @@ from typing import Any
 
 import torch
 
-from vssbench.clips import Job
+from vssbench.experiment.clips import Job
 from vssbench.codec import BitstreamCache, CodecSettings
-from vssbench.config import CodecSpec, Experiment, MethodSpec
+from vssbench.experiment.schema import CodecSpec, Experiment, MethodSpec
 from vssbench.dataset import Dataset, VideoSequence
 from vssbench.errors import CapabilityError, CheckpointError
 from vssbench.method import BuildContext, Method
 from vssbench.networks import load_weights
 from vssbench.networks.weights import require_classes
 from vssbench.registry import methods
-from vssbench.runner.inference import apply_inference
+from vssbench.engine.inference import apply_inference
 from vssbench.runner.plan import chosen_sequences, load_dataset
 
 

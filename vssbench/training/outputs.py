@@ -17,7 +17,7 @@ from vssbench.method import Method
 from vssbench.networks.weights import WeightsMetadata, save_weights
 from vssbench.registry import nearest
 from vssbench.training.checkpoint import load_checkpoint, restore
-from vssbench.training.config import ContestantSection, OutputSection, TrainingExperiment
+from vssbench.experiment.training import ContestantSection, OutputSection, TrainingExperiment
 from vssbench.training.storage import write_atomically
 
 

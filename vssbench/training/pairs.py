@@ -26,7 +26,7 @@ from vssbench.errors import ConfigError, InputError
 from vssbench.records import ClassTable, FlowField
 from vssbench.training.augment import Sample
 from vssbench.training.coded_clip import code_clip
-from vssbench.training.config import PairSection
+from vssbench.experiment.training import PairSection
 from vssbench.training.pseudo_video import pseudo_clip
 from vssbench.training.storage import write_atomically
 

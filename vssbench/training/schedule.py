@@ -11,7 +11,7 @@ from torch import nn
 
 from vssbench.errors import ConfigError
 from vssbench.registry import nearest
-from vssbench.training.config import StageSection
+from vssbench.experiment.training import StageSection
 
 
 @dataclass(frozen=True, slots=True)

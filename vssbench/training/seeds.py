@@ -15,7 +15,7 @@ from typing import Any
 
 from vssbench.errors import CheckpointError
 from vssbench.metrics.seeds import over_seeds
-from vssbench.training.config import TrainingExperiment
+from vssbench.experiment.training import TrainingExperiment
 from vssbench.training.storage import write_atomically
 from vssbench.training.trainer import Trainer
 

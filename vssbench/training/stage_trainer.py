@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from vssbench.errors import VssbenchError
 from vssbench.method import Method, Stage
 from vssbench.training.checkpoint import load_checkpoint, restore, save_checkpoint, state_of
-from vssbench.training.config import StageSection
+from vssbench.experiment.training import StageSection
 from vssbench.training.data import BatchSource, NamedBatch, Prefetcher
 from vssbench.training.ema import MovingAverage
 from vssbench.training.log import Reporter, StageLog

@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vssbench.clips import Clip
+from vssbench.experiment.clips import Clip
 from vssbench.codec import CodecSettings, decode, encode
 from vssbench.dataset import Dataset, VideoSequence
 from vssbench.errors import InputError
 from vssbench.method import Method, Needs
 from vssbench.metrics.keyframe_iou import DistanceIoU, KeyframeDistanceIoU
 from vssbench.records import DecodedFrame
-from vssbench.runner.evaluate import run_method
-from vssbench.runner.feed import ClipFeed, DecodedClip
-from vssbench.training.config import TrainingExperiment
+from vssbench.engine.evaluate import run_method
+from vssbench.engine.feed import ClipFeed, DecodedClip
+from vssbench.experiment.training import TrainingExperiment
 
 Item = TypeVar("Item")
 

@@ -26,7 +26,7 @@ from vssbench.errors import ConfigError, InputError
 from vssbench.method import Recipe
 from vssbench.records import IGNORE_INDEX
 from vssbench.training.augment import Sample
-from vssbench.training.config import PairSection
+from vssbench.experiment.training import PairSection
 from vssbench.training.pairs import (
     ClipPlan,
     check_label,

@@ -1,0 +1,1 @@
+"""From stored records to numbers: tables, differences, families, seeds, the regression gate."""

@@ -1,0 +1,309 @@
+"""Bjontegaard differences inside a run: methods of one kind at several costs form a curve.
+
+A family holds methods of one registered name whose options agree but for lr_scale, the method's budget knob (and weights);
+it is compared with the constant-resolution methods of the same network. Where a codec is run at several bitrates, every
+method is a curve of its own over the achieved bitrate (`rate_comparisons`).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vssbench.errors import InputError
+from vssbench.metrics.bjontegaard import BDMetric, BDResult, Curve, CurveError, bjontegaard_value
+from vssbench.metrics.bootstrap import BootstrapOptions, MeasuredCurve, MeasuredPoint, bootstrap_bd
+from vssbench.metrics.seeds import SeedInterval, over_seeds
+from vssbench.analysis.decomposition import title_of
+from vssbench.analysis.differences import reference_method
+from vssbench.analysis.run import Group, Run
+from vssbench.analysis.seeds import Seeded, seeded_methods
+
+ANCHOR = "constant"
+"""Registered name of the methods that make the anchor curve."""
+OPERATING_POINT = ("lr_scale", "label", "weights", "codecs", "datasets", "training_seed", "seeds_of", "base")
+"""Keys of a method entry in which the members of a family may differ, besides the method's own budget knob."""
+RATES = ("label", "datasets", "bitrate_kbps", "crf", "qp")
+"""Keys of a codec entry in which the points of a bitrate curve may differ."""
+OPTIONS = BootstrapOptions(resamples=500)
+"""Each resample interpolates curves in Python: 500 keep a report within seconds, the ends move by some percent of the width."""
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyComparison:
+    """One family of methods against the constant-resolution curve, on one dataset and codec."""
+
+    dataset: str
+    codec: str
+    family: str
+    """Registered method name, with the options that tell families of one name apart; its points differ in the knob."""
+    points: tuple[str, ...]
+    """Titles of the methods on the curve, by ascending cost."""
+    anchor_points: tuple[str, ...]
+    flops: BDResult | None
+    """Relative change of MACs at equal mIoU; None if the curves share no mIoU range."""
+    miou: BDResult | None
+    """Change of mIoU (0..1) at equal MACs; None if the curves share no cost range."""
+    note: str = ""
+    """Why a number is missing."""
+    flops_seeds: SeedInterval | None = None
+    """`flops` seed by seed, where every point of both curves has the same two seeds or more."""
+    miou_seeds: SeedInterval | None = None
+    milliseconds: BDResult | None = None
+    """Relative change of the GOP's mean step time at equal mIoU; None if times are missing or no range is shared."""
+
+    def rows(self) -> Iterator[tuple[str, str, str, BDResult | None]]:
+        """(codec, method, metric, result) for the long table."""
+        yield self.codec, self.family, f"BD-FLOPs against {ANCHOR}", self.flops
+        yield self.codec, self.family, f"BD-mIoU against {ANCHOR}", self.miou
+        yield self.codec, self.family, f"BD-ms against {ANCHOR}", self.milliseconds
+
+
+@dataclass(frozen=True, slots=True)
+class RateComparison:
+    """One method against the reference over the bitrates of one codec."""
+
+    dataset: str
+    codec: str
+    """Coding standard and preset of the settings."""
+    method: str
+    reference: str
+    points: tuple[str, ...]
+    """Titles of the codec settings, by ascending achieved bitrate."""
+    bitrate: BDResult | None
+    """Relative change of the bitrate at equal mIoU; None if the curves share no mIoU range."""
+    miou: BDResult | None
+    """Change of mIoU (0..1) at equal bitrate."""
+    note: str = ""
+    """Why a number is missing."""
+
+    def rows(self) -> Iterator[tuple[str, str, str, BDResult | None]]:
+        """(codec, method, metric, result) for the long table."""
+        yield self.codec, self.method, f"BD-rate against {self.reference}", self.bitrate
+        yield self.codec, self.method, f"BD-mIoU over bitrate against {self.reference}", self.miou
+
+
+def family_comparisons(run: Run) -> list[FamilyComparison]:
+    """All families with two operating points or more against their anchor; empty where there is no anchor curve."""
+    entries = _entries(run)
+    interval = int(run.experiment.get("protocol", {}).get("keyframe_interval", 12))
+    sections: dict[tuple[str, str], list[Seeded]] = {}
+    for method in seeded_methods(run):
+        sections.setdefault((method.dataset, method.codec), []).append(method)
+    found = []
+    for methods in sections.values():
+        families = _families(methods, entries)
+        anchors = [members for members in families if members[0].kind == ANCHOR and len(members) > 1]
+        tested = [members for members in families if members[0].kind != ANCHOR and len(members) > 1]
+        names = _names(tested, entries)
+        for name, members in zip(names, tested, strict=True):
+            anchor = _anchor_of(members, anchors, entries)
+            if anchor is not None:
+                found.append(_compare(anchor, name, members, interval))
+    return found
+
+
+Entries = Mapping[str, Mapping[str, Any]]
+"""Title -> what must agree inside a family."""
+
+
+def _entries(run: Run) -> Entries:
+    knobs: dict[str, set[str]] = {}
+    for (_, title), cost in run.costs.items():
+        knobs.setdefault(title, set()).update(cost.get("budget_knob", ()))
+    entries = {title_of(entry): entry for entry in run.experiment.get("methods", [])}
+    return {
+        title: {k: v for k, v in entry.items() if k not in {*OPERATING_POINT, *knobs.get(title, ())}}
+        for title, entry in entries.items()
+    }
+
+
+def _options(method: Seeded, entries: Entries) -> Mapping[str, Any]:
+    return entries.get(method.groups[0].method, {})
+
+
+def _families(methods: Sequence[Seeded], entries: Entries) -> list[list[Seeded]]:
+    """Methods with a known cost by family, ascending; of equal costs the first is kept."""
+    families: dict[str, list[Seeded]] = {}
+    for method in sorted(methods, key=lambda m: m.gmacs if math.isfinite(m.gmacs) else math.inf):
+        key = json.dumps(_options(method, entries), sort_keys=True, default=str)
+        members = families.setdefault(key, [])
+        known = method.gmacs > 0 and math.isfinite(method.gmacs)
+        if known and (not members or members[-1].gmacs < method.gmacs):
+            members.append(method)
+    return [members for members in families.values() if members]
+
+
+def _names(families: Sequence[Sequence[Seeded]], entries: Entries) -> list[str]:
+    """Registered name of each family; where several share it, with the options in which they differ."""
+    options = [_options(members[0], entries) for members in families]
+    names = []
+    for mine in options:
+        kin = [other for other in options if other.get("name") == mine.get("name")]
+        differing = [
+            f"{key} {mine.get(key, 'default')}"
+            for key in sorted({key for other in kin for key in other})
+            if len({json.dumps(other.get(key), sort_keys=True, default=str) for other in kin}) > 1
+        ]
+        name = str(mine.get("name", ""))
+        names.append(f"{name} ({', '.join(differing)})" if differing else name)
+    return names
+
+
+def _anchor_of(
+    members: Sequence[Seeded], anchors: Sequence[list[Seeded]], entries: Entries
+) -> list[Seeded] | None:
+    """The constant-resolution curve with most points among those of the same network; None if there is none."""
+    mine = _options(members[0], entries)
+
+    def same(anchor: Sequence[Seeded]) -> bool:
+        other = _options(anchor[0], entries)
+        return all(mine.get(key) == other.get(key) for key in ("network", "width")) or "network" not in mine
+
+    return max((anchor for anchor in anchors if same(anchor)), key=len, default=None)
+
+
+def _compare(
+    anchor: Sequence[Seeded], family: str, members: Sequence[Seeded], interval: int
+) -> FamilyComparison:
+    curves = _curve(ANCHOR, anchor), _curve(family, members)
+    notes: list[str] = []
+    flops, miou = (_bootstrapped(*curves, metric, notes) for metric in ("flops", "miou"))
+    times = _time_curve(ANCHOR, anchor, interval), _time_curve(family, members, interval)
+    milliseconds = None
+    if times[0] is not None and times[1] is not None:
+        late: list[str] = []
+        milliseconds = _bootstrapped(times[0], times[1], "milliseconds", late)
+        notes += [f"over step time: {note}" for note in late]
+    return FamilyComparison(
+        anchor[0].dataset,
+        anchor[0].codec,
+        family,
+        tuple(method.title for method in members),
+        tuple(method.title for method in anchor),
+        flops,
+        miou,
+        "; ".join(dict.fromkeys(notes)),
+        _over_seeds("flops", anchor, members),
+        _over_seeds("miou", anchor, members),
+        milliseconds,
+    )
+
+
+def _bootstrapped(
+    anchor: MeasuredCurve, test: MeasuredCurve, metric: BDMetric, notes: list[str]
+) -> BDResult | None:
+    try:
+        return bootstrap_bd(anchor, test, metric, options=OPTIONS)
+    except InputError as error:  # curves that share no range, or frames that differ: a finding, not a failure
+        notes.append(str(error))
+        return None
+
+
+def _time_curve(name: str, methods: Sequence[Seeded], interval: int) -> MeasuredCurve | None:
+    """The same over mean step time; None where a time is missing or two are equal."""
+    costs = [_gop_mean_ms(method.groups[0], interval) for method in methods]
+    if not all(math.isfinite(c) and c > 0 for c in costs) or len(set(costs)) < len(costs):
+        return None
+    points = [MeasuredPoint(m.groups[0].unit_counts(), cost=c) for m, c in zip(methods, costs, strict=True)]
+    return MeasuredCurve(name, tuple(points), "ms")
+
+
+def _gop_mean_ms(group: Group, interval: int) -> float:
+    """Mean step time over a group of pictures; NaN where nothing was timed."""
+    key, other = (group.step_ms.get(place, math.nan) for place in ("key", "non_key"))
+    if math.isnan(key):
+        return other
+    return key if math.isnan(other) else (key + (interval - 1) * other) / interval
+
+
+def rate_comparisons(run: Run) -> list[RateComparison]:
+    """Every method against the reference over the bitrates of one codec; empty with one bitrate per codec."""
+    settings = {codec_title(entry): entry for entry in run.experiment.get("codecs", [])}
+    sweeps: dict[tuple[str, str], dict[str, list[Group]]] = {}
+    for group in run.groups:
+        entry = settings.get(group.codec, {})
+        kind = json.dumps({k: v for k, v in entry.items() if k not in RATES}, sort_keys=True, default=str)
+        sweeps.setdefault((group.dataset, kind), {}).setdefault(group.method, []).append(group)
+    found = []
+    for (dataset, kind), methods in sweeps.items():
+        full = {m: sorted(gs, key=lambda g: g.kbps) for m, gs in methods.items() if len(gs) > 1}
+        entry = json.loads(kind)
+        name = " ".join(str(entry[key]) for key in ("codec", "preset") if entry.get(key))
+        if full:
+            reference = reference_method(run, dataset, next(iter(full.values()))[0].codec)
+            if reference in full:
+                found += [
+                    _compare_rates(dataset, name, full[reference], groups)
+                    for method, groups in full.items()
+                    if method != reference
+                ]
+    return found
+
+
+def _compare_rates(
+    dataset: str, codec: str, reference: Sequence[Group], groups: Sequence[Group]
+) -> RateComparison:
+    notes: list[str] = []
+    curves = [
+        MeasuredCurve(
+            members[0].method,
+            tuple(MeasuredPoint(group.unit_counts(), cost=group.kbps) for group in members),
+            "kb/s",
+        )
+        for members in (reference, groups)
+    ]
+    bitrate, miou = (_bootstrapped(curves[0], curves[1], metric, notes) for metric in ("bitrate", "miou"))
+    return RateComparison(
+        dataset,
+        codec,
+        groups[0].method,
+        reference[0].method,
+        tuple(group.codec for group in groups),
+        bitrate,
+        miou,
+        "; ".join(dict.fromkeys(notes)),
+    )
+
+
+def codec_title(entry: Mapping[str, Any]) -> str:
+    """Title of a stored codec entry: its label, or codec and rate."""
+    if entry.get("label"):
+        return str(entry["label"])
+    rate = next((key for key in ("bitrate_kbps", "crf", "qp") if entry.get(key) is not None), "")
+    return f"{entry.get('codec')} {entry.get(rate, 0):g} {rate.removesuffix('_kbps')} {entry.get('preset')}"
+
+
+def _curve(name: str, methods: Sequence[Seeded]) -> MeasuredCurve:
+    """A point's quality is the mean over its seeds."""
+    points = []
+    for method in methods:
+        first, *others = (group.unit_counts() for group in method.groups)
+        points.append(MeasuredPoint(first, cost=1e9 * method.gmacs, others=tuple(others)))
+    return MeasuredCurve(name, tuple(points), "MACs")
+
+
+def _over_seeds(metric: BDMetric, anchor: Sequence[Seeded], members: Sequence[Seeded]) -> SeedInterval | None:
+    """The BD value of the curves of each seed; None where seeds differ or a seed's curves do not meet."""
+    seeds = {method.seeds for method in (*anchor, *members)}
+    count = len(anchor[0].groups)
+    if len(seeds) != 1 or count < 2:
+        return None
+    try:
+        values = [
+            bjontegaard_value(
+                metric, *(_seed_curve(name, c, n) for name, c in ((ANCHOR, anchor), ("test", members)))
+            )
+            for n in range(count)
+        ]
+    except CurveError:
+        return None
+    return over_seeds(values)
+
+
+def _seed_curve(name: str, methods: Sequence[Seeded], seed: int) -> Curve:
+    costs = tuple(1e9 * method.gmacs for method in methods)
+    return Curve(name, costs, tuple(method.groups[seed].miou for method in methods), "MACs")

@@ -1,0 +1,152 @@
+"""Methods that a run holds for several training seeds: mean, interval over seeds, interval over frames."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from vssbench.errors import InputError
+from vssbench.metrics.bootstrap import Interval, bootstrap_mean
+from vssbench.metrics.seeds import SeedInterval, over_seeds
+from vssbench.analysis.run import Group, Run
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seeded:
+    """One method on one dataset and codec, trained with one or more seeds."""
+
+    dataset: str
+    codec: str
+    title: str
+    """Title without the seed."""
+    kind: str
+    """Registered name of the method."""
+    groups: tuple[Group, ...]
+    """Ascending by seed."""
+    seeds: tuple[int | None, ...]
+    """None for a method that was named without seeds."""
+    gmacs: float
+    """GOP mean in 1e9 MACs; NaN if not measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeedRow:
+    """A method over its training seeds; all mIoU in 0..1."""
+
+    dataset: str
+    codec: str
+    method: str
+    seeds: tuple[int | None, ...]
+    miou: SeedInterval
+    frames: Interval | None
+    """Interval over frames of the mean over seeds; None where there are too few frames."""
+    miou_d: tuple[SeedInterval, ...]
+    reference: str
+    """Title of the experiment's reference, else of the dearest constant method; '' for itself or where there is none."""
+    difference: SeedInterval | None
+    """mIoU minus the reference's: seed by seed where both have the same seeds, else minus the reference's mean."""
+    difference_frames: Interval | None
+    gmacs: float
+
+
+def seeded_methods(run: Run) -> list[Seeded]:
+    """All methods of a run with the seeds of one title together, in the order of the experiment."""
+    entries = {str(m.get("label") or m.get("name")): m for m in run.experiment.get("methods", [])}
+    found: dict[tuple[str, str, str], list[tuple[int | None, Group]]] = {}
+    for group in run.groups:
+        entry = entries.get(group.method, {})
+        title = str(entry.get("seeds_of") or group.method)
+        found.setdefault((group.dataset, group.codec, title), []).append((entry.get("training_seed"), group))
+    result = []
+    for (dataset, codec, title), members in found.items():
+        members.sort(key=lambda pair: -1 if pair[0] is None else pair[0])
+        groups = tuple(group for _, group in members)
+        cost = run.costs.get((dataset, groups[0].method), {}).get("gop_mean_gmacs", math.nan)
+        kind = str(entries.get(groups[0].method, {}).get("name", ""))
+        seeds = tuple(seed for seed, _ in members)
+        result.append(Seeded(dataset, codec, title, kind, groups, seeds, float(cost)))
+    return result
+
+
+def seed_rows(run: Run) -> list[SeedRow]:
+    """A row per method, dataset and codec; empty for a run in which no method has two seeds."""
+    methods = seeded_methods(run)
+    if all(len(method.groups) < 2 for method in methods):
+        return []
+    chosen = str(run.experiment.get("reference") or "")
+    return [_row(method, _reference(method, methods, chosen)) for method in methods]
+
+
+def seed_table(run: Run) -> pd.DataFrame:
+    """`Run.over_seeds` as numbers: mIoU in 0..1; low/high over seeds, frames_low/high over frames."""
+    return pd.DataFrame([_record(row) for row in run.over_seeds])
+
+
+def _record(row: SeedRow) -> dict[str, Any]:
+    ends = row.difference or SeedInterval(math.nan, math.nan, math.nan, math.nan, 0, 0.95)
+    return {
+        "dataset": row.dataset,
+        "codec": row.codec,
+        "method": row.method,
+        "seeds": len(row.seeds),
+        "miou": row.miou.mean,
+        "deviation": row.miou.deviation,
+        "low": row.miou.low,
+        "high": row.miou.high,
+        "frames_low": row.frames.low if row.frames else math.nan,
+        "frames_high": row.frames.high if row.frames else math.nan,
+        "gop_mean_gmacs": row.gmacs,
+        "reference": row.reference,
+        "difference": ends.mean,
+        "difference_low": ends.low,
+        "difference_high": ends.high,
+        "difference_frames_low": row.difference_frames.low if row.difference_frames else math.nan,
+        "difference_frames_high": row.difference_frames.high if row.difference_frames else math.nan,
+    }
+
+
+def _reference(method: Seeded, methods: Sequence[Seeded], chosen: str) -> Seeded | None:
+    """The chosen or the dearest constant-resolution method of the same section, None if that is the method itself."""
+    section = [m for m in methods if (m.dataset, m.codec) == (method.dataset, method.codec)]
+    constant = [m for m in section if m.title == chosen] or [m for m in section if m.kind == "constant"]
+    found = max(constant, key=lambda m: m.gmacs if math.isfinite(m.gmacs) else -1.0, default=None)
+    return None if found is method else found
+
+
+def _row(method: Seeded, reference: Seeded | None) -> SeedRow:
+    groups = method.groups
+    return SeedRow(
+        method.dataset,
+        method.codec,
+        method.title,
+        method.seeds,
+        over_seeds([group.miou for group in groups]),
+        _frames(groups, ()),
+        tuple(over_seeds(list(column)) for column in zip(*(g.miou_d for g in groups), strict=True)),
+        reference.title if reference else "",
+        _difference(method, reference) if reference else None,
+        _frames(groups, reference.groups) if reference else None,
+        method.gmacs,
+    )
+
+
+def _difference(method: Seeded, reference: Seeded) -> SeedInterval:
+    if method.seeds == reference.seeds:
+        pairs = zip(method.groups, reference.groups, strict=True)
+        return over_seeds([one.miou - other.miou for one, other in pairs])
+    mean = over_seeds([group.miou for group in reference.groups]).mean
+    return over_seeds([group.miou - mean for group in method.groups])
+
+
+def _frames(groups: Sequence[Group], minus: Sequence[Group]) -> Interval | None:
+    """None where frames are too few or differ."""
+    if any(group.intervals is None for group in (*groups, *minus)):
+        return None
+    try:
+        return bootstrap_mean([g.unit_counts() for g in groups], [g.unit_counts() for g in minus])
+    except InputError:
+        return None

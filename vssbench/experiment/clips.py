@@ -1,0 +1,102 @@
+"""Which clips a protocol cuts from a sequence, what is scored in them, and which of them belong together.
+
+keyframe_interval 4, labelled frame t = 5:
+  clip     d=0: frames 5 6 7 8   d=1: 4 5 6 7   d=2: 3 4 5 6   d=3: 2 3 4 5      (four encodes, one unit)
+  stream   phase 0: 0 1 2 3 | 4 5 6 7 | 8 ...  scores t at d=1; phase 2: 2 3 4 5 | 6 ...  scores t at d=3
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from vssbench.experiment.schema import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One closed GOP and the pictures in it that are scored."""
+
+    unit: str
+    """Name of the unit that its cases are stored under."""
+    first: int
+    """Sequence index of the keyframe."""
+    length: int
+    """Pictures in the GOP, keyframe included."""
+    scored: tuple[int, ...]
+    """Ascending keyframe distances whose frames are labelled and scored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encode:
+    """One bitstream: consecutive frames that are encoded on their own, and the clips in it in order."""
+
+    first: int
+    length: int
+    clips: tuple[Clip, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The smallest piece of work that is handed to a worker: encodes whose units are stored together."""
+
+    name: str
+    encodes: tuple[Encode, ...]
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Names of the units this job fills, in order, each once; clips without a scored case make no unit."""
+        return tuple(
+            dict.fromkeys(clip.unit for encode in self.encodes for clip in encode.clips if clip.scored)
+        )
+
+    @property
+    def cases(self) -> int:
+        """Scored (frame, distance) pairs."""
+        return sum(len(clip.scored) for encode in self.encodes for clip in encode.clips)
+
+
+def cut(frames: int, labelled: Sequence[int], protocol: Protocol) -> Iterator[Job]:
+    """Jobs of one sequence of `frames` frames, of which the ascending indices `labelled` have labels.
+
+    Jobs without a single scored case are left out.
+    """
+    chosen = list(labelled)[:: protocol.labelled_stride]
+    jobs = (
+        _cut_clips(frames, chosen, protocol)
+        if protocol.kind == "clip"
+        else _cut_streams(frames, chosen, protocol)
+    )
+    for job in jobs:
+        if job.cases:
+            yield job
+
+
+def _cut_clips(frames: int, labelled: Sequence[int], protocol: Protocol) -> Iterator[Job]:
+    """One job per labelled frame t; a distance d > t has no clip because the sequence starts too late."""
+    for t in labelled:
+        unit = f"frame-{t:06d}"
+        encodes = []
+        for d in protocol.scored_distances:
+            first = t - d
+            if first < 0:
+                continue
+            wanted = d + 1 if protocol.clip_frames == "until_labelled" else protocol.keyframe_interval
+            length = min(wanted, frames - first)
+            encodes.append(Encode(first, length, (Clip(unit, first, length, (d,)),)))
+        yield Job(unit, tuple(encodes))
+
+
+def _cut_streams(frames: int, labelled: Sequence[int], protocol: Protocol) -> Iterator[Job]:
+    """One job per phase; every GOP is a unit. Frames before the phase are not encoded."""
+    interval = protocol.keyframe_interval
+    wanted = set(protocol.scored_distances)
+    has_label = set(labelled)
+    for phase in protocol.stream_phases:
+        clips = []
+        for gop, first in enumerate(range(phase, frames, interval)):
+            length = min(interval, frames - first)
+            scored = tuple(d for d in range(length) if d in wanted and first + d in has_label)
+            clips.append(Clip(f"phase-{phase:02d}-gop-{gop:06d}", first, length, scored))
+        if clips:
+            yield Job(f"phase-{phase:02d}", (Encode(phase, frames - phase, tuple(clips)),))

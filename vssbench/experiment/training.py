@@ -1,0 +1,500 @@
+"""The training experiment: one validated YAML file says what is trained, on which coded pairs, for how long."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from vssbench.codec import CodecSettings
+from vssbench.experiment.schema import DatasetSpec, read_yaml, validate
+from vssbench.errors import ConfigError, InputError
+from vssbench.experiment.expand import substitute
+from vssbench.registry import nearest
+from vssbench.training.augment import Augmentation
+from vssbench.experiment.scales import expand_scales
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+
+
+class Strict(BaseModel):
+    """Base of all sections: unknown keys are refused, objects are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PairSection(Strict):
+    """How labelled frames become coded pairs (frame, keyframe, motion between them)."""
+
+    source: Literal["video", "stills"] = "video"
+    """'video': the frames before a labelled frame exist; 'stills': they are invented (pseudo-video)."""
+    split: Literal["train", "val"] = "train"
+    keyframe_interval: int = Field(12, ge=2)
+    distances: tuple[int, ...] | None = None
+    """Distances to the keyframe that are kept; None: 0..keyframe_interval-1 for video, 1.. for stills."""
+    limit_clips: int | None = Field(None, ge=1)
+    """At most this many coded clips, spread evenly over the split."""
+    clips_per_label: int = Field(1, ge=1)
+    """Coded clips per sparsely labelled frame or still, each with another distance."""
+    flow_rule: Literal["paper", "exact"] = "exact"
+    flow_stride: int = Field(4, ge=1)
+    """The stored flow is sampled on every n-th pixel (4 is the grid of the codec's own motion)."""
+    original_share: float = Field(0.25, ge=0, le=1)
+    """Share of image-stage samples that use the uncoded frame instead of the decoded one."""
+    pixels: Literal["decoded", "original"] = "decoded"
+    """Frame and keyframe of pair stages: decoded, or 'original' as in AR-Seg's training, which takes only motion from
+    the bitstream (specification section 4.1)."""
+    seed: int | None = Field(None, ge=0)
+    """What is drawn while pairs are made (distances of sparse labels, pseudo-video); None: the experiment's `seed`."""
+
+    @model_validator(mode="after")
+    def _distances_fit(self) -> PairSection:
+        for d in self.distances or ():
+            if not 0 <= d < self.keyframe_interval:
+                raise ValueError(
+                    f"distance {d} does not exist with keyframe_interval {self.keyframe_interval}"
+                )
+        return self
+
+
+class StageSection(Strict):
+    """Length and optimiser of one stage of one contestant."""
+
+    steps: int | None = Field(None, ge=1)
+    """Optimiser steps; exactly one of `steps` and `epochs` is given."""
+    epochs: int | None = Field(None, ge=1)
+    """Passes over the samples. A pass has floor(samples / batch) steps, the samples left over are dropped, and the cosine
+    is stretched to epochs * (floor(samples / batch) + 1) steps: AR-Seg's rule (specification section 5.1)."""
+    continues: str | None = None
+    """Stage of this contestant that this one goes on from: last weights, optimiser state, one schedule over both, and the
+    best mIoU so far, which is not reset (specification section 5.2)."""
+    batch: int = Field(4, ge=1)
+    accumulate: int = Field(1, ge=1)
+    """Micro-batches per optimiser step; `batch` samples are split over them."""
+    learning_rate: float = Field(1e-3, gt=0)
+    optimiser: Literal["adam", "adamw", "sgd"] = "adamw"
+    weight_decay: float = Field(0.0, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    warmup_steps: int = Field(0, ge=0)
+    warmup_from: float = Field(0.0, ge=0, le=1)
+    """Share of the learning rate at which the linear warm-up starts."""
+    lr_multipliers: dict[str, float] = Field(default_factory=dict)
+    """Parameter prefix 'part.module' -> factor; replaces the method's own entry for that prefix."""
+    clip_norm: float | None = Field(None, gt=0)
+    ema_decay: float | None = Field(None, gt=0, lt=1)
+    initialise_from: dict[str, str] = Field(default_factory=dict)
+    """part -> 'label/stage/part' of this experiment, a packaged weight name or a .safetensors path."""
+    checkpoint: Literal["last", "best"] = "last"
+    """Which checkpoint later stages and the saved weights take; 'best' selects on the validation frames."""
+    distances: tuple[int, ...] | None = None
+    """Distances used by this stage only; None: all that were made."""
+    augmentation: Augmentation | None = None
+    """Overrides the experiment's augmentation."""
+
+    @property
+    def length(self) -> int:
+        """`steps`; stages given in epochs have one when the samples are counted (`schedule.spans`)."""
+        if self.steps is None:
+            raise ValueError("the length in steps is known when the samples are counted")
+        return self.steps
+
+    @property
+    def words(self) -> str:
+        """'500 steps' or '50 epochs'."""
+        return f"{self.steps} steps" if self.steps is not None else f"{self.epochs} epochs"
+
+    @model_validator(mode="after")
+    def _one_length(self) -> StageSection:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give exactly one of steps and epochs")
+        return self
+
+    @model_validator(mode="after")
+    def _batch_divides(self) -> StageSection:
+        if self.batch % self.accumulate:
+            raise ValueError(f"batch {self.batch} is no multiple of accumulate {self.accumulate}")
+        return self
+
+
+class ContestantSection(Strict):
+    """One method that is trained, under a label of its own."""
+
+    name: str
+    """Registered method."""
+    label: str = Field(pattern=NAME)
+    options: dict[str, Any] = Field(default_factory=dict)
+    stages: dict[str, StageSection] = Field(min_length=1)
+    seed: int | None = Field(None, ge=0)
+    """Seed of this contestant where it has one of its own; None: the experiment's."""
+    compare: bool = True
+    """False for helpers (pretraining) that are no row of the comparison and need no matched steps."""
+    channels_last: bool | None = None
+    """Memory layout of this contestant where it differs; None: the experiment's."""
+
+    @model_validator(mode="after")
+    def _continues_what_comes_before(self) -> ContestantSection:
+        earlier: list[str] = []
+        for name, stage in self.stages.items():
+            if stage.continues is not None and (not earlier or stage.continues != earlier[-1]):
+                raise ValueError(
+                    f"stages.{name}.continues: {stage.continues!r} is not the stage before it ({earlier[-1:] or 'none'})"
+                )
+            if stage.continues is not None and stage.initialise_from:
+                raise ValueError(f"stages.{name}: continues and initialise_from exclude each other")
+            earlier.append(name)
+        return self
+
+
+class EvaluationSection(Strict):
+    """A row of the closing table that trains nothing itself: a method with parts that others trained."""
+
+    name: str
+    """Registered method."""
+    label: str = Field(pattern=NAME)
+    options: dict[str, Any] = Field(default_factory=dict)
+    parts: dict[str, str]
+    """part -> 'label/stage/part', a packaged weight name or a .safetensors path."""
+
+
+class ValidationSection(Strict):
+    """Validation by the real protocol: coded clips, scored at chosen distances."""
+
+    split: Literal["train", "val"] = "val"
+    every: int | Literal["epoch"] = Field(200)
+    """Steps between validations, or 'epoch': after each pass over the samples."""
+    pixels: Literal["decoded", "original"] = "decoded"
+    """'original': uncoded frames with the motion of the coded ones, as AR-Seg's code validates."""
+    clips: int = Field(4, ge=1)
+    distances: tuple[int, ...] = (0, 5, 11)
+    final_clips: int | None = Field(None, ge=1)
+    """Clips of the closing validation of each contestant; None: as `clips`."""
+    final_distances: tuple[int, ...] | None = None
+
+    @field_validator("every")
+    @classmethod
+    def _positive(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and value < 1:
+            raise ValueError(f"every must be at least 1, got {value}")
+        return value
+
+    @field_validator("distances", "final_distances")
+    @classmethod
+    def _ascending(cls, value: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if value is not None and (not value or list(value) != sorted(set(value)) or value[0] < 0):
+            raise ValueError(f"distances must be ascending, distinct and not negative, got {value}")
+        return value
+
+
+class OutputSection(Strict):
+    """Weights that leave the experiment."""
+
+    weights: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./{}-]*$")
+    """Packaged name: the file becomes `<weights>.safetensors`."""
+    source: str
+    """'label/stage/part'."""
+    dtype: Literal["float16", "float32"] = "float16"
+    leave_out: tuple[str, ...] = ()
+    """Modules of the part that stay behind: those that the method which takes the weights does not have."""
+
+
+class TrainingExperiment(Strict):
+    """Everything that decides the result of `vssbench train`."""
+
+    name: str = Field(pattern=NAME)
+    description: str = ""
+    seed: int = Field(1, ge=0)
+    seeds: tuple[int, ...] = ()
+    """Train everything once for each of these, in folders `seed-<n>`, on the same coded pairs (those of `seed`)."""
+    dataset: DatasetSpec
+    codecs: tuple[CodecSettings, ...] = Field(min_length=1)
+    """Codec settings of the training pairs; clips take them in turn. The keyframe interval is that of `pairs`."""
+    validation_codec: CodecSettings | None = None
+    """None: the first of `codecs`."""
+    pairs: PairSection = PairSection()
+    augmentation: Augmentation = Augmentation()
+    class_weights: Literal["none", "sqrt-inverse"] = "none"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """'auto': bfloat16 autocast where the processor has instructions for it, else float32."""
+    channels_last: bool = True
+    """Memory layout of maps and networks, for speed; not where torch cannot train a network so (training/layout.py)."""
+    backbone_weights: Path | None = None
+    """ImageNet ResNet-18 in torchvision's layout (.pth or .safetensors) that every ResNet-18 backbone starts from, where
+    `initialise_from` says nothing else; width 64 only. `--backbone-weights` sets it. None: from scratch."""
+    feature_memory_mb: int = Field(0, ge=0)
+    """Room for features of frozen networks, where augmentation lets samples come again; 0 keeps none."""
+    contestants: tuple[ContestantSection, ...] = Field(min_length=1)
+    evaluations: tuple[EvaluationSection, ...] = ()
+    validation: ValidationSection = ValidationSection()
+    outputs: tuple[OutputSection, ...] = ()
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(value)) != len(value) or any(seed < 0 for seed in value):
+            raise ValueError(f"seeds must be distinct and not negative, got {list(value)}")
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_distances_fit(cls, data: Any) -> Any:
+        """First, middle and last frame of the GOP, where the file gives its length and no distances: 0, 5, 11 of 12."""
+        if not isinstance(data, dict) or not isinstance(data.get("pairs"), dict):
+            return data
+        interval, validation = data["pairs"].get("keyframe_interval"), data.get("validation", {})
+        if not isinstance(interval, int) or interval < 1 or not isinstance(validation, dict):
+            return data
+        return {
+            **data,
+            "validation": {"distances": sorted({0, (interval - 1) // 2, interval - 1}), **validation},
+        }
+
+    @model_validator(mode="after")
+    def _validation_distances_exist(self) -> TrainingExperiment:
+        interval = self.pairs.keyframe_interval
+        for key in ("distances", "final_distances"):
+            largest = max(getattr(self.validation, key) or (0,))
+            if largest >= interval:
+                raise ValueError(
+                    f"validation.{key}: distance {largest} does not exist with pairs.keyframe_interval {interval}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _references_exist(self) -> TrainingExperiment:
+        known: list[str] = []
+        for contestant in self.contestants:
+            if contestant.label in {name.split("/")[0] for name in known}:
+                raise ValueError(f"label {contestant.label!r} is used twice")
+            for stage, section in contestant.stages.items():
+                for part, source in section.initialise_from.items():
+                    owner = source.rpartition("/")[0]
+                    if source.count("/") == 2 and not source.endswith(".safetensors") and owner not in known:
+                        raise ValueError(
+                            f"contestants.{contestant.label}.stages.{stage}.initialise_from.{part}: "
+                            f"{owner!r} is not trained earlier; {nearest(owner, known)}"
+                        )
+                known.append(f"{contestant.label}/{stage}")
+        for evaluation in self.evaluations:
+            for part, source in evaluation.parts.items():
+                owner = source.rpartition("/")[0]
+                if source.count("/") == 2 and not source.endswith(".safetensors") and owner not in known:
+                    raise ValueError(
+                        f"evaluations.{evaluation.label}.parts.{part}: no stage {owner!r}; {nearest(owner, known)}"
+                    )
+        for output in self.outputs:
+            owner = output.source.rpartition("/")[0]
+            if owner not in known:
+                raise ValueError(
+                    f"outputs.{output.weights}.source: no stage {owner!r}; {nearest(owner, known)}"
+                )
+        return self
+
+    def digest(self, label: str | None = None) -> str:
+        """Hex digest of what decides the weights of contestant `label` (None: of all contestants).
+
+        Covers the data sections, the contestant and what it is initialised from (files by content); not what is only reported
+        (description, outputs, closing validation). Checkpoints of another digest are refused.
+        """
+        content = self.model_dump(
+            mode="json", exclude={"description", "outputs", "contestants", "evaluations", "seeds"}
+        )
+        _forget_unset(content["pairs"], PairSection, "seed", "pixels")
+        _forget_unset(content["validation"], ValidationSection, "pixels")
+        _forget_unset(content, TrainingExperiment, "feature_memory_mb", "backbone_weights")
+        if self.backbone_weights is not None:  # what the file holds decides, not where it lies
+            content["backbone_weights"] = _file_digest(self.backbone_weights)
+        _forget_unset(content["augmentation"], Augmentation, "variants")
+        for key in ("final_clips", "final_distances"):
+            content["validation"].pop(key)
+        wanted = self._ancestry(label) if label is not None else {c.label for c in self.contestants}
+        chosen = [c for c in self.contestants if c.label in wanted]
+        content["contestants"] = [_identity(c) for c in chosen]
+        begun = {s for c in chosen for stage in c.stages.values() for s in stage.initialise_from.values()}
+        files = {s: _file_digest(Path(s)) for s in begun if s.endswith(".safetensors") and Path(s).is_file()}
+        if files:  # as for the backbone: retrained weights under an old name are other weights
+            content["initial_weights"] = files
+        text = json.dumps(content, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @property
+    def pair_seed(self) -> int:
+        """Seed of the coded pairs."""
+        return self.seed if self.pairs.seed is None else self.pairs.seed
+
+    def for_seed(self, seed: int) -> TrainingExperiment:
+        """The experiment with one training seed, on the coded pairs of this one; `{seed}` is filled in everywhere.
+
+        The seed of the pairs itself gives the experiment that has no `seeds`, digests included.
+        """
+        document = substitute(self.model_dump(mode="json", exclude={"seeds"}), {"seed": str(seed)})
+        document["seed"] = seed
+        document["pairs"]["seed"] = None if seed == self.pair_seed else self.pair_seed
+        own = [c for c in document["contestants"] if c["seed"] is not None]
+        for contestant in own if seed != self.seed else ():  # else all seeds were one training
+            contestant["seed"] += seed + 1
+        return TrainingExperiment.model_validate(document)
+
+    def require_labels(self, labels: Sequence[str]) -> None:
+        """Raise ConfigError for a label that no contestant has."""
+        known = [contestant.label for contestant in self.contestants]
+        for label in labels:
+            if label not in known:
+                raise ConfigError(f"--only {label}: no such contestant; {nearest(label, known)}")
+
+    def begins_as(self, label: str) -> dict[str, str]:
+        """Part -> what the contestant's first stage that names it starts it from."""
+        contestant = next(c for c in self.contestants if c.label == label)
+        begun: dict[str, str] = {}
+        for stage in contestant.stages.values():
+            begun = {**stage.initialise_from, **begun}
+        return begun
+
+    def _ancestry(self, label: str) -> set[str]:
+        """`label` and every contestant whose weights its stages begin from."""
+        known = {c.label: c for c in self.contestants}
+        found: set[str] = set()
+        queue = [label]
+        while queue:
+            current = queue.pop()
+            if current in found or current not in known:
+                continue
+            found.add(current)
+            for stage in known[current].stages.values():
+                queue.extend(source.split("/")[0] for source in stage.initialise_from.values())
+        return found
+
+    def unmatched_steps(self) -> dict[str, int]:
+        """Own steps (or epochs) of each compared contestant, empty if they all agree (compare=False left out)."""
+        steps = {
+            c.label: sum(stage.steps or stage.epochs or 0 for stage in c.stages.values())
+            for c in self.contestants
+            if c.compare
+        }
+        return steps if len(set(steps.values())) > 1 else {}
+
+
+def _file_digest(path: Path) -> str:
+    """SHA-256 of a file. Raises InputError if it cannot be read."""
+    try:
+        stamp = path.stat()
+        return _digest_of(path, stamp.st_mtime_ns, stamp.st_size)
+    except OSError as error:
+        raise InputError(f"{path}: weights cannot be read ({error.strerror})") from error
+
+
+@lru_cache(maxsize=8)
+def _digest_of(path: Path, modified: int, size: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _identity(contestant: ContestantSection) -> dict[str, Any]:
+    """The contestant as digests see it."""
+    content = contestant.model_dump(mode="json")
+    _forget_unset(content, ContestantSection, "seed", "channels_last")
+    for stage in content["stages"].values():
+        _forget_unset(stage, StageSection, "epochs", "continues")
+        if stage["augmentation"] is not None:
+            _forget_unset(stage["augmentation"], Augmentation, "variants")
+    return content
+
+
+def _forget_unset(section: dict[str, Any], model: type[BaseModel], *names: str) -> None:
+    """Leave keys that were added to the schema later out of digests while they have their default."""
+    for name in names:
+        if section[name] == model.model_fields[name].default:
+            del section[name]
+
+
+def packaged_experiments() -> dict[str, Path]:
+    """Packaged training experiments: 'quickstart' is quickstart/train.yaml, 'ar-seg/x' is ar_seg/train-x.yaml."""
+    folders = {folder.name.replace("_", "-"): folder for folder in files("vssbench.reports").iterdir()}
+    found = {}
+    for name, folder in folders.items():
+        if folder.is_dir():
+            for entry in folder.iterdir():
+                if entry.name == "train.yaml":
+                    found[name] = Path(str(entry))
+                elif entry.name.startswith("train-") and entry.name.endswith(".yaml"):
+                    found[f"{name}/{entry.name[6:-5]}"] = Path(str(entry))
+    return dict(sorted(found.items()))
+
+
+def load_experiment(name_or_path: str, overrides: Sequence[str] = ()) -> TrainingExperiment:
+    """Read a packaged name (`quickstart`) or a YAML path and apply 'key.sub=value' overrides.
+
+    Raises InputError for a missing or unreadable file, ConfigError naming the key for anything else.
+    """
+    document, origin = _read(name_or_path)
+    later = [override for override in overrides if not _applies(document, override)]
+    document = expand_scales(document)
+    for override in later:  # those that name what `lr_scales` expands to
+        _apply(document, override)
+    return validate(TrainingExperiment, document, where=origin)
+
+
+def _applies(document: dict[str, Any], override: str) -> bool:
+    try:
+        _apply(document, override)
+    except ConfigError:
+        return False
+    return True
+
+
+def _read(name_or_path: str) -> tuple[dict[str, Any], str]:
+    path = Path(name_or_path)
+    if path.is_file() or path.suffix in {".yaml", ".yml"}:
+        return read_yaml(name_or_path)
+    packaged = packaged_experiments()
+    if name_or_path not in packaged:
+        raise ConfigError(
+            f"no training experiment file or packaged name {name_or_path!r}; {nearest(name_or_path, list(packaged))}"
+        )
+    return read_yaml(str(packaged[name_or_path]))[0], name_or_path
+
+
+def _apply(document: dict[str, Any], override: str) -> None:
+    key, separator, value = override.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"--set {override!r}: expected key=value, for example dataset.options.root=PATH")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override!r}: the value is no YAML ({error})") from error
+    node: Any = document
+    keys = key.split(".")
+    while keys:
+        name, keys = _next_key(node, keys)
+        place: Any = _position(node, name, override) if isinstance(node, list) else name
+        if not isinstance(node, (list, dict)):
+            raise ConfigError(f"--set {override!r}: {name!r} is below a plain value")
+        if not keys:
+            node[place] = parsed
+        else:
+            node = node[place] if isinstance(node, list) else node.setdefault(place, {})
+
+
+def _next_key(node: Any, keys: list[str]) -> tuple[str, list[str]]:
+    """The next key of a path and the rest; labels such as 'constant-0.5' contain the dot that separates keys."""
+    if isinstance(node, list):
+        labels = [str(item.get("label", "")) for item in node if isinstance(item, dict)]
+        for count in range(len(keys), 0, -1):
+            if ".".join(keys[:count]) in labels:
+                return ".".join(keys[:count]), keys[count:]
+    return keys[0], keys[1:]
+
+
+def _position(node: list[Any], key: str, override: str) -> int:
+    """Lists are addressed by position or by the `label` of their entries."""
+    labels = [str(item.get("label", "")) if isinstance(item, dict) else "" for item in node]
+    if key in labels:
+        return labels.index(key)
+    if key.isdigit() and int(key) < len(node):
+        return int(key)
+    raise ConfigError(f"--set {override!r}: no entry {key!r}; {nearest(key, [x for x in labels if x])}")

@@ -1,0 +1,1 @@
+"""Pictures: colours of labels and motion, contact sheets."""

@@ -1,0 +1,1 @@
+"""Tables of a run for terminal, page, Markdown, LaTeX and CSV."""

@@ -1,0 +1,1 @@
+"""What a job does besides predicting: further metrics, oracles, kept frames, costs, latency."""
