@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 
 
-def printable(text: str) -> str:
+def escaped(text: str) -> str:
     """The text with every character escaped that a terminal would obey or could not show; line ends stay."""
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
@@ -19,7 +19,7 @@ class VssbenchError(Exception):
     exit_code = 3
 
     def __str__(self) -> str:
-        return printable(super().__str__())
+        return escaped(super().__str__())
 
 
 class ConfigError(VssbenchError):

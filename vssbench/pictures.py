@@ -332,7 +332,7 @@ def _tiff_values(picture: Image.Image, path: Path, values: NDArray[Any], bits: i
     if bits <= 8 and _tag(picture, _TAG_SAMPLE_FORMAT, 1) == 2:
         raise InputError(f"{path}: a label of signed bytes; expected unsigned numbers, export it so")
     if picture.mode in ("1", "L") and _tag(picture, _TAG_WHITE_IS, 1) == 0:
-        return 2**bits - 1 - values  # Pillow turned white-is-zero round
+        values = np.subtract(2**bits - 1, values)  # Pillow turned white-is-zero round
     return values
 
 

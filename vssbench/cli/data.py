@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from vssbench.errors import InputError, StorageError, printable
+from vssbench.errors import InputError, StorageError, escaped
 
 if TYPE_CHECKING:
     from vssbench.dataset import Dataset, VideoSequence
@@ -64,7 +64,7 @@ def verify(
             counts[finding.level] += 1
             progress.update(
                 task,
-                description=printable(
+                description=escaped(
                     f"{sum(counts.values())} checked, {counts['error']} errors: {finding.subject}"
                 ),
             )
@@ -80,7 +80,7 @@ def verify(
 def _line(finding: Finding, encoding: str) -> str:
     """What is printed about a finding, in characters that the terminal has."""
     remedy = f"; {finding.remedy}" if finding.remedy else ""
-    text = printable(f"{finding.level:7} {finding.subject}: {finding.message}{remedy}")
+    text = escaped(f"{finding.level:7} {finding.subject}: {finding.message}{remedy}")
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
