@@ -144,6 +144,7 @@ def _overview() -> Any:
 
 def _counts(name: str, dataset: Dataset) -> Any:
     from rich.table import Table
+    from rich.text import Text
 
     mark = f" ({dataset.protocol_mark})" if dataset.protocol_mark else ""
     table = Table(
@@ -168,7 +169,7 @@ def _counts(name: str, dataset: Dataset) -> Any:
             table.add_row(split, *(str(c) for c in counts), ", ".join(sizes), ", ".join(rates))
         except InputError as error:
             failures.append(error)
-            table.add_row(split, "-", "-", "-", f"{error}", "")
+            table.add_row(split, "-", "-", "-", Text(str(error)), "")
     if len(failures) == len(_SPLITS):
         raise failures[0]
     return table
