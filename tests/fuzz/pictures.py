@@ -5,7 +5,8 @@
 Small PNG, JPEG and WebP files of every mode, and some TIFF, BMP and PPM files, get bytes flipped, cut, doubled or
 overwritten with extreme numbers; half of the damaged PNGs get right checksums again, so that the damage is decoded.
 Each is read as frame and as label, upright and stored, in a forked process with one gigabyte of memory and twenty
-seconds. A crash is a signal; a defect of ours is any exception that is not a VssbenchError. POSIX only.
+seconds a read; a process reads fifty files, or as many as it survives. A crash is a signal; a defect of ours is any
+exception that is not a VssbenchError. POSIX only.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
-import sys
 import tempfile
 import time
 import traceback
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,7 @@ from vssbench.pictures import declared_turn, picture_size, read_image, read_labe
 
 MEMORY = 1 << 30
 SECONDS = 20
+BATCH = 50
 READ, REFUSED, DEFECT = 0, 3, 70
 OUTCOMES = {READ: "read", REFUSED: "refused with a message"}
 
@@ -125,11 +127,7 @@ def with_right_checksums(data: bytes) -> bytes:
 
 
 def read(path: Path) -> int:
-    """Read in every way; the exit code of the process that does it."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    signal.alarm(SECONDS)
-    warnings.simplefilter("ignore")
+    """Read in every way: READ if one works, REFUSED if each is refused."""
     works: tuple[Callable[[], object], ...] = (
         lambda: read_image(path),
         lambda: read_image(path, orientation="stored"),
@@ -140,6 +138,7 @@ def read(path: Path) -> int:
     )
     outcome = REFUSED
     for work in works:
+        signal.alarm(SECONDS)
         try:
             work()
             outcome = READ
@@ -148,21 +147,45 @@ def read(path: Path) -> int:
     return outcome
 
 
-def in_child(path: Path, errors: Path) -> int:
-    """Status of `read` in a forked process: its exit code, or minus the signal that ended it."""
+def read_all(paths: Sequence[Path], report: int, errors: Path) -> None:
+    """In the child: one byte for each file as soon as it is read."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    warnings.simplefilter("ignore")
+    with errors.open("w") as told:
+        os.dup2(told.fileno(), 2)  # what libtiff says
+        for path in paths:
+            try:
+                outcome = read(path)
+            except BaseException:
+                traceback.print_exc(file=told)
+                told.flush()
+                outcome = DEFECT
+            os.write(report, bytes([outcome]))
+
+
+def in_child(paths: Sequence[Path], errors: Path) -> tuple[list[int], list[float]]:
+    """Outcome and seconds of each file up to the one, if any, that ended the process (minus the signal)."""
+    reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        code = DEFECT
+        os.close(reading)
         try:
-            sys.stderr = errors.open("w")
-            os.dup2(sys.stderr.fileno(), 2)  # what libtiff says
-            code = read(path)
-        except BaseException:
-            traceback.print_exc()
-            sys.stderr.flush()
+            read_all(paths, writing, errors)
         finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            os._exit(0)
+    os.close(writing)
+    outcomes, seconds, began = [], [], time.monotonic()
+    with open(reading, "rb", buffering=0) as pipe:
+        while outcome := pipe.read(1):
+            outcomes.append(outcome[0])
+            seconds.append(time.monotonic() - began)
+            began = time.monotonic()
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if len(outcomes) < len(paths):
+        outcomes.append(status)
+        seconds.append(time.monotonic() - began)
+    return outcomes, seconds
 
 
 def campaign(files: int, seed: int, keep: Path) -> dict[str, object]:
@@ -173,23 +196,26 @@ def campaign(files: int, seed: int, keep: Path) -> dict[str, object]:
     outcomes: Counter[str] = Counter()
     slowest, started = 0.0, time.monotonic()
     with tempfile.TemporaryDirectory() as name:
-        errors = Path(name) / "errors"
+        waiting: list[Path] = []
         for number in range(files):
             title = titles[number % len(titles)]
-            path = Path(name) / f"p.{title.rpartition('.')[2]}"
+            path = Path(name) / f"{number:05d}-{title}"
             data = damaged(whole[title], chance)
             path.write_bytes(
                 with_right_checksums(data) if path.suffix == ".png" and chance.random() < 0.5 else data
             )
-            began = time.monotonic()
-            status = in_child(path, errors)
-            slowest = max(slowest, time.monotonic() - began)
-            outcome = OUTCOMES.get(status, f"exit {status}" if status >= 0 else f"signal {-status}")
-            outcomes[f"{path.suffix[1:]}: {outcome}"] += 1
-            if status not in OUTCOMES:
-                keep.mkdir(exist_ok=True)
-                (keep / f"{number:05d}-{title}").write_bytes(path.read_bytes())
-                (keep / f"{number:05d}.txt").write_text(f"{outcome}\n{errors.read_text()}")
+            waiting.append(path)
+            while len(waiting) >= BATCH or (waiting and number == files - 1):
+                found, seconds = in_child(waiting, Path(name) / "errors")
+                slowest = max(slowest, *seconds)
+                for path, outcome in zip(waiting, found, strict=False):
+                    outcomes[f"{path.suffix[1:]}: {named(outcome)}"] += 1
+                    if outcome not in OUTCOMES:
+                        keep.mkdir(exist_ok=True)
+                        shutil.copy(path, keep)
+                        shutil.copy(Path(name) / "errors", keep / f"{path.name}.txt")
+                    path.unlink()
+                del waiting[: len(found)]
     return {
         "files": files,
         "seed": seed,
@@ -202,6 +228,11 @@ def campaign(files: int, seed: int, keep: Path) -> dict[str, object]:
             **{name: str(features.version(name)) for name in ("jpg", "zlib", "webp", "libtiff")},
         },
     }
+
+
+def named(outcome: int) -> str:
+    """An outcome in words."""
+    return OUTCOMES.get(outcome, f"exit {outcome}" if outcome >= 0 else f"signal {-outcome}")
 
 
 def main() -> None:
