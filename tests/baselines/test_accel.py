@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from vssbench.baselines.accel import Accel, ScoreFusion
-from vssbench.experiment.validation import validate
 from vssbench.conformance import CHECKS, Subject, make_batch
 from vssbench.cost import count_macs
 from vssbench.cost.blank import building_on

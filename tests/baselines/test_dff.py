@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from vssbench.baselines.dff import DeepFeatureFlow
-from vssbench.experiment.validation import validate
 from vssbench.conformance import CHECKS, Subject, make_batch
 from vssbench.cost.blank import building_on
 from vssbench.cost.steps import count_method_macs

@@ -20,7 +20,6 @@ from vssbench.baselines.taplab.policy import (
     default_block,
 )
 from vssbench.codec import CodecSettings, decode, encode, flow_to_previous, prediction_residual
-from vssbench.experiment.validation import validate
 from vssbench.conformance import CHECKS, Subject
 from vssbench.cost.steps import step_under_ledger
 from vssbench.errors import CapabilityError, ConfigError

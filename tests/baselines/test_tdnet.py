@@ -11,7 +11,6 @@ from torch import nn
 from vssbench.baselines.tdnet import TDNet
 from vssbench.baselines.tdnet.exchange import Exchange, attend, attention_macs
 from vssbench.baselines.tdnet.training import TDNetTraining
-from vssbench.experiment.validation import validate
 from vssbench.conformance import CHECKS, Subject, make_batch, make_clip, run_clip
 from vssbench.cost import count_macs
 from vssbench.cost.blank import building_on

@@ -96,7 +96,9 @@ def test_entries_are_reached_by_label_name_position_or_all_at_once(
     assert [(entry.get("options") or entry)["width"] for entry in found] == wanted
 
 
-@pytest.mark.parametrize(("load", "one", "sep"), [(_run, "methods", " "), (_train, "contestants", "-")], ids=["run", "train"])
+@pytest.mark.parametrize(
+    ("load", "one", "sep"), [(_run, "methods", " "), (_train, "contestants", "-")], ids=["run", "train"]
+)
 def test_settings_are_applied_in_their_order(load: Any, one: str, sep: str) -> None:
     inner = "options." if one == "contestants" else ""
     first, second = f"{one}.s{sep}0.3.{inner}width=7", f"{one}.s.{inner}width=9"
@@ -154,7 +156,9 @@ def test_a_default_that_the_file_leaves_out_can_be_set() -> None:
     assert _run("method.inference.batch=2")["methods"][0]["inference"]["batch"] == 2
     assert _run("limits.metrics.miou_d0=0.5")["limits"]["metrics"] == {"miou_d0": 0.5}
     assert _train("pairs.original_share=0")["pairs"]["original_share"] == 0
-    prefix = _train('contestant.stages.image.lr_multipliers."network.conv1"=0.5')["contestants"][0]["stages"]["image"]
+    prefix = _train('contestant.stages.image.lr_multipliers."network.conv1"=0.5')["contestants"][0]["stages"][
+        "image"
+    ]
     assert prefix["lr_multipliers"] == {"network.conv1": 0.5}
 
 

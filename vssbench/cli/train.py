@@ -127,7 +127,6 @@ def train(
     """Train the contestants of an experiment; the same command continues after an interruption."""
     from vssbench.engine.memory import set_threads
     from vssbench.experiment.training import load_training_experiment
-    from vssbench.experiment.training import load_training_experiment
     from vssbench.training.distributed import joined_processes, local_device
     from vssbench.training.seeds import single_trainings, train_seeds
     from vssbench.training.trainer import Trainer

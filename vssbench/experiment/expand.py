@@ -73,9 +73,7 @@ def _stands_for(document: Any, location: tuple[str, int], entry: Any, rule: Expa
     wanted = ("lr_scales", "seeds") if rule.seeds else ("lr_scales",)
     if not isinstance(entry, Mapping) or not any(key in entry for key in wanted):
         return [entry]
-    numbers = {
-        key: _distinct(entry[key], key, document, (*location, key)) for key in wanted if key in entry
-    }
+    numbers = {key: _distinct(entry[key], key, document, (*location, key)) for key in wanted if key in entry}
     plain = substitute(entry, {})
     plain.origin = entry_names([entry])[0]
     for key in numbers:

@@ -309,7 +309,9 @@ class Experiment(Section):
         _refuse_doubles("datasets", self.datasets, self.datasets)
         for dataset in self.datasets:
             _refuse_doubles("codecs", self.codecs, self.codecs_of(dataset))
-            _refuse_doubles("methods", self.methods, [m for m in self.methods if _applies(m.datasets, dataset)])
+            _refuse_doubles(
+                "methods", self.methods, [m for m in self.methods if _applies(m.datasets, dataset)]
+            )
         return self
 
     @model_validator(mode="after")
@@ -364,7 +366,8 @@ def _refuse_doubles(
         if entry.title in seen:
             index = max(i for i, one in enumerate(entries) if one is entry)
             raise mistake(
-                (section, index), f"the title {entry.title!r} appears twice on one dataset; give each its own label"
+                (section, index),
+                f"the title {entry.title!r} appears twice on one dataset; give each its own label",
             )
         seen.add(entry.title)
 
@@ -403,7 +406,8 @@ def _complete(
 ) -> tuple[_Spec, ...]:
     """The entries with the options of their plug-ins checked and filled in."""
     return tuple(
-        complete_options(spec, registry, document, (section, index), where) for index, spec in enumerate(specs)
+        complete_options(spec, registry, document, (section, index), where)
+        for index, spec in enumerate(specs)
     )
 
 

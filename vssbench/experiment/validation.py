@@ -158,4 +158,6 @@ def _booleans(annotation: Any, value: Any, here: Location = ()) -> Iterator[tupl
 
 
 def _is_number_literal(annotation: Any) -> bool:
-    return get_origin(annotation) is Literal and any(type(one) in (int, float) for one in get_args(annotation))
+    return get_origin(annotation) is Literal and any(
+        type(one) in (int, float) for one in get_args(annotation)
+    )

@@ -192,7 +192,7 @@ class _Composer(yaml.SafeLoader):
         """Plain scalars are told from quoted ones by a tag of our own; what they mean is `_scalar`'s decision."""
         if kind is yaml.ScalarNode and implicit[0]:
             return _PLAIN
-        return str(super().resolve(kind, value, (False, True)))
+        return str(super().resolve(kind, value, (False, True)))  # type: ignore[no-untyped-call]
 
 
 _PLAIN = "plain"
@@ -210,7 +210,8 @@ def _parse(text: str, locate: Any, name: str, *, whole: bool = False) -> Any:
         node = composer.get_node() if whole and composer.check_node() else composer.get_single_node()
         if whole and node is not None and node.end_mark.index < len(text):
             raise _problem(
-                f"{text[node.end_mark.index :].strip()!r} follows the value; quote the whole of it", node.end_mark
+                f"{text[node.end_mark.index :].strip()!r} follows the value; quote the whole of it",
+                node.end_mark,
             )
         return None if node is None else _build(node, locate)
     except yaml.MarkedYAMLError as error:
@@ -232,7 +233,7 @@ def _parse(text: str, locate: Any, name: str, *, whole: bool = False) -> Any:
 def _mark(text: str, index: int) -> yaml.Mark:
     before = text[:index]
     line = before.count("\n")
-    return yaml.Mark("", index, line, index - before.rfind("\n") - 1, None, None)  # type: ignore[no-untyped-call]
+    return yaml.Mark("", index, line, index - before.rfind("\n") - 1, None, None)  # type: ignore[no-untyped-call, arg-type]
 
 
 def _build(node: Any, locate: Any) -> Any:
@@ -290,7 +291,9 @@ def _require_text(node: Any) -> None:
 _NULL = re.compile(r"~|null|Null|NULL|")
 _TRUE, _FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)|0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_FLOAT = re.compile(
+    r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+)
 _TWO_WAYS = {
     "a date": re.compile(r"\d{4}-\d\d?-\d\d?([Tt ].*)?"),
     "a number to the base 60": re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?"),

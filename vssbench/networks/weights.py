@@ -16,10 +16,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from vssbench.errors import CheckpointError
+from vssbench.errors import CheckpointError, spelled_out
 from vssbench.files import digest_file, write_atomically
 from vssbench.method import CheckedNormalisation
-from vssbench.errors import CheckpointError, StorageError, spelled_out
 from vssbench.networks.network import DescribedNetwork, SegmentationNetwork
 from vssbench.registry import nearest
 

@@ -23,12 +23,10 @@ import yaml
 from torch import Tensor, nn
 
 from vssbench import __version__
-from vssbench.experiment.validation import validate
 from vssbench.dataset import Dataset
 from vssbench.engine.build import check_capabilities, check_motion, untrained_method
 from vssbench.engine.ownership import owned, sweep
 from vssbench.errors import CheckpointError, ConfigError
-from vssbench.experiment.validation import validate
 from vssbench.experiment.training import (
     ContestantSection,
     EvaluationSection,
@@ -36,6 +34,7 @@ from vssbench.experiment.training import (
     TrainingExperiment,
     is_stage,
 )
+from vssbench.experiment.validation import validate
 from vssbench.files import write_atomically
 from vssbench.method import BuildContext, Method, Stage
 from vssbench.networks.adoption import start_from
