@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vssbench.codec.media import Video
-from vssbench.dataset import VideoSequence
+from vssbench.dataset import VideoSequence, safe_name
 from vssbench.errors import InputError
-from vssbench.pictures import LabelReader, files_identity, safe_name
+from vssbench.picture_folders import LabelReader, files_identity
 
 VIDEO_SUFFIXES = (
     ".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".hevc", ".265", ".h265", ".264", ".h264",
