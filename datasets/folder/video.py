@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vssbench.codec.media import Video
+from vssbench.codec.video import Video
 from vssbench.dataset import VideoSequence
 from vssbench.errors import InputError
 from vssbench.pictures import LabelReader, files_identity, safe_name

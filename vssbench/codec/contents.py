@@ -1,0 +1,191 @@
+"""What a video file holds, read from its packets without decoding: which coded pictures are shown, and whether all are there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import av.container
+from av.video.stream import VideoStream
+
+from vssbench.codec.bits.container import PacketUnits
+from vssbench.codec.media import Media, refuse_encrypted
+from vssbench.codec.syntax import HevcVisibility, Mpeg4Visibility, Visibility
+from vssbench.errors import BitstreamError
+
+_INDEXED = frozenset({"mov", "mp4"})
+"""Containers whose index lists every packet."""
+_TIMED = frozenset({"matroska", "webm", "avi", "flv", "asf"})
+"""Containers whose header says how long they last."""
+_TRANSPORT_PACKETS = (188, 192, 204)
+
+_TRUNCATED = "the file is truncated; copy it again, or remux it to keep what is there"
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Coded pictures of a file by the rank of their packet in decoding order, from 0."""
+
+    packets: int
+    first: int = 0
+    """Rank at which decoding begins: what precedes it refers to pictures that the file lacks."""
+    hidden: frozenset[int] = frozenset()
+    """Never shown, from `first` on: outside the edit list, marked so by the codec, or referring to what the file lacks."""
+    undecodable: int = 0
+    """Pictures inside the edit list that are left out because they refer to what the file lacks."""
+    leading: frozenset[int] = frozenset()
+    """Precede the first picture in time and may refer to what the file lacks; not decided without decoding."""
+
+    @property
+    def shown(self) -> int:
+        """Number of pictures that are shown."""
+        return self.packets - self.first - len(self.hidden)
+
+
+def ranked(
+    container: av.container.InputContainer, stream: VideoStream
+) -> Iterator[tuple[int, av.Packet]]:
+    """Packets that hold something, numbered in decoding order."""
+    rank = 0
+    for packet in container.demux(stream):
+        if packet.size:
+            yield rank, packet
+            rank += 1
+
+
+class _Pass:
+    """State of one pass over the packets."""
+
+    def __init__(self, name: str, stream: VideoStream) -> None:
+        self.first: int | None = None
+        self.hidden: set[int] = set()
+        self.undecodable = 0
+        self.leading: set[int] = set()
+        self.packets = 0
+        self.end = 0
+        """When the last picture ends, in the stream's time base."""
+        self._name = name
+        self._first_time: int | None = None
+        self._in_lead = False
+        self._visibility = _visibility(name, stream)
+
+    def see(self, rank: int, packet: av.Packet) -> None:
+        """Take one more packet."""
+        if rank == 0:
+            refuse_encrypted(packet, self._name)
+        if packet.is_corrupt:
+            raise BitstreamError(f"{self._name}: packet {rank} is incomplete; {_TRUNCATED}")
+        self.packets = rank + 1
+        if packet.pts is not None:
+            self.end = max(self.end, packet.pts + (packet.duration or 0))
+        visibility = self._visibility(packet)
+        if packet.is_discard or visibility != "shown":
+            self.hidden.add(rank)
+        self._find_start(rank, packet)
+        if not packet.is_discard and (self.first is None or visibility == "undecodable"):
+            self.undecodable += 1
+
+    def _find_start(self, rank: int, packet: av.Packet) -> None:
+        if self.first is None:
+            if packet.is_keyframe:
+                self.first, self._first_time, self._in_lead = rank, packet.pts, True
+            return
+        if not self._in_lead or packet.is_keyframe:
+            self._in_lead = False
+        elif self._first_time is not None and packet.pts is not None and packet.pts < self._first_time:
+            self.leading.add(rank)
+
+
+def _visibility(name: str, stream: VideoStream) -> Callable[[av.Packet], Visibility]:
+    """What the codec makes of each packet; takes all of them in decoding order."""
+    codec, extradata = stream.codec_context.name, bytes(stream.codec_context.extradata or b"")
+    if codec == "hevc":
+        units = PacketUnits("hevc", extradata, name)
+        hevc = HevcVisibility(units.parameter_sets)
+        return lambda packet: hevc(unit for unit, _ in units(bytes(packet), packet.pos or 0))
+    if codec == "mpeg4":
+        mpeg4 = Mpeg4Visibility(extradata)
+        return lambda packet: mpeg4(bytes(packet))
+    if codec == "vp8":
+        return lambda packet: "shown" if bytes(packet)[0] >> 4 & 1 else "hidden"  # show_frame, RFC 6386, 9.1
+    return lambda packet: "shown"
+
+
+def read_contents(media: Media) -> Contents:
+    """One pass over a file's packets.
+
+    Raises BitstreamError if the container says that more was there, or if nothing in it can be decoded,
+    CapabilityError if it is encrypted.
+    """
+    with media.open() as (container, stream):
+        seen = _Pass(media.name, stream)
+        for rank, packet in ranked(container, stream):
+            try:
+                seen.see(rank, packet)
+            except BitstreamError as error:
+                if media.name in str(error):
+                    raise
+                raise BitstreamError(f"{media.name}: packet {rank}: {error}") from error
+        if seen.packets == 0:
+            raise BitstreamError(f"{media.name}: holds no picture; expected at least one")
+        _check_complete(media, container, stream, seen)
+    first = seen.first or 0
+    hidden = frozenset(rank for rank in seen.hidden if rank >= first)
+    undecodable = 0 if seen.first is None else seen.undecodable
+    return Contents(seen.packets, first, hidden, undecodable, frozenset(seen.leading - hidden))
+
+
+def _check_complete(
+    media: Media, container: av.container.InputContainer, stream: VideoStream, seen: _Pass
+) -> None:
+    if media.format in _INDEXED and seen.packets < len(stream.index_entries):
+        raise BitstreamError(
+            f"{media.name}: holds {seen.packets} of the {len(stream.index_entries)} pictures that its index lists; {_TRUNCATED}"
+        )
+    if media.format == "mpegts" and isinstance(media.payload, str):
+        _check_transport_stream(Path(media.payload))
+    if media.format in _TIMED and seen.packets > 1:
+        promised = _promised_seconds(container, stream)
+        found = float((seen.end - min(0, stream.start_time or 0)) * stream.time_base)
+        each = found / seen.packets
+        if promised is not None and promised - found > 1.5 * each + 0.01:
+            raise BitstreamError(
+                f"{media.name}: its pictures end at {found:.2f} s, but its header promises {promised:.2f} s; {_TRUNCATED}"
+            )
+
+
+def _promised_seconds(container: av.container.InputContainer, stream: VideoStream) -> float | None:
+    """Duration that the header gives this stream; the file's own only where no other stream could be the longer one."""
+    tag = stream.metadata.get("DURATION")
+    if tag is not None:
+        return _seconds(tag)
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    alone = len(container.streams) == 1
+    return container.duration / 1e6 if alone and container.duration is not None else None
+
+
+def _seconds(tag: str) -> float | None:
+    """'00:00:01.040000000' -> 1.04; None if the text is no time."""
+    try:
+        hours, minutes, seconds = tag.strip("\0 ").split(":")
+        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+    except ValueError:
+        return None
+
+
+def _check_transport_stream(path: Path) -> None:
+    """A transport stream consists of whole packets."""
+    with path.open("rb") as file:
+        head = file.read(8 * max(_TRANSPORT_PACKETS))
+    size = path.stat().st_size
+    for length in _TRANSPORT_PACKETS:
+        for begin in range(length):
+            if head[begin::length][:5] == b"G" * 5:
+                if (size - begin) % length not in (0, 188):  # 192: a time code stands before each 188
+                    raise BitstreamError(
+                        f"{path}: ends inside a transport packet of {length} bytes; {_TRUNCATED}"
+                    )
+                return
