@@ -201,7 +201,7 @@ def decoded_packets(data: bytes) -> list[int]:
 
 
 def test_the_decode_index_is_that_of_the_packet(tmp_path: Path) -> None:
-    encode(tmp_path / "a.hevc", parameters="bframes=3:b-pyramid=1:keyint=5:min-keyint=5:open-gop=1", count=16)
+    encode(tmp_path / "a.hevc", parameters="bframes=3:b-pyramid=1:keyint=5:min-keyint=5:open-gop=1", count=18)
     whole = (tmp_path / "a.hevc").read_bytes()
     assert [f.decode_index for f in read_motion(whole)] == decoded_packets(whole)
     # from the last key picture on: what leads it refers to the past and is left out, but has its packet
