@@ -90,7 +90,10 @@ def read_units(
 
     Raises InputError if the video is not of `codec`, BitstreamError if packets are damaged (strict only).
     """
-    media = Media.of(source)
+    try:
+        media = Media.of(source)
+    except InputError as error:  # it begins like a container
+        raise BitstreamError(f"the container cannot be read: {error}") from error
     if media.codec != codec:
         raise InputError(
             f"{media.name} has no {_TITLES[codec]} track (found: {media.codec}); motion of other codecs comes with decode()"
