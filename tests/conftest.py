@@ -21,7 +21,7 @@ LONGEST_FIRST = (
     "runner/test_cluster.py",
     "cli/test_bad_input.py",
     "runner/test_run.py",
-    "cost/test_paper_tables.py",
+    "analysis/test_paper_costs.py",
     "faults/test_bad_input_table.py",
     "test_tutorial.py",
     "fuzz/hevc/test_fuzz_hevc.py",

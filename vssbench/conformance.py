@@ -54,7 +54,7 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """Outcome of one check."""
 
     check: str
@@ -475,18 +475,18 @@ CHECKS: dict[str, Check] = {
 """Name -> check; each takes a Subject and raises ConformanceError."""
 
 
-def run_checks(subject: Subject) -> list[Finding]:
+def run_checks(subject: Subject) -> list[CheckResult]:
     """Run every check on `subject`; a failed check does not stop the others. Raises ConfigError if it cannot be built."""
     subject.build()
-    findings = []
+    results = []
     for name, check in CHECKS.items():
         summary = (check.__doc__ or "").splitlines()[0]
         try:
             check(subject)
         except ConformanceError as error:
-            findings.append(Finding(name, summary, str(error)))
+            results.append(CheckResult(name, summary, str(error)))
         except Exception as error:  # a plug-in may fail in any way; the report says how
-            findings.append(Finding(name, summary, f"{type(error).__name__}: {error}"))
+            results.append(CheckResult(name, summary, f"{type(error).__name__}: {error}"))
         else:
-            findings.append(Finding(name, summary))
-    return findings
+            results.append(CheckResult(name, summary))
+    return results

@@ -176,13 +176,3 @@ class Finding:
     """File or folder, as the user knows it."""
     message: str
     remedy: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """Where a number comes from; part of every stored record."""
-
-    code_version: str
-    packages: dict[str, str] = field(default_factory=dict)
-    device: str = "cpu"
-    precision: str = "float32"

@@ -5,25 +5,42 @@ Source: specification sections 5.1 and 5.2; training notes, point 2.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from vssbench.baselines.ar_seg.creff import LOW_SHARE
-from vssbench.method import Frame, Method, Needs, Prediction, Stage, TrainingBatch
-from vssbench.networks import TrainingOutput
+from vssbench.baselines.ar_seg.fusion import FusionNetwork
+from vssbench.baselines.ar_seg.options import ARSegOptions
+from vssbench.baselines.ar_seg.variants import Variant
+from vssbench.method import BuildContext, Frame, Method, Needs, Prediction, Stage, TrainingBatch
+from vssbench.networks import SegmentationNetwork, TrainingOutput
 from vssbench.ops import normalise_image, predict_labels
 from vssbench.ops.losses import feature_kl, feature_mse
 
-if TYPE_CHECKING:
-    from vssbench.baselines.ar_seg.method import ARSeg
-
-FeatureLoss = Literal["mse+shared", "none", "shared", "mse", "kl+shared"]
-"""FST rows of Table 3: which feature loss, and whether the final 1x1 is the HR network's, frozen."""
-
 KAIMING_LR_MULTIPLIER = 8.0
 """Without it a Kaiming-initialised CReFF leaves the reference unused in short trainings."""
+
+
+class TwoBranches(Protocol):
+    """What training asks of the method: both branches, and how their inputs are made."""
+
+    options: ARSegOptions
+    context: BuildContext
+    variant: Variant
+    hr: SegmentationNetwork
+    lr: FusionNetwork
+    normalisation: tuple[tuple[float, float, float], tuple[float, float, float]]
+
+    def parts(self) -> dict[str, nn.Module]:
+        """'hr' and 'lr'."""
+
+    def lr_input(self, image: Tensor) -> Tensor:
+        """Normalised images at lr_scale."""
+
+    def warp_reference(self, reference: Tensor, flow: Tensor | None, *, training: bool = False) -> Tensor:
+        """Reference map moved along the flow."""
 
 
 class SingleNetwork(Method):
@@ -32,7 +49,7 @@ class SingleNetwork(Method):
     Source: specification section 5.2 (validation of stage 1).
     """
 
-    def __init__(self, method: ARSeg, part: Literal["hr", "lr"]) -> None:
+    def __init__(self, method: TwoBranches, part: Literal["hr", "lr"]) -> None:
         super().__init__(method.options, method.context)
         self.method, self.part = method, part
 
@@ -66,7 +83,7 @@ class SingleNetwork(Method):
 class TrainingStages:
     """The stages of one AR-Seg method. HR features are those of the current frame, without gradients."""
 
-    def __init__(self, method: ARSeg) -> None:
+    def __init__(self, method: TwoBranches) -> None:
         self.method = method
         self.cut = method.variant.cut
         self.shared = "shared" in method.options.fst

@@ -13,7 +13,7 @@ FusionRule = Literal["distance", "average", "max", "conv", "forward"]
 """'forward' uses the keyframe before alone: the causal control."""
 
 
-class FeatureFusion(DescribedNetwork):
+class LearnedFusion(DescribedNetwork):
     """Learned 1x1 convolution on both features, 2C -> C, that begins as their mean."""
 
     name = "inter-bmv-fusion"
@@ -34,7 +34,7 @@ class FeatureFusion(DescribedNetwork):
 
 
 def fuse(
-    rule: FusionRule, before: Tensor, after: Tensor, share: float, learned: FeatureFusion | None
+    rule: FusionRule, before: Tensor, after: Tensor, share: float, learned: LearnedFusion | None
 ) -> Tensor:
     """One feature from two; `share` = i / n is the position between the keyframes, 0 at the one before.
 

@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from vssbench.baselines.inter_bmv.fusion import FeatureFusion, FusionRule, fuse
+from vssbench.baselines.inter_bmv.fusion import LearnedFusion, FusionRule, fuse
 from vssbench.baselines.inter_bmv.propagation import Propagation, carry, move
 from vssbench.errors import ConfigError
 from vssbench.method import BuildContext, FlowRule, Frame, Needs, Prediction, Stage, TrainingBatch
@@ -93,7 +93,7 @@ class InterBMV(NetworkMethod):
         self.network = create(options.network, context.classes, width=options.width)
         self.cut = self.network.choose_cut(options.cut)
         learned = options.fusion == "conv"
-        self.fusion = FeatureFusion(self.network.cut_channels(self.cut)) if learned else None
+        self.fusion = LearnedFusion(self.network.cut_channels(self.cut)) if learned else None
         if options.fusion != "conv" and options.trains == "all":
             raise ConfigError(
                 f"inter-bmv: trains: all belongs to fusion: conv; fusion {options.fusion!r} learns nothing"

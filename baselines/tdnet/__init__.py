@@ -2,7 +2,7 @@
 
 from vssbench.baselines.tdnet.exchange import Exchange
 from vssbench.baselines.tdnet.method import TDNet, TDNetOptions, TDNetState
-from vssbench.baselines.tdnet.paths import PathShape, decode, encode, path_shape
+from vssbench.baselines.tdnet.paths import PathShape, decode_path, encode_path, path_shape
 
 __all__ = [
     "Exchange",
@@ -10,7 +10,7 @@ __all__ = [
     "TDNet",
     "TDNetOptions",
     "TDNetState",
-    "decode",
-    "encode",
+    "decode_path",
+    "encode_path",
     "path_shape",
 ]

@@ -4,54 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from vssbench.baselines.tdnet.exchange import Exchange, Memory, Norm
-from vssbench.baselines.tdnet.paths import Place, decode, encode, path_shape
+from vssbench.baselines.tdnet.exchange import Exchange, Memory
+from vssbench.baselines.tdnet.paths import decode_path, encode_path, path_shape
+from vssbench.baselines.tdnet.options import TDNetOptions
 from vssbench.baselines.tdnet.training import TDNetTraining
-from vssbench.method import BuildContext, Frame, Method, MethodOptions, Needs, Prediction, Stage, StepKind
+from vssbench.method import BuildContext, Frame, Method, Needs, Prediction, Stage, StepKind
 from vssbench.networks import SegmentationNetwork, create
-from vssbench.networks.method import NetworkOptions
 from vssbench.ops import normalise_image, predict_labels
-
-
-class TeacherOptions(MethodOptions):
-    """The network that the distillation stage learns from. Its weights go to the part 'teacher'."""
-
-    network: str = Field("bisenet18", description="registered network")
-    width: int = Field(64, ge=1, description="base channels")
-
-
-class TDNetOptions(NetworkOptions):
-    """Options of TDNet. Parts for `weights`: 'path0' .. 'path3', 'exchange' (and 'teacher' for training)."""
-
-    network: str = Field("pspnet18-cityscapes", description="registered network of every path")
-    exchange_at: Place = Field(
-        "pyramid",
-        description="pyramid: TDNet's own place and head, for BiSeNet18 and the PSPNets; feature: the network's feature p, "
-        "with all layers before it paid, as the costs of AR-Seg's table imply",
-    )
-    paths: int = Field(
-        4, ge=1, le=8, description="sub-networks in rotation: TD4 has 4, TD2 has 2; 1 is the network"
-    )
-    key_channels: int | None = Field(
-        None, ge=1, description="channels of queries and keys; default: 64 times width / 64"
-    )
-    decimation: int = Field(3, ge=1, description="the memory keeps every n-th row and column")
-    norm: Norm = Field(
-        "instance",
-        description="before the head; instance: over space with one affine per channel (the published layer has one per "
-        "position and is tied to one input size); none",
-    )
-    initialisation: Literal["kaiming", "identity"] = Field(
-        "kaiming", description="identity: begins as the single networks, for short trainings with norm=none"
-    )
-    dropout: float = Field(0.1, ge=0, lt=1, description="on what attention brings, in training")
-    teacher: TeacherOptions | None = Field(None, description="network of the stage 'distillation'")
 
 
 @dataclass(slots=True, eq=False)
@@ -145,14 +108,14 @@ class TDNet(Method):
 
     def encode(self, path: int, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Encoded map z and side maps of a normalised image by path `path`."""
-        return encode(self.networks[path], image, path, self.options.paths, self.options.exchange_at)
+        return encode_path(self.networks[path], image, path, self.options.paths, self.options.exchange_at)
 
     def classify(self, path: int, gathered: Tensor, size: tuple[int, int]) -> Tensor:
         """Output [N, K, h, w] of path `path` from its value with or without what attention brought."""
         layers = self.exchange.path(path)
         maps: Tensor = layers.norm(gathered)
         if layers.head is None:
-            return decode(self.networks[path], maps, size, self.options.exchange_at)
+            return decode_path(self.networks[path], maps, size, self.options.exchange_at)
         logits: Tensor = layers.head(maps)
         return logits
 

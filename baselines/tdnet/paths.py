@@ -54,7 +54,7 @@ def path_shape(network: SegmentationNetwork, paths: int, place: Place = "pyramid
     )
 
 
-def encode(
+def encode_path(
     network: SegmentationNetwork, image: Tensor, path: int, paths: int, place: Place = "pyramid"
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     """Encoded map z [N, encoded, h, w] of a normalised image, and the side maps of the auxiliary heads."""
@@ -74,7 +74,7 @@ def encode(
     return torch.cat([_slice(one, path % halves, halves) for one in sources], dim=1), partial.side
 
 
-def decode(
+def decode_path(
     network: SegmentationNetwork, maps: Tensor, size: tuple[int, int], place: Place = "pyramid"
 ) -> Tensor:
     """Output of the network's own layers behind z, as for an image of `size`."""

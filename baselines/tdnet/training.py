@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vssbench.baselines.tdnet.exchange import Exchange
+from vssbench.baselines.tdnet.options import TDNetOptions
 from vssbench.method import Stage, TrainingBatch
-from vssbench.networks import TrainingOutput
+from vssbench.networks import SegmentationNetwork, TrainingOutput
 from vssbench.ops.losses import AUXILIARY_WEIGHT as HEAD_WEIGHT
 from vssbench.ops.losses import segmentation_loss
 from vssbench.ops.resize import resize
-
-if TYPE_CHECKING:
-    from vssbench.baselines.tdnet.method import TDNet
 
 SUB_WEIGHT = 0.5
 """Of the losses on the path's own value, without attention."""
@@ -23,10 +22,25 @@ AUXILIARY_WEIGHT = 0.1
 """Of the network's auxiliary heads. Kind 'cross-entropy', ours for slim networks, has them at 0.4 before."""
 
 
+class Paths(Protocol):
+    """What training asks of the method: its parts, and the two halves of a step."""
+
+    options: TDNetOptions
+    networks: list[SegmentationNetwork]
+    exchange: Exchange
+    teacher: SegmentationNetwork | None
+
+    def encode(self, path: int, image: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Encoded map and side maps."""
+
+    def classify(self, path: int, gathered: Tensor, size: tuple[int, int]) -> Tensor:
+        """Output of a path from its value."""
+
+
 class TDNetTraining:
     """The stages of one TDNet method."""
 
-    def __init__(self, method: TDNet) -> None:
+    def __init__(self, method: Paths) -> None:
         self.method = method
 
     def stages(self) -> list[Stage]:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from vssbench.codec import CodecSettings, decode, digest_decoded, encode, encoder_build
-from vssbench.codec.encode import SUFFIXES, _checked_frame_types, split_clips
+from vssbench.codec.encode import SUFFIXES, _checked_frame_types
 from vssbench.errors import BitstreamError, ConfigError, InputError
 
 CODECS = ["hevc", "h264", "mpeg4"]
@@ -281,11 +281,3 @@ def test_a_written_stream_decodes_like_the_record(pan, codec, tmp_path) -> None:
     from_file = digest_decoded(decode(path, motion=False))
     assert from_file == digest_decoded(decode(bitstream, motion=False))
     assert from_file == digest_decoded(decode(path.read_bytes(), motion=False))
-
-
-def test_split_clips_keeps_the_rest() -> None:
-    frames = [np.full((1, 1, 3), value, np.uint8) for value in range(6)]
-    assert [[int(frame[0, 0, 0]) for frame in clip] for clip in split_clips(frames, 4)] == [
-        [0, 1, 2, 3],
-        [4, 5],
-    ]

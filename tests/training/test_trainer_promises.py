@@ -171,6 +171,23 @@ def test_batches_and_networks_have_the_wanted_layout(
     assert convolution.weight.is_contiguous(memory_format=layout)
 
 
+@pytest.mark.parametrize(("width", "layout"), [(4, torch.contiguous_format), (8, torch.channels_last)])
+def test_strided_1x1_convolutions_of_few_channels_are_not_trained_channels_last(
+    write_experiment: Any, tmp_path: Path, width: int, layout: torch.memory_format
+) -> None:
+    options = {"network": "bisenet18", "width": width}
+    image = {"steps": 1, "batch": 2, "learning_rate": 0.01}
+    slim = [{"name": "constant", "label": "a", "options": options, "stages": {"image": image}}]
+    trainer = Trainer(load_experiment(write_experiment(contestants=slim)), tmp_path)
+    contestant = trainer.experiment.contestants[0]
+    method = trainer.build(contestant)
+    stage = method.stages()[0]
+    batch = trainer._source(stage, contestant.stages["image"], "a/image", method, contestant).micro_batch(0).batch
+    assert batch.image.is_contiguous(memory_format=layout)
+    for weight in method.parts()["network"].parameters():
+        assert weight.is_contiguous(memory_format=layout) or weight.dim() != 4
+
+
 def test_both_layouts_train_to_the_same_weights(write_experiment: Any, tmp_path: Path) -> None:
     # SGD: the bias before a normalisation has no gradient but rounding, which Adam would blow up
     plain = contestants({"dropout": 0.0}, optimiser="sgd")

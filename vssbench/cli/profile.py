@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from vssbench.experiment.schema import DatasetSpec, MethodSpec
     from vssbench.cost.cross_check import ToolCount
-    from vssbench.cost.paper_tables import CostRow
+    from vssbench.analysis.paper_costs import CostRow
     from vssbench.cost.steps import MethodCost
     from vssbench.method import Method
 
@@ -97,7 +97,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def _is_paper_table(target: str) -> bool:
-    from vssbench.cost.paper_tables import COST_TABLES
+    from vssbench.analysis.paper_costs import COST_TABLES
 
     return target.startswith(PAPER_PREFIX) and target.removeprefix(PAPER_PREFIX) in COST_TABLES
 
@@ -127,7 +127,7 @@ def _of_method(name: str, overrides: Sequence[str], task: _Task) -> tuple[str, M
 
 
 def _build(spec: MethodSpec, classes: int, size: tuple[int, int], keyframe_interval: int) -> Method:
-    from vssbench.cost.paper_tables import build_on_meta
+    from vssbench.analysis.paper_costs import build_on_meta
     from vssbench.registry import methods
 
     return build_on_meta(methods.load(spec.name), spec.options(), classes, size, keyframe_interval)
@@ -234,7 +234,7 @@ def _print_remarks(cost: MethodCost) -> None:
 
 def _paper_table(name: str, json_: str | None, cross_check: bool) -> None:
     from vssbench.cost.cross_check import cross_check as check
-    from vssbench.cost.paper_tables import build_ours, cost_of_ours, cost_table, notes
+    from vssbench.analysis.paper_costs import build_ours, cost_of_ours, cost_table, notes
 
     rows = cost_table(name)
     counts: list[dict[str, ToolCount]] = [
@@ -284,7 +284,7 @@ def _row_notes(rows: Iterable[CostRow]) -> list[str]:
 def _reasons(rows: Sequence[CostRow], counts: Sequence[dict[str, ToolCount]]) -> list[str]:
     """Per tool the explanation for the row where it is furthest from exact, relatively."""
     from vssbench.cost.cross_check import TOOLS, explain
-    from vssbench.cost.paper_tables import cost_of_ours
+    from vssbench.analysis.paper_costs import cost_of_ours
 
     lines = []
     for column in TOOLS:

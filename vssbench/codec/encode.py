@@ -304,18 +304,3 @@ def _check_mpeg4_options(context: Any, settings: CodecSettings) -> None:
     for key in settings.extra:
         if key not in known:
             raise ConfigError(f"mpeg4: Unknown option: {key}. Correct or remove it in `extra`")
-
-
-def split_clips(frames: Iterable[NDArray[np.uint8]], length: int) -> Iterator[list[NDArray[np.uint8]]]:
-    """Consecutive groups of `length` frames; the last may be shorter.
-
-    length = 4:  frame 0 1 2 3 4 5  ->  [0 1 2 3] [4 5]
-    """
-    group: list[NDArray[np.uint8]] = []
-    for image in frames:
-        group.append(image)
-        if len(group) == length:
-            yield group
-            group = []
-    if group:
-        yield group

@@ -1,7 +1,7 @@
 """The paper's cost formula: its counter on the plain networks plus hand-added CReFF terms.
 
 Source: spec/ar-seg.md sections 7.1 and 7.2. The CReFF terms are not in the released code; they were fitted to the
-published rows. One rule fits all of Table 1 and most of Table 3; `paper_tables` says for each row how well.
+published rows. One rule fits all of Table 1 and most of Table 3; `analysis.paper_costs` says for each row how well.
 """
 
 from __future__ import annotations

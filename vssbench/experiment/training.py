@@ -223,6 +223,7 @@ class TrainingExperiment(Strict):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """'auto': bfloat16 autocast where the processor has instructions for it, else float32."""
     channels_last: bool = True
+    """Memory layout of maps and networks, for speed; not where torch cannot train a network so (training/layout.py)."""
     backbone_weights: Path | None = None
     """ImageNet ResNet-18 in torchvision's layout (.pth or .safetensors) that every ResNet-18 backbone starts from, where
     `initialise_from` says nothing else; width 64 only. `--backbone-weights` sets it. None: from scratch."""

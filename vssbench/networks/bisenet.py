@@ -9,24 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vssbench.networks.blocks import ConvNormReLU
 from vssbench.networks.network import Cut, Partial, SegmentationNetwork, scale_channels
 from vssbench.networks.resnet import PLAIN, ResNet18
 from vssbench.ops.losses import Scores, SegmentationLoss
 from vssbench.ops.resize import enlarge_later, resize
 from vssbench.ops.separable_resize import Enlarged
-
-
-class ConvNormReLU(nn.Module):
-    """Convolution without bias, normalisation, ReLU."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False)
-        self.norm = nn.BatchNorm2d(outputs)
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """[N, inputs, h, w] -> [N, outputs, ceil(h / stride), ceil(w / stride)]."""
-        return F.relu(self.norm(self.conv(maps)), inplace=True)
 
 
 class ChannelGate(nn.Module):

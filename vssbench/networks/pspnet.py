@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vssbench.networks.blocks import ConvNormReLU
 from vssbench.networks.network import Cut, Partial, SegmentationNetwork, scale_channels
 from vssbench.networks.resnet import DILATED_SECOND_BLOCK, DILATED_SECOND_CONVS, ResNet18, StagePlan
 from vssbench.ops.losses import SegmentationLoss
@@ -154,19 +155,6 @@ class PyramidLevel(nn.Module):
         """[N, inputs, h, w] -> [N, outputs, h, w]."""
         pooled = F.relu(self.norm(self.conv(self.pool(maps))), inplace=True)
         return resize(pooled, (maps.shape[-2], maps.shape[-1]))
-
-
-class ConvNormReLU(nn.Module):
-    """3x3 convolution without bias, normalisation, ReLU."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
-        self.norm = nn.BatchNorm2d(outputs)
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """[N, inputs, h, w] -> [N, outputs, h, w]."""
-        return F.relu(self.norm(self.conv(maps)), inplace=True)
 
 
 class PSPNet18Cityscapes(_PSPNet):

@@ -34,7 +34,7 @@ class Operation:
     kind: OperationKind
 
 
-class Listener(Protocol):
+class OperatorListener(Protocol):
     """What a ledger implements to hear about operations."""
 
     def begin(self, operation: Operation) -> None:
@@ -44,7 +44,7 @@ class Listener(Protocol):
         """The operation is over."""
 
 
-_listeners: ContextVar[tuple[Listener, ...]] = ContextVar("vssbench_ledger_listeners", default=())
+_listeners: ContextVar[tuple[OperatorListener, ...]] = ContextVar("vssbench_ledger_listeners", default=())
 
 
 def listened_to() -> bool:
@@ -76,7 +76,7 @@ def record(name: str, macs: int, *, kind: OperationKind = "attention") -> None:
 
 
 @contextmanager
-def listening(listener: Listener) -> Iterator[None]:
+def listening(listener: OperatorListener) -> Iterator[None]:
     """Let `listener` hear every operation of this context (thread or task) inside the block."""
     token = _listeners.set((*_listeners.get(), listener))
     try:

@@ -40,6 +40,7 @@ from vssbench.experiment.training import (
 )
 from vssbench.training.data import BatchSource, class_weights
 from vssbench.training.feature_memory import FeatureMemory
+from vssbench.training.layout import trains_channels_last
 from vssbench.training.log import Reporter, Silent, read_log
 from vssbench.training.outputs import require_outputs, write_weights
 from vssbench.training.pairs import PairEntry, PairStore, build_pairs
@@ -199,7 +200,7 @@ class Trainer:
         torch.manual_seed(hash_seed(self._seed(contestant), 77))
         method: Method = method_class(options, context)
         self._load_backbones(method, contestant.label)
-        layout = torch.channels_last if self._is_channels_last(contestant) else torch.contiguous_format
+        layout = torch.channels_last if self._is_channels_last(contestant, method) else torch.contiguous_format
         for part in method.parts().values():
             part.to(self.device)
             part.to(memory_format=layout)  # type: ignore[call-overload]
@@ -207,9 +208,12 @@ class Trainer:
                 self.processes.share_norms(part)
         return method
 
-    def _is_channels_last(self, contestant: ContestantSection | EvaluationSection) -> bool:
+    def _is_channels_last(
+        self, contestant: ContestantSection | EvaluationSection | None, method: Method | None
+    ) -> bool:
         own = contestant.channels_last if isinstance(contestant, ContestantSection) else None
-        return self.experiment.channels_last if own is None else own
+        wanted = self.experiment.channels_last if own is None else own
+        return wanted and (method is None or trains_channels_last(method, self.device))
 
     def _load_backbones(self, method: Method, label: str) -> None:
         """Put the ImageNet weights, where the experiment names some, into every ResNet-18 of the method."""
@@ -351,9 +355,7 @@ class Trainer:
             normalisation=getattr(method, "normalisation", self.dataset.normalisation),
             device=self.device,
             ignore_index=self.dataset.classes.ignore_index,
-            channels_last=self.experiment.channels_last
-            if contestant is None
-            else self._is_channels_last(contestant),
+            channels_last=self._is_channels_last(contestant, method),
             class_weights=self._loss_weights(),
             rank=self.processes.rank,
             world_size=self.processes.world_size,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vssbench.cost import count_macs
-from vssbench.cost.paper_tables import cost_of_ours, cost_table, notes
+from vssbench.analysis.paper_costs import cost_of_ours, cost_table, notes
 from vssbench.cost.paper_thop import SETTINGS, alias_excess, thop_count
 from vssbench.errors import ConfigError
 from vssbench.registry import networks
