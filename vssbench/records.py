@@ -136,6 +136,7 @@ class ClassTable:
     palette: tuple[tuple[int, int, int], ...]
     """RGB per class, 0..255."""
     ignore_index: int = IGNORE_INDEX
+    """Label value of pixels that are not scored: no class, and at most 255."""
     categories: tuple[str, ...] | None = None
     """Coarser group of each class (Cityscapes categories), or None."""
 
@@ -144,6 +145,13 @@ class ClassTable:
             raise ValueError(f"ClassTable: {len(self.names)} names but {len(self.palette)} colours")
         if self.categories is not None and len(self.categories) != len(self.names):
             raise ValueError(f"ClassTable: {len(self.names)} names but {len(self.categories)} categories")
+        if type(self.ignore_index) is not int or not 0 <= self.ignore_index <= 255:
+            raise ValueError(f"ignore_index is {self.ignore_index!r}, which no label can hold; expected 0 to 255")
+        if self.ignore_index < len(self.names):
+            raise ValueError(
+                f"ignore_index {self.ignore_index} is class {self.names[self.ignore_index]!r}, which would be scored as "
+                f"always wrong; expected {len(self.names)} to 255, export labels whose ignored pixels have such a value"
+            )
 
     def __len__(self) -> int:
         return len(self.names)

@@ -12,17 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from vssbench.dataset import Dataset, DatasetOptions, Split, VideoSequence
+from vssbench.class_tables import ValueTable, read_class_table
+from vssbench.dataset import DataFolder, Dataset, FileOptions, Split, VideoSequence
 from vssbench.errors import InputError
-from vssbench.pictures import (
+from vssbench.picture_folders import (
     PictureSequence,
-    ValueTable,
+    as_finding,
+    list_folder,
     list_pictures,
-    read_class_table,
-    read_label_values,
     require_folder,
     verify_sequence,
 )
+from vssbench.pictures import read_label_values
 from vssbench.records import IGNORE_INDEX, Finding
 
 __all__ = ["Cityscapes", "CityscapesOptions"]
@@ -33,17 +34,18 @@ LABEL_IDS = 34
 """label ids run from 0 to 33 (the licence plate, -1, does not occur in labelIds pictures)."""
 _FRAME = re.compile(r"(?P<city>[A-Za-z-]+)_(?P<take>\d{6})_(?P<number>\d{6})_leftImg8bit")
 _LABEL = re.compile(
-    r"(?P<city>[A-Za-z-]+)_(?P<take>\d{6})_(?P<number>\d{6})_gtFine_(?P<kind>labelIds|labelTrainIds)"
+    r"(?P<city>[A-Za-z-]+)_(?P<take>\d{6})_(?P<number>\d{6})_gtFine_"
+    r"(?P<kind>labelIds|labelTrainIds|instanceIds|instanceTrainIds|color)"
 )
 
 Key = tuple[str, int]
 """Take and frame number inside a city."""
 
 
-class CityscapesOptions(DatasetOptions):
+class CityscapesOptions(FileOptions):
     """Where Cityscapes lies."""
 
-    root: Path
+    root: DataFolder
     """Folder that holds leftImg8bit_sequence and gtFine."""
     frame_rate_hz: float = Field(default=17.0, gt=0, le=240)
 
@@ -82,7 +84,7 @@ class Cityscapes(Dataset):
             try:
                 cities = self._cities(name)
             except InputError as error:
-                yield _as_finding(error)
+                yield as_finding(error)
                 continue
             for city in cities:
                 yield from self._verify_city(name, city)
@@ -92,7 +94,7 @@ class Cityscapes(Dataset):
             sequences = self._city(split, city)
             frames = self._frames(split, city)
         except InputError as error:
-            yield _as_finding(error)
+            yield as_finding(error)
             return
         used = {path for sequence in sequences for path in sequence.frame_paths}
         unused = [path for path in frames.values() if path not in used]
@@ -125,7 +127,7 @@ class Cityscapes(Dataset):
         remedy = "download leftImg8bit_sequence_trainvaltest and gtFine_trainvaltest into the root"
         require_folder(root / "leftImg8bit_sequence" / split, remedy)
         labels = require_folder(root / "gtFine" / split, remedy)
-        return sorted(p.name for p in labels.iterdir() if p.is_dir())
+        return [path.name for path in list_folder(labels) if path.is_dir()]
 
     def _frames(self, split: Split, city: str) -> dict[Key, Path]:
         folder = self.options.root / "leftImg8bit_sequence" / split / city
@@ -145,11 +147,14 @@ class Cityscapes(Dataset):
         for stem, path in sorted(
             list_pictures(self.options.root / "gtFine" / split / city, (".png",)).items()
         ):
-            match = _LABEL.fullmatch(stem)  # instanceIds and color pictures are not read
-            if match is None:
-                continue
+            match = _LABEL.fullmatch(stem)
+            if match is None or match["city"] != city:
+                raise InputError(
+                    f"{path}: not a Cityscapes label; expected {city}_TAKE_NUMBER_gtFine_labelIds.png (or labelTrainIds, "
+                    "instanceIds, instanceTrainIds, color): rename it or move it out of the folder"
+                )
             key = match["take"], int(match["number"])
-            if match["kind"] == "labelIds" or key not in found:
+            if match["kind"] == "labelIds" or (match["kind"] == "labelTrainIds" and key not in found):
                 found[key] = path
         return found
 
@@ -174,16 +179,17 @@ class Cityscapes(Dataset):
             name = f"{city}_{take}_{number:06d}"
             found.append(
                 PictureSequence(
-                    name, paths, {number - first: label}, self.options.frame_rate_hz, self._read_label
+                    name,
+                    paths,
+                    {number - first: label},
+                    self.options.frame_rate_hz,
+                    self._read_label,
+                    self.options.orientation,
                 )
             )
         return found
 
     def _read_label(self, path: Path) -> NDArray[np.uint8]:
         table = self._train_ids if path.stem.endswith("labelTrainIds") else self._ids
-        return table.indices(read_label_values(path, colours=False), path)
-
-
-def _as_finding(error: InputError) -> Finding:
-    subject, _, rest = str(error).partition(": ")
-    return Finding("error", subject, rest)
+        values = read_label_values(path, colours=False, orientation=self.options.orientation)
+        return table.indices(values, path)

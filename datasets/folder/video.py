@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vssbench.codec.video import Video
-from vssbench.dataset import VideoSequence
+from vssbench.dataset import VideoSequence, safe_name
 from vssbench.errors import InputError
-from vssbench.pictures import LabelReader, files_identity, safe_name
+from vssbench.picture_folders import LabelReader, files_identity
 
 VIDEO_SUFFIXES = (
-    ".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".hevc", ".265", ".h265", ".264", ".h264",
+    ".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".nut", ".mxf", ".flv",
+    ".hevc", ".265", ".h265", ".264", ".h264",
 )  # fmt: skip
 _KEPT_FRAMES = 32
 
@@ -78,5 +79,7 @@ class VideoFileSequence(VideoSequence):
 
     @property
     def identity(self) -> str:
-        """Hash over path, size and time of the file."""
-        return f"video {files_identity([self.path])}"
+        """Hash over path, size and time of the file, and what else decides its pictures."""
+        stream = f" stream {self._video.stream}" if self._video.stream else ""
+        turned = f" {self._video.orientation}" if self._video.orientation else ""
+        return f"video {files_identity([self.path])}{stream}{turned}"

@@ -47,10 +47,10 @@ def opened(root, **options):
 
 def test_labels_pair_with_pictures_by_name(root):
     pictures(root / "frames")
-    save(root / "labels/a2.png", np.ones((4, 6)))
+    save(root / "labels/a10.png", np.ones((4, 6)))
     (sequence,) = opened(root, frame_rate_hz=12).sequences()
     assert (len(sequence), sequence.labelled, sequence.frame_rate_hz) == (3, [2], 12)
-    assert [p.stem for p in sequence.frame_paths] == ["a1", "a10", "a2"]
+    assert [p.stem for p in sequence.frame_paths] == ["a1", "a2", "a10"]
     assert sequence.label(2).tolist() == np.ones((4, 6)).tolist()
 
 
@@ -90,7 +90,7 @@ def test_255_is_ignored(root):
 
 def test_sequence_folders_and_splits(root):
     for split, sequence in (("train", "x"), ("train", "y"), ("val", "z")):
-        pictures(root / split / "frames" / sequence)
+        pictures(root / split / "frames" / sequence, ("a1", "a2", "a3"))
         save(root / split / "labels" / sequence / "a1.png", np.zeros((4, 6)))
     assert [s.name for s in opened(root).sequences("train")] == ["x", "y"]
     assert [s.name for s in opened(root).sequences("val")] == ["z"]

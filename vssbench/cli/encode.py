@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from vssbench.codec import Bitstream, CodecSettings
 
-PICTURE_SUFFIXES = frozenset({".png", ".webp", ".jpg", ".jpeg", ".bmp", ".ppm"})
 _ACCEPTED_SUFFIXES = {
     "hevc": (".hevc", ".265", ".h265"),
     "h264": (".h264", ".264"),
@@ -113,14 +112,13 @@ def _check_output(output: Path, source: Path, settings: CodecSettings, force: bo
 def _open(source: Path) -> tuple[Iterator[NDArray[np.uint8]], float]:
     """Frames and frame rate (0 where unknown) of a video file or a folder of pictures."""
     from vssbench.codec import read_video
-    from vssbench.pictures import read_image
+    from vssbench.picture_folders import list_pictures
+    from vssbench.pictures import PICTURE_SUFFIXES, read_image
 
     if source.is_dir():
-        paths = sorted(path for path in source.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+        paths = list_pictures(source).values()
         if not paths:
-            raise InputError(
-                f"{source}: holds no picture; expected {', '.join(sorted(PICTURE_SUFFIXES))} files"
-            )
+            raise InputError(f"{source}: holds no picture; expected {', '.join(PICTURE_SUFFIXES)} files")
         return (read_image(path) for path in paths), 0.0
     video = read_video(source)
     return iter(video), video.frame_rate_hz

@@ -14,11 +14,12 @@ from vssbench.codec.contents import Contents
 from vssbench.codec.encode import Bitstream
 from vssbench.codec.exported import ExportedMotion, refuse_many_references
 from vssbench.codec.media import Media
-from vssbench.codec.orientation import Orientation, OrientationOption
+from vssbench.codec.orientation import Orientation
 from vssbench.codec.pairing import MotionReader, ParsedMotion
 from vssbench.codec.settings import Codec
 from vssbench.codec.shown import Film, Shown
 from vssbench.codec.syntax import h264_reference_count
+from vssbench.dataset import OrientationOption
 from vssbench.errors import BitstreamError, CapabilityError
 from vssbench.records import DecodedFrame, MotionField
 

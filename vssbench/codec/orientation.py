@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import av
 import numpy as np
@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 
 from vssbench.errors import CapabilityError
 from vssbench.records import MotionField
-
-OrientationOption = Literal["upright", "stored"]
-"""upright: pictures as a player shows them; stored: as they are coded, for labels that were made on those."""
 
 _LARGEST_VECTOR = 2**15 - 1
 

@@ -10,7 +10,8 @@ import av
 
 from vssbench.codec.contents import Contents, ranked, read_contents
 from vssbench.codec.media import Media
-from vssbench.codec.orientation import Orientation, OrientationOption
+from vssbench.codec.orientation import Orientation
+from vssbench.dataset import OrientationOption
 from vssbench.errors import BitstreamError
 from vssbench.records import FrameType
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from vssbench.codec.colour import ToRgb
 from vssbench.codec.media import REMEDY, Media
-from vssbench.codec.orientation import Orientation, OrientationOption
+from vssbench.codec.orientation import Orientation
 from vssbench.codec.shown import Film
+from vssbench.dataset import OrientationOption
 from vssbench.errors import BitstreamError, InputError
 
 _BYTE_STREAMS = frozenset({"hevc", "h264"})
