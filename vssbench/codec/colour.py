@@ -136,11 +136,13 @@ class ToRgb:
         depth = picture.format.components[0].bits
         if not name.startswith(("gray", "gbrp")):
             wanted = "yuv444p" + ("" if depth == 8 else f"{depth}le")
-            picture = picture if name == wanted else self._reformat(picture, wanted, _MATRIX[6][0], full, full)
+            picture = (
+                picture if name == wanted else self._reformat(picture, wanted, _MATRIX[6][0], full, full)
+            )
         step = 1 << (depth - 8)
         planes = []
         for index, plane in enumerate(list(picture.planes)[: 1 if name.startswith("gray") else 3]):
-            samples = np.frombuffer(plane, np.uint8 if depth == 8 else "<u2").reshape(plane.height, -1)
+            samples = np.frombuffer(bytes(plane), "u1" if depth == 8 else "<u2").reshape(plane.height, -1)
             values = samples[:, : plane.width].astype(np.float64)
             if index and not is_rgb:
                 planes.append((values - 128 * step) / ((1 << depth) - 1 if full else 224 * step))
@@ -149,11 +151,11 @@ class ToRgb:
         return planes
 
     def _reformat(
-        self, picture: av.VideoFrame, format: str, matrix: Colorspace, from_full: bool, full: bool
+        self, picture: av.VideoFrame, pixels: str, matrix: Colorspace, from_full: bool, full: bool
     ) -> av.VideoFrame:
         converted: av.VideoFrame = self._reformatter.reformat(
             picture,
-            format=format,
+            format=pixels,
             src_colorspace=matrix,
             dst_colorspace=matrix,
             src_color_range=ColorRange.JPEG if from_full else ColorRange.MPEG,

@@ -11,7 +11,7 @@ import av.container
 from av.video.stream import VideoStream
 
 from vssbench.codec.bits.container import PacketUnits
-from vssbench.codec.media import Media, refuse_encrypted
+from vssbench.codec.media import Media, VideoPacket, refuse_encrypted
 from vssbench.codec.syntax import HevcVisibility, Mpeg4Visibility, Visibility
 from vssbench.errors import BitstreamError
 
@@ -44,9 +44,7 @@ class Contents:
         return self.packets - self.first - len(self.hidden)
 
 
-def ranked(
-    container: av.container.InputContainer, stream: VideoStream
-) -> Iterator[tuple[int, av.Packet]]:
+def ranked(container: av.container.InputContainer, stream: VideoStream) -> Iterator[tuple[int, VideoPacket]]:
     """Packets that hold something, numbered in decoding order."""
     rank = 0
     for packet in container.demux(stream):
@@ -71,7 +69,7 @@ class _Pass:
         self._in_lead = False
         self._visibility = _visibility(name, stream)
 
-    def see(self, rank: int, packet: av.Packet) -> None:
+    def see(self, rank: int, packet: VideoPacket) -> None:
         """Take one more packet."""
         if rank == 0:
             refuse_encrypted(packet, self._name)
@@ -87,7 +85,7 @@ class _Pass:
         if not packet.is_discard and (self.first is None or visibility == "undecodable"):
             self.undecodable += 1
 
-    def _find_start(self, rank: int, packet: av.Packet) -> None:
+    def _find_start(self, rank: int, packet: VideoPacket) -> None:
         if self.first is None:
             if packet.is_keyframe:
                 self.first, self._first_time, self._in_lead = rank, packet.pts, True
@@ -98,7 +96,7 @@ class _Pass:
             self.leading.add(rank)
 
 
-def _visibility(name: str, stream: VideoStream) -> Callable[[av.Packet], Visibility]:
+def _visibility(name: str, stream: VideoStream) -> Callable[[VideoPacket], Visibility]:
     """What the codec makes of each packet; takes all of them in decoding order."""
     codec, extradata = stream.codec_context.name, bytes(stream.codec_context.extradata or b"")
     if codec == "hevc":
@@ -140,13 +138,13 @@ def read_contents(media: Media) -> Contents:
 def _check_complete(
     media: Media, container: av.container.InputContainer, stream: VideoStream, seen: _Pass
 ) -> None:
-    if media.format in _INDEXED and seen.packets < len(stream.index_entries):
+    if media.demuxer in _INDEXED and seen.packets < len(stream.index_entries):
         raise BitstreamError(
             f"{media.name}: holds {seen.packets} of the {len(stream.index_entries)} pictures that its index lists; {_TRUNCATED}"
         )
-    if media.format == "mpegts" and isinstance(media.payload, str):
+    if media.demuxer == "mpegts" and isinstance(media.payload, str):
         _check_transport_stream(Path(media.payload))
-    if media.format in _TIMED and seen.packets > 1:
+    if media.demuxer in _TIMED and seen.packets > 1 and stream.time_base is not None:
         promised = _promised_seconds(container, stream)
         found = float((seen.end - min(0, stream.start_time or 0)) * stream.time_base)
         each = found / seen.packets

@@ -91,7 +91,9 @@ class _Opened:
     @staticmethod
     def of(source: Source, stream: int | None) -> _Opened:
         if not isinstance(source, Bitstream):
-            payload = bytes(source) if isinstance(source, bytes | bytearray | memoryview) else os.fspath(source)
+            payload = (
+                bytes(source) if isinstance(source, bytes | bytearray | memoryview) else os.fspath(source)
+            )
             return _Opened(Media.of(payload, stream))
         codec = source.settings.codec
         if len(source.data) != sum(source.packet_bytes):

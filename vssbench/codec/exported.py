@@ -9,6 +9,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from vssbench.codec.media import VideoPacket
 from vssbench.codec.shown import Shown
 from vssbench.codec.syntax import Mpeg4Visibility, mpeg4_picture
 from vssbench.errors import BitstreamError, CapabilityError
@@ -80,7 +81,7 @@ class ExportedMotion:
         """Rank of the packet -> (coded sequence, POC, index among the coded pictures)."""
         self._count = 0
 
-    def push(self, rank: int, packet: av.Packet) -> None:
+    def push(self, rank: int, packet: VideoPacket) -> None:
         """Note the place of a packet's picture. Raises CapabilityError for B pictures of MPEG-4."""
         is_key = packet.is_keyframe
         if self._codec == "mpeg4":

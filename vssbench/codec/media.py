@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import av
 import av.container
@@ -16,6 +16,8 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from vssbench.errors import BitstreamError, CapabilityError, ConfigError, InputError
+
+VideoPacket: TypeAlias = "av.Packet[VideoStream]"
 
 SAFE_FORMATS = {
     "format_whitelist": "mov,mp4,matroska,webm,avi,mpeg,mpegts,mpegvideo,h264,hevc,m4v,vc1,av1,obu,ivf,flv,asf,ogg,mxf,nut,"
@@ -39,13 +41,13 @@ _NOT_THE_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 
 @contextmanager
 def open_container(
-    source: Any, name: str, format: str | None = None
+    source: Any, name: str, demuxer: str | None = None
 ) -> Iterator[av.container.InputContainer]:
     """FFmpeg container of a path or binary file object, with FFmpeg's exceptions turned into ours.
 
     Raises InputError if the file is missing, unreadable or holds no video, BitstreamError if it is damaged.
     """
-    container = _opened(source, name, format)
+    container = _opened(source, name, demuxer)
     try:
         yield container
     except (av.FFmpegError, EOFError) as error:
@@ -54,12 +56,13 @@ def open_container(
         container.close()
 
 
-def _opened(source: Any, name: str, format: str | None) -> av.container.InputContainer:
+def _opened(source: Any, name: str, demuxer: str | None) -> av.container.InputContainer:
     try:
         # Titles in another encoding than UTF-8 are no reason to refuse the pictures.
-        return av.open(
-            source, mode="r", format=format, container_options=SAFE_FORMATS, metadata_errors="replace"
+        opened: av.container.InputContainer = av.open(
+            source, mode="r", format=demuxer, container_options=SAFE_FORMATS, metadata_errors="replace"
         )
+        return opened
     except FileNotFoundError as error:
         raise InputError(f"{name}: no such file; give the path of a video file") from error
     except IsADirectoryError as error:
@@ -68,7 +71,7 @@ def _opened(source: Any, name: str, format: str | None) -> av.container.InputCon
         raise InputError(f"{name}: no permission to read it; change its mode or owner") from error
     except (av.FFmpegError, OSError, ValueError) as error:
         suffix = Path(source).suffix.lower() if isinstance(source, str) else ""
-        if format is None and suffix in BYTE_STREAMS:
+        if demuxer is None and suffix in BYTE_STREAMS:
             return _opened(source, name, BYTE_STREAMS[suffix])
         raise InputError(
             f"{name}: not a video that FFmpeg can open ({_reason(error)}); expected mp4, mkv, avi, an elementary "
@@ -87,7 +90,7 @@ class Media:
     name: str
     payload: str | bytes
     """Path or bytes."""
-    format: str
+    demuxer: str
     """FFmpeg's short name of the container, 'mp4' and 'mov' alike being 'mov'."""
     stream: int
     """Index of the video stream in the file."""
@@ -108,13 +111,13 @@ class Media:
             _require_plain_file(payload)
         with open_container(_file(payload), name) as container:
             chosen, remarks = _choose(container, name, stream)
-            format = container.format.name.split(",")[0]
-            return Media(name, payload, format, chosen.index, chosen.codec_context.name, remarks)
+            demuxer = container.format.name.split(",")[0]
+            return Media(name, payload, demuxer, chosen.index, chosen.codec_context.name, remarks)
 
     @contextmanager
     def open(self) -> Iterator[tuple[av.container.InputContainer, VideoStream]]:
         """The file opened anew, and its video stream."""
-        with open_container(_file(self.payload), self.name, self.format) as container:
+        with open_container(_file(self.payload), self.name, self.demuxer) as container:
             stream = container.streams[self.stream]
             assert isinstance(stream, VideoStream)
             yield container, stream
@@ -129,7 +132,9 @@ def _require_plain_file(name: str) -> None:
     if path.is_dir():
         raise InputError(f"{name}: is a folder; expected a video file")
     if path.exists() and not path.is_file():
-        raise InputError(f"{name}: is a pipe, socket or device; expected a video file, copy its content to one")
+        raise InputError(
+            f"{name}: is a pipe, socket or device; expected a video file, copy its content to one"
+        )
 
 
 def _choose(
@@ -174,7 +179,7 @@ def _listed(streams: list[VideoStream]) -> str:
     )
 
 
-def refuse_encrypted(packet: av.Packet, name: str) -> None:
+def refuse_encrypted(packet: VideoPacket, name: str) -> None:
     """Raise CapabilityError if the container says that a packet is encrypted."""
     if packet.has_sidedata("encryption_info"):
         raise CapabilityError(

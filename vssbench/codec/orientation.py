@@ -67,9 +67,7 @@ class Orientation:
         """[H, W, ...] turned; contiguous."""
         if self.transposed:
             array = array.swapaxes(0, 1)
-        return np.ascontiguousarray(
-            array[:: -1 if self.mirrored_y else 1, :: -1 if self.mirrored_x else 1]
-        )
+        return np.ascontiguousarray(array[:: -1 if self.mirrored_y else 1, :: -1 if self.mirrored_x else 1])
 
     def turn_motion(self, field: MotionField) -> MotionField:
         """The field of the turned picture: grid, vectors and window follow the pixels exactly."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
-import av
-
 from vssbench.codec.bits.container import PacketUnits
 from vssbench.codec.bits.reading import Parser
 from vssbench.codec.contents import ranked
+from vssbench.codec.media import VideoPacket
 from vssbench.codec.shown import Film, Shown
 from vssbench.errors import BitstreamError
 from vssbench.records import MotionField
@@ -22,7 +21,7 @@ class MotionReader(Protocol):
     def options(self) -> Mapping[str, str]:
         """What the decoder of the pixels must be told."""
 
-    def push(self, rank: int, packet: av.Packet) -> None:
+    def push(self, rank: int, packet: VideoPacket) -> None:
         """One more packet, with its rank in decoding order."""
 
     def ready(self, shown: Shown) -> MotionField | None:
@@ -45,11 +44,13 @@ class ParsedMotion:
         """Access unit -> rank of the packet in which it begins."""
         self._fields: dict[int, MotionField] = {}
 
-    def push(self, rank: int, packet: av.Packet) -> None:
+    def push(self, rank: int, packet: VideoPacket) -> None:
+        """One more packet: parse it."""
         for field in self._parsed(rank, packet):
             self._keep(field)
 
     def ready(self, shown: Shown) -> MotionField | None:
+        """Motion of a picture; None if more packets are needed. Raises BitstreamError if sizes differ."""
         field = self._fields.pop(shown.packet, None)
         height, width = shown.picture.height, shown.picture.width
         if field is not None and field.size != (height, width):
@@ -60,6 +61,7 @@ class ParsedMotion:
         return field
 
     def finish(self) -> None:
+        """Take what the parser held back."""
         for field in self._session.finish():
             self._keep(field)
 
@@ -78,12 +80,12 @@ class ParsedMotion:
                 "damaged, encode or copy it again"
             )
 
-    def _all(self, packets: Iterable[tuple[int, av.Packet]]) -> Iterator[MotionField]:
+    def _all(self, packets: Iterable[tuple[int, VideoPacket]]) -> Iterator[MotionField]:
         for rank, packet in packets:
             yield from self._parsed(rank, packet)
         yield from self._session.finish()
 
-    def _parsed(self, rank: int, packet: av.Packet) -> Iterator[MotionField]:
+    def _parsed(self, rank: int, packet: VideoPacket) -> Iterator[MotionField]:
         if self._units is None:
             extradata = packet.stream.codec_context.extradata
             self._units = PacketUnits(self._codec, extradata, self._film.media.name)

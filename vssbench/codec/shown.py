@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import av
 
 from vssbench.codec.contents import Contents, ranked, read_contents
-from vssbench.codec.media import Media
+from vssbench.codec.media import Media, VideoPacket
 from vssbench.codec.orientation import Orientation
 from vssbench.dataset import OrientationOption
 from vssbench.errors import BitstreamError
@@ -22,7 +22,7 @@ _FRAME_TYPES: dict[int, FrameType] = {1: "I", 2: "P", 3: "B", 4: "P", 5: "I", 6:
 _TRANSFERS = {16: "PQ (SMPTE ST 2084)", 18: "HLG (ARIB STD-B67)"}
 _LOG = logging.getLogger(__name__)
 
-Sink = Callable[[int, av.Packet], None]
+Sink = Callable[[int, VideoPacket], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +81,8 @@ def decode_packets(
 
 
 def _then_flush(
-    packets: Iterator[tuple[int, av.Packet]], first: int, until: int | None
-) -> Iterator[tuple[int, av.Packet | None]]:
+    packets: Iterator[tuple[int, VideoPacket]], first: int, until: int | None
+) -> Iterator[tuple[int, VideoPacket | None]]:
     """Packets from `first` to `until`, and None, which asks the decoder for what it holds back."""
     rank = first
     for rank, packet in packets:
@@ -93,7 +93,9 @@ def _then_flush(
     yield rank, None
 
 
-def _decoded(context: av.VideoCodecContext, packet: av.Packet | None, may_fail: bool) -> list[av.VideoFrame]:
+def _decoded(
+    context: av.VideoCodecContext, packet: VideoPacket | None, may_fail: bool
+) -> list[av.VideoFrame]:
     try:
         return context.decode(packet)
     except av.FFmpegError:
@@ -128,9 +130,7 @@ class Film:
         remarks = [*media.remarks, *_remarks(media.name, contents, picture, turned, orientation)]
         for remark in remarks:
             _LOG.warning("%s", remark)
-        return Film(
-            media, contents, turned, turned.size(picture.height, picture.width), tuple(remarks)
-        )
+        return Film(media, contents, turned, turned.size(picture.height, picture.width), tuple(remarks))
 
     def pictures(
         self, *, options: Mapping[str, str] | None = None, threads: int = 1, sink: Sink | None = None
@@ -140,9 +140,7 @@ class Film:
         Raises BitstreamError if a picture does not decode, is missing, or lies otherwise than the first.
         """
         count = 0
-        for shown in decode_packets(
-            self.media, self.contents, options=options, threads=threads, sink=sink
-        ):
+        for shown in decode_packets(self.media, self.contents, options=options, threads=threads, sink=sink):
             yield shown
             count += 1
         if count != self.contents.shown:

@@ -197,7 +197,9 @@ class Mpeg4Visibility:
             bits.read(7)
         if bits.read(4) == 15:  # aspect_ratio_info: extended
             bits.read(16)
-        if bits.read(1) and bits.read(4) & 1:  # vol_control_parameters: chroma_format, low_delay, vbv_parameters
+        if (
+            bits.read(1) and bits.read(4) & 1
+        ):  # vol_control_parameters: chroma_format, low_delay, vbv_parameters
             bits.read(79)
         bits.read(3)  # video_object_layer_shape, marker
         self._time_bits = max(1, (bits.read(16) - 1).bit_length())

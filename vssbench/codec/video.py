@@ -94,7 +94,7 @@ class Video:
 def _frame_rate(media: Media) -> float:
     with media.open() as (_, stream):
         # Byte streams have no container to tell; their header may, and FFmpeg assumes 25 where it does not.
-        from_header = stream.codec_context.framerate if media.format in _BYTE_STREAMS else None
+        from_header = stream.codec_context.framerate if media.demuxer in _BYTE_STREAMS else None
         rate = from_header or stream.average_rate or stream.base_rate
         return float(rate) if rate else 0.0
 

@@ -23,7 +23,16 @@ ParsedCodec = Literal["hevc", "h264"]
 """Codecs that vssbench parses itself, by FFmpeg's names."""
 
 _TITLES: dict[ParsedCodec, str] = {"hevc": "HEVC", "h264": "H.264"}
-_MAGIC = (b"\x1a\x45\xdf\xa3", b"RIFF", b"nut/", b"FLV", b"OggS", b"0&\xb2u", b"\x06\x0e\x2b\x34", b"\0\0\1\xba")
+_MAGIC = (
+    b"\x1a\x45\xdf\xa3",
+    b"RIFF",
+    b"nut/",
+    b"FLV",
+    b"OggS",
+    b"0&\xb2u",
+    b"\x06\x0e\x2b\x34",
+    b"\0\0\1\xba",
+)
 _BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp")
 _TRANSPORT_PACKETS = (188, 192, 204)
 
@@ -130,7 +139,9 @@ def parameter_sets_of(configuration: bytes, codec: ParsedCodec) -> list[bytes]:
             count = int.from_bytes(configuration[position + 1 : position + 3], "big")
             position += 3
         else:  # SPS, whose count shares its byte with reserved bits, then PPS
-            count = int.from_bytes(configuration[position : position + 1], "big") & (31 if number == 0 else 255)
+            count = int.from_bytes(configuration[position : position + 1], "big") & (
+                31 if number == 0 else 255
+            )
             position += 1
         for _ in range(count):
             size = int.from_bytes(configuration[position : position + 2], "big")

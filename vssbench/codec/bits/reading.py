@@ -36,9 +36,7 @@ class Parser:
     details: Callable[[Any], BlockDetails]
     """Block details of a native picture."""
 
-    def session(
-        self, name: str, *, strict: bool = True, threads: int = 1, details: bool = False
-    ) -> Session:
+    def session(self, name: str, *, strict: bool = True, threads: int = 1, details: bool = False) -> Session:
         """A parser that is fed from outside."""
         if threads < 1:
             raise ValueError(f"threads must be at least 1, got {threads}")
