@@ -56,15 +56,20 @@ def decode(
 
 
 def read_motion(
-    source: Source, *, orientation: OrientationOption = "upright", stream: int | None = None
+    source: Source,
+    *,
+    threads: int = 1,
+    orientation: OrientationOption = "upright",
+    stream: int | None = None,
 ) -> Iterator[MotionField]:
     """Motion fields of the pictures that `decode` gives, in display order, without pixels.
 
-    HEVC is only parsed; H.264 and MPEG-4 are decoded, without conversion to RGB. Raises as `decode`.
+    HEVC is only parsed, `threads` pictures at the same time; H.264 and MPEG-4 are decoded, without conversion to RGB.
+    Raises as `decode`.
     """
     opened = _Opened.of(source, stream)
     _check_motion_known(opened)
-    return _motion_alone(opened, orientation)
+    return _motion_alone(opened, threads, orientation)
 
 
 def digest_decoded(frames: Iterable[DecodedFrame]) -> str:
@@ -166,12 +171,12 @@ def _decoded(
         )
 
 
-def _motion_alone(opened: _Opened, orientation: OrientationOption) -> Iterator[MotionField]:
+def _motion_alone(opened: _Opened, threads: int, orientation: OrientationOption) -> Iterator[MotionField]:
     film = opened.film(orientation)
     if film.media.codec == "hevc":
-        fields = ParsedMotion(_hevc_parser(), film).alone()
+        fields = ParsedMotion(_hevc_parser(), film, threads).alone()
     else:
-        fields = (field for _, field in _with_motion(film, 1))
+        fields = (field for _, field in _with_motion(film, threads))
     return (_laid_down(field, opened, film) for field in fields)
 
 

@@ -36,9 +36,9 @@ class ParsedMotion:
 
     options: Mapping[str, str] = {}
 
-    def __init__(self, parser: Parser, film: Film) -> None:
+    def __init__(self, parser: Parser, film: Film, threads: int = 1) -> None:
         self._film, self._codec = film, parser.codec
-        self._session = parser.session(film.media.name)
+        self._session = parser.session(film.media.name, threads=threads)
         self._units: PacketUnits | None = None
         self._carriers: list[int] = []
         """Access unit -> rank of the packet in which it begins."""
