@@ -13,7 +13,7 @@ import vssbench.codec.hevc as hevc_package
 from vssbench.codec import CodecSettings, decode, digest_decoded, encode, read_motion
 from vssbench.codec.exported import paint_vectors
 from vssbench.errors import BitstreamError, CapabilityError, InputError
-from vssbench.records import MODE_INTER, MODE_INTRA, NO_REFERENCE, MotionField
+from vssbench.records import MODE_INTER, MODE_INTRA, NO_REFERENCE
 
 VECTOR = np.dtype(
     [

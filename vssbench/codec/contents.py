@@ -10,7 +10,7 @@ import av
 import av.container
 from av.video.stream import VideoStream
 
-from vssbench.codec.bits.container import PacketUnits
+from vssbench.codec.bits.container import END_OF_SEQUENCE, PacketUnits
 from vssbench.codec.media import Media, VideoPacket, refuse_encrypted
 from vssbench.codec.syntax import HevcVisibility, Mpeg4Visibility, Visibility
 from vssbench.errors import BitstreamError
@@ -37,6 +37,8 @@ class Contents:
     """Pictures inside the edit list that are left out because they refer to what the file lacks."""
     leading: frozenset[int] = frozenset()
     """Precede the first picture in time and may refer to what the file lacks; not decided without decoding."""
+    jumps: frozenset[int] = frozenset()
+    """Ranks at which an edit list goes on elsewhere: decoding begins anew there."""
 
     @property
     def shown(self) -> int:
@@ -56,7 +58,9 @@ def ranked(container: av.container.InputContainer, stream: VideoStream) -> Itera
 class _Pass:
     """State of one pass over the packets."""
 
-    def __init__(self, name: str, stream: VideoStream) -> None:
+    def __init__(self, name: str, stream: VideoStream, places: dict[int, int]) -> None:
+        """places: position in the file -> index among all coded pictures, where an edit list may have taken some out."""
+        self.jumps: set[int] = set()
         self.first: int | None = None
         self.hidden: set[int] = set()
         self.undecodable = 0
@@ -68,6 +72,7 @@ class _Pass:
         self._first_time: int | None = None
         self._in_lead = False
         self._visibility = _visibility(name, stream)
+        self._places, self._place = places, -1
 
     def see(self, rank: int, packet: VideoPacket) -> None:
         """Take one more packet."""
@@ -78,37 +83,51 @@ class _Pass:
         self.packets = rank + 1
         if packet.pts is not None:
             self.end = max(self.end, packet.pts + (packet.duration or 0))
-        visibility = self._visibility(packet)
+        jumped = self._has_jumped(packet)
+        if jumped:
+            self.jumps.add(rank)
+        visibility = self._visibility(packet, jumped)
         if packet.is_discard or visibility != "shown":
             self.hidden.add(rank)
-        self._find_start(rank, packet)
+        self._find_start(rank, packet, jumped)
         if not packet.is_discard and (self.first is None or visibility == "undecodable"):
             self.undecodable += 1
 
-    def _find_start(self, rank: int, packet: VideoPacket) -> None:
-        if self.first is None:
+    def _has_jumped(self, packet: VideoPacket) -> bool:
+        before, self._place = self._place, self._places.get(packet.pos or 0, -1)
+        return before >= 0 and self._place >= 0 and self._place != before + 1
+
+    def _find_start(self, rank: int, packet: VideoPacket, jumped: bool) -> None:
+        if self.first is None or jumped:
             if packet.is_keyframe:
-                self.first, self._first_time, self._in_lead = rank, packet.pts, True
-            return
-        if not self._in_lead or packet.is_keyframe:
+                self.first = rank if self.first is None else self.first
+                self._first_time, self._in_lead = packet.pts, True
+        elif not self._in_lead or packet.is_keyframe:
             self._in_lead = False
         elif self._first_time is not None and packet.pts is not None and packet.pts < self._first_time:
             self.leading.add(rank)
 
 
-def _visibility(name: str, stream: VideoStream) -> Callable[[VideoPacket], Visibility]:
-    """What the codec makes of each packet; takes all of them in decoding order."""
+def _visibility(name: str, stream: VideoStream) -> Callable[[VideoPacket, bool], Visibility]:
+    """What the codec makes of each packet, and whether decoding begins anew there; takes all in decoding order."""
     codec, extradata = stream.codec_context.name, bytes(stream.codec_context.extradata or b"")
     if codec == "hevc":
         units = PacketUnits("hevc", extradata, name)
         hevc = HevcVisibility(units.parameter_sets)
-        return lambda packet: hevc(unit for unit, _ in units(bytes(packet), packet.pos or 0))
+        return lambda packet, anew: hevc(
+            [
+                *([END_OF_SEQUENCE["hevc"]] if anew else []),
+                *(unit for unit, _ in units(bytes(packet), packet.pos or 0)),
+            ]
+        )
     if codec == "mpeg4":
         mpeg4 = Mpeg4Visibility(extradata)
-        return lambda packet: mpeg4(bytes(packet))
+        return lambda packet, _: mpeg4(bytes(packet))
     if codec == "vp8":
-        return lambda packet: "shown" if bytes(packet)[0] >> 4 & 1 else "hidden"  # show_frame, RFC 6386, 9.1
-    return lambda packet: "shown"
+        return lambda packet, _: (
+            "shown" if bytes(packet)[0] >> 4 & 1 else "hidden"
+        )  # show_frame, RFC 6386, 9.1
+    return lambda packet, _: "shown"
 
 
 def read_contents(media: Media) -> Contents:
@@ -117,8 +136,9 @@ def read_contents(media: Media) -> Contents:
     Raises BitstreamError if the container says that more was there, or if nothing in it can be decoded,
     CapabilityError if it is encrypted.
     """
+    places = _places(media)
     with media.open() as (container, stream):
-        seen = _Pass(media.name, stream)
+        seen = _Pass(media.name, stream, places)
         for rank, packet in ranked(container, stream):
             try:
                 seen.see(rank, packet)
@@ -132,7 +152,17 @@ def read_contents(media: Media) -> Contents:
     first = seen.first or 0
     hidden = frozenset(rank for rank in seen.hidden if rank >= first)
     undecodable = 0 if seen.first is None else seen.undecodable
-    return Contents(seen.packets, first, hidden, undecodable, frozenset(seen.leading - hidden))
+    return Contents(
+        seen.packets, first, hidden, undecodable, frozenset(seen.leading - hidden), frozenset(seen.jumps)
+    )
+
+
+def _places(media: Media) -> dict[int, int]:
+    """Position in the file -> index of every coded picture that the index of an mp4 lists."""
+    if media.demuxer not in _INDEXED:
+        return {}
+    with media.open({"ignore_editlist": "1"}) as (_, stream):
+        return {entry.pos: index for index, entry in enumerate(stream.index_entries)}
 
 
 def _check_complete(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,13 +41,13 @@ _NOT_THE_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 
 @contextmanager
 def open_container(
-    source: Any, name: str, demuxer: str | None = None
+    source: Any, name: str, demuxer: str | None = None, options: Mapping[str, str] | None = None
 ) -> Iterator[av.container.InputContainer]:
     """FFmpeg container of a path or binary file object, with FFmpeg's exceptions turned into ours.
 
     Raises InputError if the file is missing, unreadable or holds no video, BitstreamError if it is damaged.
     """
-    container = _opened(source, name, demuxer)
+    container = _opened(source, name, demuxer, {**SAFE_FORMATS, **(options or {})})
     try:
         yield container
     except (av.FFmpegError, EOFError) as error:
@@ -56,11 +56,13 @@ def open_container(
         container.close()
 
 
-def _opened(source: Any, name: str, demuxer: str | None) -> av.container.InputContainer:
+def _opened(
+    source: Any, name: str, demuxer: str | None, options: dict[str, str]
+) -> av.container.InputContainer:
     try:
         # Titles in another encoding than UTF-8 are no reason to refuse the pictures.
         opened: av.container.InputContainer = av.open(
-            source, mode="r", format=demuxer, container_options=SAFE_FORMATS, metadata_errors="replace"
+            source, mode="r", format=demuxer, container_options=options, metadata_errors="replace"
         )
         return opened
     except FileNotFoundError as error:
@@ -72,7 +74,7 @@ def _opened(source: Any, name: str, demuxer: str | None) -> av.container.InputCo
     except (av.FFmpegError, OSError, ValueError) as error:
         suffix = Path(source).suffix.lower() if isinstance(source, str) else ""
         if demuxer is None and suffix in BYTE_STREAMS:
-            return _opened(source, name, BYTE_STREAMS[suffix])
+            return _opened(source, name, BYTE_STREAMS[suffix], options)
         raise InputError(
             f"{name}: not a video that FFmpeg can open ({_reason(error)}); expected mp4, mkv, avi, an elementary "
             f"stream (.hevc, .265, .h264, .264, .m4v) or another video container; {REMEDY}"
@@ -115,9 +117,11 @@ class Media:
             return Media(name, payload, demuxer, chosen.index, chosen.codec_context.name, remarks)
 
     @contextmanager
-    def open(self) -> Iterator[tuple[av.container.InputContainer, VideoStream]]:
-        """The file opened anew, and its video stream."""
-        with open_container(_file(self.payload), self.name, self.demuxer) as container:
+    def open(
+        self, options: Mapping[str, str] | None = None
+    ) -> Iterator[tuple[av.container.InputContainer, VideoStream]]:
+        """The file opened anew, with further `options` of its demuxer, and its video stream."""
+        with open_container(_file(self.payload), self.name, self.demuxer, options) as container:
             stream = container.streams[self.stream]
             assert isinstance(stream, VideoStream)
             yield container, stream

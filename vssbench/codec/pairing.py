@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
-from vssbench.codec.bits.container import PacketUnits
+from vssbench.codec.bits.container import END_OF_SEQUENCE, PacketUnits
 from vssbench.codec.bits.reading import Parser
 from vssbench.codec.contents import ranked
 from vssbench.codec.media import VideoPacket
@@ -90,6 +90,8 @@ class ParsedMotion:
             extradata = packet.stream.codec_context.extradata
             self._units = PacketUnits(self._codec, extradata, self._film.media.name)
             self._session.push((unit, 0) for unit in self._units.parameter_sets)
+        if rank in self._film.contents.jumps:
+            self._session.push([(END_OF_SEQUENCE[self._codec], 0)])
         units = list(self._units(bytes(packet), packet.pos or 0))
         self._carriers += [rank] * sum(self._begins(unit) for unit, _ in units)
         self._session.push(units)

@@ -12,7 +12,7 @@ from vssbench.codec.contents import Contents, ranked, read_contents
 from vssbench.codec.media import Media, VideoPacket
 from vssbench.codec.orientation import Orientation
 from vssbench.dataset import OrientationOption
-from vssbench.errors import BitstreamError
+from vssbench.errors import BitstreamError, CapabilityError
 from vssbench.records import FrameType
 
 STRICT = {"err_detect": "crccheck+bitstream+buffer+explode", "flags": "+unaligned"}
@@ -62,7 +62,7 @@ def decode_packets(
         context.options = {**STRICT, **(options or {})}
         sizes: dict[int, int] = {}
         try:
-            for rank, packet in _then_flush(ranked(container, stream), contents.first, until):
+            for rank, packet in _with_flushes(ranked(container, stream), contents, until):
                 if packet is not None:
                     sizes[rank] = packet.size
                     if sink is not None:
@@ -80,13 +80,15 @@ def decode_packets(
             ) from error
 
 
-def _then_flush(
-    packets: Iterator[tuple[int, VideoPacket]], first: int, until: int | None
+def _with_flushes(
+    packets: Iterator[tuple[int, VideoPacket]], contents: Contents, until: int | None
 ) -> Iterator[tuple[int, VideoPacket | None]]:
-    """Packets from `first` to `until`, and None, which asks the decoder for what it holds back."""
-    rank = first
+    """Packets from the first to `until`; None at the end and before jumps: the decoder gives what it holds back."""
+    rank = contents.first
     for rank, packet in packets:
-        if rank >= first:
+        if rank in contents.jumps and rank > contents.first:
+            yield rank, None
+        if rank >= contents.first:
             yield rank, packet
         if rank == until:
             break
@@ -97,11 +99,14 @@ def _decoded(
     context: av.VideoCodecContext, packet: VideoPacket | None, may_fail: bool
 ) -> list[av.VideoFrame]:
     try:
-        return context.decode(packet)
+        pictures = context.decode(packet)
     except av.FFmpegError:
         if may_fail:
             return []
         raise
+    if packet is None:
+        context.flush_buffers()  # ready to begin anew
+    return pictures
 
 
 @dataclass(frozen=True)
@@ -170,10 +175,18 @@ def _remarks(
         )
     if turned:
         yield f"{name}: pictures and motion are {turned}, as the file asks; orientation: stored reads them as they are coded"
-    elif option == "stored" and Orientation.of(picture, name):
-        yield f"{name}: is read as stored; players show it {Orientation.of(picture, name)}"
+    elif option == "stored" and (declared := _declared(picture, name)):
+        yield f"{name}: is read as stored; players show it {declared}"
     if int(picture.color_trc) in _TRANSFERS:
         yield (
             f"{name}: has the transfer function {_TRANSFERS[int(picture.color_trc)]}; values are taken as coded, without tone "
             "mapping, so pictures look flat"
         )
+
+
+def _declared(picture: av.VideoFrame, name: str) -> str:
+    """How players turn a picture; '' where they do not."""
+    try:
+        return str(turned) if (turned := Orientation.of(picture, name)) else ""
+    except CapabilityError:
+        return "turned by an angle that is no multiple of 90 degrees"

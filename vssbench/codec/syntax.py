@@ -126,7 +126,7 @@ class HevcVisibility:
         seen: Visibility | None = None
         for unit in units:
             nal_type = unit[0] >> 1 & 0x3F
-            if len(unit) < 3 or unit[0] & 1 or unit[1] >> 3:  # a layer above 0
+            if len(unit) < 2 or unit[0] & 1 or unit[1] >> 3:  # a layer above 0
                 continue
             if nal_type in (36, 37):  # end of sequence, end of bitstream
                 self._after_end = True

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vssbench.codec.hevc import _motion, read_motion
 from vssbench.codec.bits.container import (
     is_container,
     parameter_sets_of,
     split_annex_b,
     split_length_prefixed,
 )
+from vssbench.codec.hevc import _motion, read_motion
 from vssbench.errors import BitstreamError, InputError
 from vssbench.records import MotionField
 

@@ -10,6 +10,7 @@ from vssbench.codec.media import Media
 from vssbench.errors import BitstreamError, InputError
 
 __all__ = [
+    "END_OF_SEQUENCE",
     "PacketUnits",
     "ParsedCodec",
     "is_container",
@@ -21,6 +22,9 @@ __all__ = [
 
 ParsedCodec = Literal["hevc", "h264"]
 """Codecs that vssbench parses itself, by FFmpeg's names."""
+
+END_OF_SEQUENCE: dict[ParsedCodec, bytes] = {"hevc": b"\x48\x01", "h264": b"\x0a"}
+"""NAL unit after which decoding begins anew."""
 
 _TITLES: dict[ParsedCodec, str] = {"hevc": "HEVC", "h264": "H.264"}
 _MAGIC = (
