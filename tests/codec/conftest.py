@@ -78,7 +78,6 @@ def film() -> Film:
         *,
         rotation: int | None = None,
         matrix: tuple[int, ...] | None = None,
-        format: str | None = None,
         pixels: str = "yuv420p",
         delay: float = 0,
         **options: str,
@@ -87,7 +86,7 @@ def film() -> Film:
         if codec in ("hevc", "h264"):
             fixed = X265 if codec == "hevc" else X264
             options = {"x265-params" if codec == "hevc" else "x264-params": f"{fixed}:{params}", **options}
-        with av.open(str(path), "w", format=format) as file:
+        with av.open(str(path), "w") as file:
             stream = file.add_stream(
                 encoder, rate=25, options={"crf": "16", **options} if codec != "mpeg4" else options
             )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import av
 import av.container
@@ -20,6 +20,7 @@ _INDEXED = frozenset({"mov", "mp4"})
 _TIMED = frozenset({"matroska", "webm", "avi", "flv", "asf"})
 """Containers whose header says how long they last."""
 _TRANSPORT_PACKETS = (188, 192, 204)
+_HEAD_BYTES = 8 * max(_TRANSPORT_PACKETS)
 
 _TRUNCATED = "the file is truncated; copy it again, or remux it to keep what is there"
 
@@ -39,6 +40,8 @@ class Contents:
     """Precede the first picture in time and may refer to what the file lacks; not decided without decoding."""
     jumps: frozenset[int] = frozenset()
     """Ranks at which an edit list goes on elsewhere: decoding begins anew there."""
+    mean_rate_hz: float | None = None
+    """Packets per second between the first and the last, where they have times."""
 
     @property
     def shown(self) -> int:
@@ -66,8 +69,9 @@ class _Pass:
         self.undecodable = 0
         self.leading: set[int] = set()
         self.packets = 0
-        self.end = 0
-        """When the last picture ends, in the stream's time base."""
+        self.begin: int | None = None
+        self.last = self.end = 0
+        """When the first and last packets are decoded and the last picture ends, in the stream's time base."""
         self._name = name
         self._first_time: int | None = None
         self._in_lead = False
@@ -81,8 +85,11 @@ class _Pass:
         if packet.is_corrupt:
             raise BitstreamError(f"{self._name}: packet {rank} is incomplete; {_TRUNCATED}")
         self.packets = rank + 1
-        if packet.pts is not None:
-            self.end = max(self.end, packet.pts + (packet.duration or 0))
+        if packet.dts is not None:
+            self.begin = packet.dts if self.begin is None else self.begin
+            self.last = packet.dts
+        time = packet.dts if packet.pts is None else packet.pts
+        self.end = max(self.end, (time or 0) + (packet.duration or 0))
         jumped = self._has_jumped(packet)
         if jumped:
             self.jumps.add(rank)
@@ -149,11 +156,18 @@ def read_contents(media: Media) -> Contents:
         if seen.packets == 0:
             raise BitstreamError(f"{media.name}: holds no picture; expected at least one")
         _check_complete(media, container, stream, seen)
+        span = (seen.last - (seen.begin or 0)) * (stream.time_base or 0)
     first = seen.first or 0
     hidden = frozenset(rank for rank in seen.hidden if rank >= first)
     undecodable = 0 if seen.first is None else seen.undecodable
     return Contents(
-        seen.packets, first, hidden, undecodable, frozenset(seen.leading - hidden), frozenset(seen.jumps)
+        packets=seen.packets,
+        first=first,
+        hidden=hidden,
+        undecodable=undecodable,
+        leading=frozenset(seen.leading - hidden),
+        jumps=frozenset(seen.jumps),
+        mean_rate_hz=float((seen.packets - 1) / span) if span > 0 else None,
     )
 
 
@@ -172,8 +186,13 @@ def _check_complete(
         raise BitstreamError(
             f"{media.name}: holds {seen.packets} of the {len(stream.index_entries)} pictures that its index lists; {_TRUNCATED}"
         )
-    if media.demuxer == "mpegts" and isinstance(media.payload, str):
-        _check_transport_stream(Path(media.payload))
+    head, size = _head_and_size(media)
+    if media.demuxer == "mpegts":
+        _check_transport_stream(media.name, head, size)
+    if media.demuxer == "avi" and int.from_bytes(head[4:8], "little") + 8 > size:
+        raise BitstreamError(
+            f"{media.name}: has {size} bytes of the {int.from_bytes(head[4:8], 'little') + 8} that its header promises; {_TRUNCATED}"
+        )
     if media.demuxer in _TIMED and seen.packets > 1 and stream.time_base is not None:
         promised = _promised_seconds(container, stream)
         found = float((seen.end - min(0, stream.start_time or 0)) * stream.time_base)
@@ -204,16 +223,22 @@ def _seconds(tag: str) -> float | None:
         return None
 
 
-def _check_transport_stream(path: Path) -> None:
-    """A transport stream consists of whole packets."""
-    with path.open("rb") as file:
-        head = file.read(8 * max(_TRANSPORT_PACKETS))
-    size = path.stat().st_size
+def _head_and_size(media: Media) -> tuple[bytes, int]:
+    """The first few kilobytes, and how many there are."""
+    if isinstance(media.payload, bytes):
+        return media.payload[:_HEAD_BYTES], len(media.payload)
+    with open(media.payload, "rb") as file:
+        return file.read(_HEAD_BYTES), os.fstat(file.fileno()).st_size
+
+
+def _check_transport_stream(name: str, head: bytes, size: int) -> None:
+    """A transport stream consists of whole packets; a time code of four bytes may stand before each."""
     for length in _TRANSPORT_PACKETS:
         for begin in range(length):
-            if head[begin::length][:5] == b"G" * 5:
-                if (size - begin) % length not in (0, 188):  # 192: a time code stands before each 188
-                    raise BitstreamError(
-                        f"{path}: ends inside a transport packet of {length} bytes; {_TRUNCATED}"
-                    )
-                return
+            if head[begin::length][:5] != b"G" * 5:
+                continue
+            if (size - begin) % length not in (0, 188):
+                raise BitstreamError(
+                    f"{name}: ends inside a transport packet of {length} bytes; {_TRUNCATED}"
+                )
+            return

@@ -46,7 +46,7 @@ class Video:
         self._cursor: Iterator[NDArray[np.uint8]] | None = None
         self._next_index = 0
         self._film = film = Film.of(Media.of(str(self.path), stream), orientation)
-        self.frame_rate_hz = _frame_rate(film.media)
+        self.frame_rate_hz = _frame_rate(film)
         self.size, self.orientation, self.remarks = film.size, film.orientation, film.remarks
         self.frame_count, self.stream = film.contents.shown, film.media.stream
 
@@ -91,10 +91,12 @@ class Video:
         raise BitstreamError(f"{self.path}: frame {index} does not decode; {REMEDY}")
 
 
-def _frame_rate(media: Media) -> float:
-    with media.open() as (_, stream):
+def _frame_rate(film: Film) -> float:
+    if film.media.demuxer == "avi" and film.contents.mean_rate_hz:
+        return film.contents.mean_rate_hz  # the header counts empty entries as pictures
+    with film.media.open() as (_, stream):
         # Byte streams have no container to tell; their header may, and FFmpeg assumes 25 where it does not.
-        from_header = stream.codec_context.framerate if media.demuxer in _BYTE_STREAMS else None
+        from_header = stream.codec_context.framerate if film.media.demuxer in _BYTE_STREAMS else None
         rate = from_header or stream.average_rate or stream.base_rate
         return float(rate) if rate else 0.0
 
