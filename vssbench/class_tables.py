@@ -121,7 +121,9 @@ def _text(source: Path | Traversable) -> str:
             "saved as UTF-8"
         ) from error
     if len(data) > MAX_TABLE_BYTES:
-        raise InputError(f"{source}: larger than {MAX_TABLE_BYTES} bytes; expected a class table, correct the path")
+        raise InputError(
+            f"{source}: larger than {MAX_TABLE_BYTES} bytes; expected a class table, correct the path"
+        )
     return text
 
 
@@ -136,7 +138,9 @@ def _table_from_json(text: str) -> ClassTable:
         if not isinstance(colour, list) or len(colour) != 3 or not all(type(part) is int for part in colour):
             raise ValueError(f"palette entry {place} is {colour!r:.60}, expected three whole numbers")
     categories = tuple(_listed(content, "categories")) if content.get("categories") else None
-    return _checked(names, [tuple(colour) for colour in palette], categories, content.get("ignore_index", IGNORE_INDEX))
+    return _checked(
+        names, [tuple(colour) for colour in palette], categories, content.get("ignore_index", IGNORE_INDEX)
+    )
 
 
 def _listed(content: dict[str, Any], key: str) -> list[Any]:

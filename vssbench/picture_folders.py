@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 
 from vssbench.dataset import OrientationOption, VideoSequence, safe_name
 from vssbench.errors import InputError
-from vssbench.pictures import LABEL_SUFFIXES, PICTURE_SUFFIXES, declared_turn, picture_size, read_image, stored_bits
+from vssbench.pictures import (
+    LABEL_SUFFIXES,
+    PICTURE_SUFFIXES,
+    declared_turn,
+    picture_size,
+    read_image,
+    stored_bits,
+)
 from vssbench.records import Finding
 
 LabelReader = Callable[[Path], NDArray[np.uint8]]
@@ -28,8 +35,34 @@ _CLUTTER = frozenset(
 )  # fmt: skip
 """What file managers and storage boxes leave behind, in lower case."""
 _UNREAD_SUFFIXES = frozenset(
-    ".jpe .jfif .jp2 .j2k .jxl .gif .avif .heic .heif .pgm .pbm .pnm .pfm .tga .pcx .psd .eps .dds .exr .hdr .dng .raw .svg "
-    ".npy .npz .mat".split()
+    (
+        ".jpe",
+        ".jfif",
+        ".jp2",
+        ".j2k",
+        ".jxl",
+        ".gif",
+        ".avif",
+        ".heic",
+        ".heif",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".pfm",
+        ".tga",
+        ".pcx",
+        ".psd",
+        ".eps",
+        ".dds",
+        ".exr",
+        ".hdr",
+        ".dng",
+        ".raw",
+        ".svg",
+        ".npy",
+        ".npz",
+        ".mat",
+    )
 )
 """Pictures and arrays that are not read: named instead of passed over, so that no frame is missing without a word."""
 _NUMBER = re.compile(r"([0-9]+)")
@@ -242,14 +275,15 @@ def numbering_remarks(stems: Sequence[str]) -> Iterator[str]:
             "numbers behind the point are read as whole numbers (1.9 before 1.10); write them with equally many digits if "
             "they are fractions"
         )
-    numbers = [int(found[-1]) for stem in stems if (found := _NUMBER.findall(stem))]
-    if len(numbers) < len(stems) or len({_NUMBER.split(stem)[0] for stem in stems}) > 1:
-        return  # names without a common numbering
+    columns = list(zip(*(_NUMBER.findall(stem) for stem in stems), strict=False))
+    counting = [column for column in columns if len(set(column)) > 1]
+    if len(counting) != 1 or len({_NUMBER.sub("0", stem) for stem in stems}) > 1:
+        return  # names that differ in more than one number
+    numbers = [int(number) for number in counting[0]]
     steps = [after - before for before, after in itertools.pairwise(numbers)]
-    if not steps:
-        return
-    usual = Counter(steps).most_common(1)[0][0]
-    odd = [place for place, step in enumerate(steps) if step != usual]
+    times = Counter(steps)
+    usual = max(times, key=lambda step: (times[step], step > 0, -step), default=0)
+    odd = [place for place, step in enumerate(steps) if step != usual or step < 1]
     if odd:
         place = odd[0]
         yield (

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from vssbench.dataset import OrientationOption
 from vssbench.errors import InputError
@@ -44,6 +44,7 @@ _DAMAGE = (
 """What Pillow raises on damaged files."""
 _READABLE_MODES = ("1", "L", "P", "RGB", "RGBX", "YCbCr", "LA", "PA", "RGBA")
 _TAG_BITS, _TAG_WHITE_IS, _TAG_ORIENTATION, _TAG_SAMPLE_FORMAT = 258, 262, 274, 339
+_LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp")
 _INVERSE_TURN = {6: 8, 8: 6}
 
 
@@ -74,7 +75,11 @@ def read_label_values(
         colour = picture.mode in ("RGB", "RGBA") or (bool(colours) and picture.mode in ("P", "PA"))
         value = picture.mode in ("1", "L", "LA", "P", "PA") or picture.mode.startswith("I")
         if colours is (not colour) or not (colour or value):
-            wanted = {True: "RGB or palette colours", False: "whole numbers or a palette", None: "whole numbers or RGB"}
+            wanted = {
+                True: "RGB or palette colours",
+                False: "whole numbers or a palette",
+                None: "whole numbers or RGB",
+            }
             raise InputError(
                 f"{path}: mode {picture.mode}, expected {wanted[colours]}; export the label in that form"
             )
@@ -141,7 +146,7 @@ def _opened(path: Path) -> Image.Image:
         picture = Image.open(path, formats=(kind,))
     except PermissionError as error:
         raise InputError(f"{path}: no permission to read it; change its mode or owner") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise InputError(
             f"{path}: not a readable picture of the kind {kind}, which its name promises ({_content(path)}); "
             "copy it again, or export it as what it is named"
@@ -282,7 +287,7 @@ def _has_transparent_pixels(picture: Image.Image, bits: int) -> bool:
         return True  # the key has 16 bits, the decoded samples have 8
     if "A" not in picture.getbands():
         return False
-    return picture.getchannel("A").getextrema()[0] != 255
+    return bool(picture.getchannel("A").getextrema()[0] != 255)
 
 
 def _label_colours(picture: Image.Image, path: Path) -> NDArray[np.uint8]:
@@ -299,7 +304,9 @@ def _label_values(picture: Image.Image, path: Path) -> NDArray[np.uint8]:
     values = np.asarray(picture)
     if picture.mode in ("LA", "PA"):
         if bits > 8:
-            raise InputError(f"{path}: a label of 16 bits with alpha cannot be read exactly; save it without alpha")
+            raise InputError(
+                f"{path}: a label of 16 bits with alpha cannot be read exactly; save it without alpha"
+            )
         values = values[..., 0]
     if picture.mode == "1":
         values = values.astype(np.uint8)
@@ -317,9 +324,7 @@ def _label_values(picture: Image.Image, path: Path) -> NDArray[np.uint8]:
     return values.astype(np.uint8)
 
 
-def _tiff_values(
-    picture: Image.Image, path: Path, values: NDArray[Any], bits: int
-) -> NDArray[Any]:
+def _tiff_values(picture: Image.Image, path: Path, values: NDArray[Any], bits: int) -> NDArray[Any]:
     if bits <= 8 and _tag(picture, _TAG_SAMPLE_FORMAT, 1) == 2:
         raise InputError(f"{path}: a label of signed bytes; expected unsigned numbers, export it so")
     if picture.mode in ("1", "L") and _tag(picture, _TAG_WHITE_IS, 1) == 0:
@@ -328,13 +333,11 @@ def _tiff_values(
 
 
 def _refuse_lossy(picture: Image.Image, path: Path) -> None:
-    lossy = picture.format == "JPEG" or picture.info.get("compression") in ("jpeg", "tiff_jpeg", "webp")
-    if picture.format == "WEBP":
-        lossy = _webp_is_lossy(path)
-    if lossy:
+    lossy = path.suffix.lower() not in LABEL_SUFFIXES or picture.info.get("compression") in _LOSSY_TIFF
+    if lossy or (picture.format == "WEBP" and _webp_is_lossy(path)):
         raise InputError(
-            f"{path}: is compressed with loss, which changes label values; expected PNG or another lossless format, "
-            "export the labels from their source again"
+            f"{path}: is stored in a form that does not keep label values exactly; expected PNG or another format without "
+            "loss, export the labels from their source again"
         )
 
 

@@ -146,7 +146,9 @@ class ClassTable:
         if self.categories is not None and len(self.categories) != len(self.names):
             raise ValueError(f"ClassTable: {len(self.names)} names but {len(self.categories)} categories")
         if type(self.ignore_index) is not int or not 0 <= self.ignore_index <= 255:
-            raise ValueError(f"ignore_index is {self.ignore_index!r}, which no label can hold; expected 0 to 255")
+            raise ValueError(
+                f"ignore_index is {self.ignore_index!r}, which no label can hold; expected 0 to 255"
+            )
         if self.ignore_index < len(self.names):
             raise ValueError(
                 f"ignore_index {self.ignore_index} is class {self.names[self.ignore_index]!r}, which would be scored as "

@@ -73,9 +73,7 @@ class Cityscapes(Dataset):
         """
         found = [s for city in self._cities(split) for s in self._city(split, city)]
         if not found:
-            raise InputError(
-                f"{self.options.root / 'gtFine' / split}: no labelled frame; expected *_gtFine_labelIds.png"
-            )
+            raise self._without_labels(split)
         return sorted(found, key=lambda sequence: sequence.name)
 
     def verify(self, split: Split | None = None) -> Iterator[Finding]:
@@ -86,8 +84,18 @@ class Cityscapes(Dataset):
             except InputError as error:
                 yield as_finding(error)
                 continue
+            labelled = 0
             for city in cities:
-                yield from self._verify_city(name, city)
+                for finding in self._verify_city(name, city):
+                    labelled += finding.level != "warning"
+                    yield finding
+            if not labelled:
+                yield as_finding(self._without_labels(name))
+
+    def _without_labels(self, split: Split) -> InputError:
+        return InputError(
+            f"{self.options.root / 'gtFine' / split}: no labelled frame; expected *_gtFine_labelIds.png"
+        )
 
     def _verify_city(self, split: Split, city: str) -> Iterator[Finding]:
         try:
@@ -125,9 +133,10 @@ class Cityscapes(Dataset):
     def _cities(self, split: Split) -> list[str]:
         root = require_folder(self.options.root, "set root to the Cityscapes folder")
         remedy = "download leftImg8bit_sequence_trainvaltest and gtFine_trainvaltest into the root"
-        require_folder(root / "leftImg8bit_sequence" / split, remedy)
+        frames = require_folder(root / "leftImg8bit_sequence" / split, remedy)
         labels = require_folder(root / "gtFine" / split, remedy)
-        return [path.name for path in list_folder(labels) if path.is_dir()]
+        found = {path.name for folder in (frames, labels) for path in list_folder(folder) if path.is_dir()}
+        return sorted(found)
 
     def _frames(self, split: Split, city: str) -> dict[Key, Path]:
         folder = self.options.root / "leftImg8bit_sequence" / split / city
@@ -142,11 +151,10 @@ class Cityscapes(Dataset):
         return found
 
     def _labels(self, split: Split, city: str) -> dict[Key, Path]:
-        """labelIds pictures, and labelTrainIds where there is no other."""
+        """labelIds pictures, and labelTrainIds where there is no other; none for a city without a folder of labels."""
+        folder = self.options.root / "gtFine" / split / city
         found: dict[Key, Path] = {}
-        for stem, path in sorted(
-            list_pictures(self.options.root / "gtFine" / split / city, (".png",)).items()
-        ):
+        for stem, path in sorted(list_pictures(folder, (".png",)).items()) if folder.is_dir() else ():
             match = _LABEL.fullmatch(stem)
             if match is None or match["city"] != city:
                 raise InputError(
@@ -159,10 +167,7 @@ class Cityscapes(Dataset):
         return found
 
     def _city(self, split: Split, city: str) -> list[PictureSequence]:
-        labels = self._labels(split, city)
-        if not labels:
-            return []
-        frames = self._frames(split, city)
+        labels, frames = self._labels(split, city), self._frames(split, city)
         found = []
         for (take, number), label in sorted(labels.items()):
             if (take, number) not in frames:

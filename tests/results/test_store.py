@@ -3,13 +3,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 
 import numpy as np
 import pytest
 
-from vssbench.errors import InputError, StorageError
+from vssbench.errors import ConfigError, InputError, StorageError
 from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord, from_json, to_json
-from vssbench.results.store import RunFolder, slug, write_atomically
+from vssbench.results.store import RunFolder, require_distinct_slugs, slug, write_atomically
 
 
 @pytest.fixture
@@ -60,6 +61,21 @@ def test_slugs_are_file_names_and_stay_different():
     assert len(set(slugs)) == len(titles)
     assert all("/" not in s and s not in (".", "..") and s for s in slugs)
     assert slug("hevc-700k") == "hevc-700k"
+
+
+def test_slugs_take_long_titles_and_broken_unicode():
+    for title in ("x" * 300, "\ud800", "a\udcffb", "é" * 200):
+        assert len(slug(title)) <= 200
+        assert re.fullmatch(r"[A-Za-z0-9._+-]+", slug(title))
+    assert slug("x" * 300) != slug("x" * 299)
+    assert slug("x" * 200) == "x" * 200
+
+
+def test_titles_that_would_share_record_files_are_refused():
+    require_distinct_slugs("methods", ["AR 0.5", "AR_0.5", "AR 0.5", "a", "b"])
+    for pair in (("AR 0.5", slug("AR 0.5")), ("Drive", "drive")):
+        with pytest.raises(ConfigError, match=r"would share the record files .*; give one another label"):
+            require_distinct_slugs("methods", pair)
 
 
 def test_a_full_disk_is_named_with_its_remedy_and_leaves_nothing_behind(tmp_path, monkeypatch):

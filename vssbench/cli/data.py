@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from vssbench.errors import InputError, StorageError
+from vssbench.errors import InputError, StorageError, printable
 
 if TYPE_CHECKING:
     from vssbench.dataset import Dataset, VideoSequence
+    from vssbench.records import Finding
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
@@ -56,28 +57,31 @@ def verify(
     opened = open_dataset(dataset, set_ or [])
     console = Console()
     counts = {"ok": 0, "warning": 0, "error": 0}
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("reading")
         for finding in opened.verify(split):
             counts[finding.level] += 1
             progress.update(
                 task,
-                description=f"{sum(counts.values())} checked, {counts['error']} errors: {finding.subject}",
+                description=printable(
+                    f"{sum(counts.values())} checked, {counts['error']} errors: {finding.subject}"
+                ),
             )
             if verbose or finding.level != "ok":
-                remedy = f"; {finding.remedy}" if finding.remedy else ""
-                console.print(
-                    f"{finding.level:7} {finding.subject}: {finding.message}{remedy}",
-                    markup=False,
-                    highlight=False,
-                    soft_wrap=True,
-                )
+                console.print(_line(finding, console.encoding), markup=False, highlight=False, soft_wrap=True)
     console.print(f"{dataset}: {counts['ok']} fine, {counts['warning']} warnings, {counts['error']} errors")
     if counts["error"]:
         raise typer.Exit(InputError.exit_code)
     if not any(counts.values()):
         raise InputError(f"{dataset}: nothing to check was found; check its root")
+
+
+def _line(finding: Finding, encoding: str) -> str:
+    """What is printed about a finding, in characters that the terminal has."""
+    remedy = f"; {finding.remedy}" if finding.remedy else ""
+    text = printable(f"{finding.level:7} {finding.subject}: {finding.message}{remedy}")
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 @app.command()

@@ -12,6 +12,7 @@ from vssbench.dataset import Dataset, VideoSequence
 from vssbench.errors import ConfigError, InputError
 from vssbench.registry import datasets
 from vssbench.results.schema import UnitKey
+from vssbench.results.store import require_distinct_slugs
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,8 @@ def chosen_sequences(spec: DatasetSpec, dataset: Dataset) -> Sequence[VideoSeque
 def make_plan(experiment: Experiment) -> list[WorkItem]:
     """All work of an experiment, in a fixed order. Raises InputError if nothing would be scored."""
     items: list[WorkItem] = []
+    for kind in ("datasets", "codecs", "methods"):
+        require_distinct_slugs(kind, (entry.title for entry in getattr(experiment, kind)))
     for spec in experiment.datasets:
         sequences = chosen_sequences(spec, load_dataset(spec))
         protocol = experiment.protocol

@@ -326,6 +326,7 @@ def _describe_datasets(shop: Workshop, items: Sequence[WorkItem]) -> dict[str, A
             "ignore_index": dataset.classes.ignore_index,
             "categories": list(dataset.classes.categories) if dataset.classes.categories else None,
             "protocol_mark": dataset.protocol_mark,
+            "remarks": [f"{s.name}: {remark}" for s in sequences for remark in s.remarks()],
             "sequences": {
                 s.name: {
                     "frames": len(s),
