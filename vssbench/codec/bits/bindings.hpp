@@ -62,9 +62,6 @@ nb::class_<Picture> bind_picture(nb::module_& module) {
           },
           "(left, top, width, height) of the cropping window in luma samples.")
       .def_prop_ro(
-          "list_pocs", [](const Picture& p) { return std::make_tuple(p.list_pocs[0], p.list_pocs[1]); },
-          "Reference picture order counts of the first slice, per list.")
-      .def_prop_ro(
           "vectors", [](const Picture& p) { return view<int16_t>(p.motion, p.motion->vectors, {2, 2}); },
           "int16 [H4, W4, 2 (list), 2 (x, y)], quarter luma samples.")
       .def_prop_ro(
