@@ -7,8 +7,9 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from importlib import import_module
 
+from vssbench.codec.bits.reading import Parser
 from vssbench.codec.colour import ToRgb
 from vssbench.codec.contents import Contents
 from vssbench.codec.encode import Bitstream
@@ -28,6 +29,9 @@ Source = Bitstream | str | os.PathLike[str] | bytes
 
 _RAW_FORMATS: dict[Codec, str] = {"hevc": "hevc", "h264": "h264", "mpeg4": "m4v"}
 _MOTION_CODECS = ("hevc", "h264", "mpeg4")
+_PARSED_CODECS = ("hevc",)
+"""Codecs whose motion vssbench parses itself; that of the others is what FFmpeg exports."""
+_TITLES = {"hevc": "HEVC", "h264": "H.264"}
 
 
 def decode(
@@ -127,8 +131,8 @@ def _check_motion_known(opened: _Opened) -> None:
             f"{media.name}: motion of codec {media.codec!r} cannot be read; expected hevc, h264 or mpeg4, "
             "re-encode with `vssbench encode`"
         )
-    if media.codec == "hevc":
-        _hevc_parser()
+    if media.codec in _PARSED_CODECS:
+        _parser(media.codec)
     elif media.codec == "h264" and opened.bitstream is None:
         with media.open() as (container, stream):
             count = h264_reference_count(stream.codec_context.extradata or b"")
@@ -137,20 +141,21 @@ def _check_motion_known(opened: _Opened) -> None:
         refuse_many_references(media.name, count)
 
 
-def _hevc_parser() -> Any:
+def _parser(codec: str) -> Parser:
+    """vssbench's own parser of a codec's motion."""
     try:
-        from vssbench.codec.hevc import PARSER
-    except ImportError as error:
+        parser: Parser = import_module(f"vssbench.codec.{codec}").PARSER
+    except (ImportError, AttributeError) as error:
         raise CapabilityError(
-            "HEVC motion is not available in this build of vssbench; use codec: h264 with references=1, "
-            "or install a build with the motion parser"
+            f"{_TITLES[codec]} motion is not available in this build of vssbench; use codec: mpeg4, or install a build with "
+            "the motion parsers"
         ) from error
-    return PARSER
+    return parser
 
 
 def _motion_reader(film: Film) -> MotionReader:
-    if film.media.codec == "hevc":
-        return ParsedMotion(_hevc_parser(), film)
+    if film.media.codec in _PARSED_CODECS:
+        return ParsedMotion(_parser(film.media.codec), film)
     return ExportedMotion(film.media.name, film.media.codec)
 
 
@@ -173,8 +178,8 @@ def _decoded(
 
 def _motion_alone(opened: _Opened, threads: int, orientation: OrientationOption) -> Iterator[MotionField]:
     film = opened.film(orientation)
-    if film.media.codec == "hevc":
-        fields = ParsedMotion(_hevc_parser(), film, threads).alone()
+    if film.media.codec in _PARSED_CODECS:
+        fields = ParsedMotion(_parser(film.media.codec), film, threads).alone()
     else:
         fields = (field for _, field in _with_motion(film, threads))
     return (_laid_down(field, opened, film) for field in fields)

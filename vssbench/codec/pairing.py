@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
-from vssbench.codec.bits.container import END_OF_SEQUENCE, PacketUnits
+from vssbench.codec.bits.container import END_OF_SEQUENCE, PacketUnits, ParsedCodec
 from vssbench.codec.bits.reading import Parser
 from vssbench.codec.contents import ranked
 from vssbench.codec.media import VideoPacket
@@ -93,17 +93,20 @@ class ParsedMotion:
         if rank in self._film.contents.jumps:
             self._session.push([(END_OF_SEQUENCE[self._codec], 0)])
         units = list(self._units(bytes(packet), packet.pos or 0))
-        self._carriers += [rank] * sum(self._begins(unit) for unit, _ in units)
+        self._carriers += [rank] * _access_units(self._codec, [unit for unit, _ in units])
         self._session.push(units)
         return self._session.fields()
-
-    def _begins(self, unit: bytes) -> bool:
-        """Whether a NAL unit is the first slice of an access unit."""
-        layer = (unit[0] & 1) << 5 | unit[1] >> 3 if len(unit) > 2 else 1
-        return unit[0] >> 1 & 0x3F < 32 and layer == 0 and bool(unit[2] & 0x80)
 
     def _keep(self, field: MotionField) -> None:
         """Set a field aside for its picture, unless that is not shown."""
         carrier = self._carriers[field.decode_index]
         if carrier not in self._film.contents.hidden:
             self._fields[carrier] = field
+
+
+def _access_units(codec: ParsedCodec, units: Iterable[bytes]) -> int:
+    """How many access units begin in a packet; one packet may hold none, or several of HEVC."""
+    if codec == "h264":
+        return int(any(unit[0] & 0x1F in (1, 5) for unit in units))
+    slices = (unit for unit in units if len(unit) > 2 and unit[0] >> 1 & 0x3F < 32)
+    return sum(bool(unit[2] & 0x80) for unit in slices if not unit[0] & 1 and not unit[1] >> 3)
