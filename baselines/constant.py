@@ -66,6 +66,10 @@ class ConstantResolution(NetworkMethod):
         kind: Literal["key", "non_key"] = "key" if frame.is_key else "non_key"
         return [Prediction(frame.index, predict_labels(output, frame.size), kind)]
 
+    def lr_scale_of(self, part: str) -> float:
+        """The network sees resized frames."""
+        return self.options.lr_scale
+
     def _input(self, image: Tensor) -> Tensor:
         return resize_input(image, self.options.lr_scale, size_rule=self._size_rule, corners=self._corners)
 

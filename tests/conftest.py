@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from vssbench.analysis.run import Run, load_run
+from vssbench.dataset import Dataset, Split, VideoSequence
+from vssbench.experiment.schema import Experiment, load_experiment
+from vssbench.records import ClassTable, Finding
+from vssbench.results.documents import CostRecord, PlanSummary, cost_path, describe_dataset
+from vssbench.results.roster import make_roster
+from vssbench.results.schema import UnitRecord
+from vssbench.results.store import RunFolder
+from vssbench.results.stored import write_start
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 
@@ -58,3 +70,107 @@ def cuda() -> str:
             pytest.fail("VSSBENCH_REQUIRE names cuda, but torch finds no CUDA device")
         pytest.skip("needs a CUDA device")
     return "cuda"
+
+
+TWO_CLASSES = ClassTable(("a", "b"), ((0, 0, 0), (9, 9, 9)))
+
+
+class Fabricated(Dataset):
+    """A dataset without pictures: classes and sequences of which a fabricated run tells."""
+
+    def __init__(self, classes: ClassTable, sequences: Mapping[str, tuple[int, int]]) -> None:
+        self.classes = classes
+        self._sequences = [_Take(name, *counts) for name, counts in sequences.items()]
+
+    def sequences(self, split: Split = "val") -> Sequence[VideoSequence]:
+        return self._sequences
+
+    def verify(self, split: Split | None = None) -> Iterator[Finding]:
+        yield from ()
+
+
+class _Take(VideoSequence):
+    frame_rate_hz = 30.0
+    size = (144, 192)
+
+    def __init__(self, name: str, frames: int, labelled: int) -> None:
+        self.name, self._frames, self._labelled = name, frames, labelled
+
+    def __len__(self) -> int:
+        return self._frames
+
+    @property
+    def labelled(self) -> Sequence[int]:
+        return range(self._labelled)
+
+    def image(self, index: int) -> Any:
+        raise NotImplementedError
+
+    def label(self, index: int) -> Any:
+        raise NotImplementedError
+
+    @property
+    def identity(self) -> str:
+        return self.name
+
+
+def environment_of(experiment: Experiment, processor: str) -> dict[str, Any]:
+    """What a session writes of this machine, as if it had that processor."""
+    import torch
+
+    from vssbench.runner.environment import describe
+
+    found = describe(experiment, torch.device("cpu"), 1)
+    return {**found, "machine": {**found["machine"], "processor": processor}, "forced": []}
+
+
+def fabricate_run(
+    path: Path,
+    experiment: Mapping[str, Any],
+    units: Iterable[UnitRecord] = (),
+    *,
+    gmacs: Mapping[str, float | tuple[float, float]] | None = None,
+    classes: ClassTable = TWO_CLASSES,
+    sequences: Mapping[str, tuple[int, int]] | None = None,
+    planned: int | None = None,
+    processor: str = "a processor",
+) -> Run:
+    """A run folder of given units, every file in it written by the product's own writers.
+
+    experiment: as its YAML would say. gmacs: method title -> GOP mean, or key and non-key cost. sequences: name -> frames
+    and labelled frames. planned: units of the plan; default: as many as are given.
+    """
+    frozen = load_experiment(experiment)
+    folder, records = RunFolder(path), list(units)
+    write_start(
+        folder,
+        frozen,
+        make_roster(frozen),
+        PlanSummary(
+            jobs=1, units=len(records) if planned is None else planned, cases=1, encodes=1, encoded_frames=1
+        ),
+        {
+            entry.title: describe_dataset(made, made.sequences())
+            for entry in frozen.datasets
+            for made in [Fabricated(classes, sequences or {"street": (24, 24)})]
+        },
+    )
+    folder.write_json("environment.json", environment_of(frozen, processor))
+    for record in records:
+        folder.write_unit(record)
+    interval = frozen.protocol.keyframe_interval
+    for dataset in frozen.datasets:
+        for title, given in (gmacs or {}).items():
+            key, other = given if isinstance(given, tuple) else (given, given)
+            cost = CostRecord(
+                dataset=dataset.title, method=title, size=(144, 192), delay_frames=0, keyframe_interval=interval,
+                key_gmacs=key, non_key_gmacs=other, gop_mean_gmacs=(key + (interval - 1) * other) / interval,
+            )  # fmt: skip
+            folder.write_record(cost_path(dataset.title, title), cost)
+    return load_run(path)
+
+
+@pytest.fixture(scope="session")
+def fabricated() -> Callable[..., Run]:
+    """`fabricate_run`."""
+    return fabricate_run

@@ -7,41 +7,41 @@ from vssbench.experiment.clips import cut
 from vssbench.experiment.schema import Protocol
 
 
-def _cases(jobs):
+def _cases(groups):
     return sorted(
-        (clip.first + d, d) for job in jobs for e in job.encodes for clip in e.clips for d in clip.scored
+        (clip.first + d, d) for encodes in groups for e in encodes for clip in e.clips for d in clip.scored
     )
 
 
 def test_clip_protocol_starts_one_encode_at_every_distance_before_the_labelled_frame():
-    (job,) = cut(20, [5], Protocol(kind="clip", keyframe_interval=4))
-    assert [(e.first, e.length) for e in job.encodes] == [(5, 4), (4, 4), (3, 4), (2, 4)]
-    assert [e.clips[0].scored for e in job.encodes] == [(0,), (1,), (2,), (3,)]
-    assert job.units == ("frame-000005",)
+    (encodes,) = cut(20, [5], Protocol(kind="clip", keyframe_interval=4))
+    assert [(e.first, e.length) for e in encodes] == [(5, 4), (4, 4), (3, 4), (2, 4)]
+    assert [e.clips[0].scored for e in encodes] == [(0,), (1,), (2,), (3,)]
+    assert {clip.unit for e in encodes for clip in e.clips} == {"frame-000005"}
 
 
 def test_clip_protocol_leaves_out_distances_that_reach_before_the_sequence():
-    (job,) = cut(20, [1], Protocol(kind="clip", keyframe_interval=4))
-    assert [e.first for e in job.encodes] == [1, 0]
+    (encodes,) = cut(20, [1], Protocol(kind="clip", keyframe_interval=4))
+    assert [e.first for e in encodes] == [1, 0]
 
 
 def test_clip_protocol_can_stop_at_the_labelled_frame():
-    (job,) = cut(20, [5], Protocol(kind="clip", keyframe_interval=4, clip_frames="until_labelled"))
-    assert [(e.first, e.length) for e in job.encodes] == [(5, 1), (4, 2), (3, 3), (2, 4)]
+    (encodes,) = cut(20, [5], Protocol(kind="clip", keyframe_interval=4, clip_frames="until_labelled"))
+    assert [(e.first, e.length) for e in encodes] == [(5, 1), (4, 2), (3, 3), (2, 4)]
 
 
 def test_clip_at_the_end_of_a_sequence_is_short():
-    (job,) = cut(7, [6], Protocol(kind="clip", keyframe_interval=4))
-    assert [(e.first, e.length) for e in job.encodes] == [(6, 1), (5, 2), (4, 3), (3, 4)]
+    (encodes,) = cut(7, [6], Protocol(kind="clip", keyframe_interval=4))
+    assert [(e.first, e.length) for e in encodes] == [(6, 1), (5, 2), (4, 3), (3, 4)]
 
 
 def test_stream_protocol_encodes_once_per_phase_and_scores_each_label_at_its_distance():
-    jobs = list(cut(10, [5], Protocol(kind="stream", keyframe_interval=4, phases=(0, 2))))
-    assert [job.encodes[0].first for job in jobs] == [0, 2]
-    assert [job.encodes[0].length for job in jobs] == [10, 8]
-    assert _cases(jobs) == [(5, 1), (5, 3)]
-    assert jobs[0].units == ("phase-00-gop-000001",)
-    assert [clip.length for clip in jobs[0].encodes[0].clips] == [4, 4, 2]
+    groups = list(cut(10, [5], Protocol(kind="stream", keyframe_interval=4, phases=(0, 2))))
+    assert [encodes[0].first for encodes in groups] == [0, 2]
+    assert [encodes[0].length for encodes in groups] == [10, 8]
+    assert _cases(groups) == [(5, 1), (5, 3)]
+    assert [clip.unit for clip in groups[0][0].clips if clip.scored] == ["phase-00-gop-000001"]
+    assert [clip.length for clip in groups[0][0].clips] == [4, 4, 2]
 
 
 def test_sequence_without_labels_gives_no_job():

@@ -2,8 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from vssbench.experiment.schema import Experiment, apply_override, json_schema, load_experiment, packaged_experiments
 from vssbench.errors import ConfigError, InputError
+from vssbench.experiment.schema import (
+    Experiment,
+    apply_override,
+    json_schema,
+    load_experiment,
+    packaged_experiments,
+)
 
 
 def plain(**changes):

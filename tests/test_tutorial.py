@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from vssbench.analysis.run import load_run
 from vssbench.conformance import Subject, run_checks
 from vssbench.registry import methods
-from vssbench.analysis.run import load_run
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "tutorial.md"
 

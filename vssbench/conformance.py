@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vssbench.experiment.schema import validate
+from vssbench.engine.build import trained_method
 from vssbench.errors import CapabilityError, VssbenchError
+from vssbench.experiment.schema import validate
 from vssbench.method import BuildContext, Frame, Method, Needs, Prediction, Stage, TrainingBatch
 from vssbench.records import IGNORE_INDEX
 from vssbench.registry import methods
@@ -40,17 +41,12 @@ class Subject:
     seed: int = 0
 
     def build(self) -> Method:
-        """A fresh instance on the CPU with weights that depend on the seed only, in eval mode."""
-        method_class: type[Method] = methods.load(self.name)
-        options = validate(method_class.Options, self.options, where=f"method {self.name}")
+        """A fresh instance on the CPU in eval mode; parts for which the options name no weights depend on the seed."""
         context = BuildContext(
             self.classes, self.size, self.keyframe_interval, torch.device("cpu"), seed=self.seed
         )
-        torch.manual_seed(self.seed)
-        method = method_class(options, context)
-        for part in method.parts().values():
-            part.eval()
-        return method
+        options = validate(methods.load(self.name).Options, self.options, where=f"method {self.name}")
+        return trained_method(self.name, options, context, title=self.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,15 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from vssbench.records import ClassTable, Finding, FlowField
+from vssbench.records import ClassTable, Finding, FlowField, Normalisation
 
 Split = Literal["train", "val", "test"]
 
 OrientationOption = Literal["upright", "stored"]
 """upright: turned as the file asks its viewers to (EXIF, XMP, display matrix). stored: as the samples lie in the file."""
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 class DatasetOptions(BaseModel):
@@ -131,11 +130,8 @@ class Dataset(ABC):
 
     Options: ClassVar[type[DatasetOptions]]
     classes: ClassTable
-    normalisation: tuple[tuple[float, float, float], tuple[float, float, float]] = (
-        IMAGENET_MEAN,
-        IMAGENET_STD,
-    )
-    """Mean and standard deviation of RGB in 0..1 for the networks trained on this dataset."""
+    normalisation: Normalisation = IMAGENET
+    """For networks trained on this dataset, and for weights that do not say theirs."""
     protocol_mark: str = ""
     """Label convention shown beside every number (for CamVid 'paper' or 'standard'), '' where there is only one."""
 

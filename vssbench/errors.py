@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 
 
-def printable(text: str) -> str:
+def escaped(text: str) -> str:
     """The text with every character escaped that a terminal would obey or could not show; line ends stay."""
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
@@ -19,7 +19,7 @@ class VssbenchError(Exception):
     exit_code = 3
 
     def __str__(self) -> str:
-        return printable(super().__str__())
+        return escaped(super().__str__())
 
 
 class ConfigError(VssbenchError):
@@ -53,8 +53,37 @@ class StorageError(VssbenchError):
     """Something could not be written: permission, disk full, folder in use by another run."""
 
 
+class OutOfMemoryError(VssbenchError):
+    """The memory of the machine or of the GPU does not suffice; made by `out_of_memory`."""
+
+
 class DiskFullError(StorageError):
     """No space, quota or file size is left; freeing some and repeating the command goes on."""
+
+
+_NO_MEMORY = (
+    "out of memory",
+    "not enough memory",
+    "t allocate memory",  # of can't and cannot
+    "unable to allocate",
+    "bad_alloc",
+    "_alloc_failed",  # cuBLAS, cuDNN
+    "could not create a memory",  # oneDNN
+)
+"""What torch and the libraries below it say, in small letters, where they have no exception of their own for it."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether something failed for want of memory, on a GPU or on the CPU."""
+    words = str(error).lower()
+    known = isinstance(error, (MemoryError, OutOfMemoryError))
+    return known or (isinstance(error, RuntimeError) and any(said in words for said in _NO_MEMORY))
+
+
+def out_of_memory(what: str, where: str, error: BaseException, remedy: str) -> OutOfMemoryError:
+    """The one message for it: what did not fit into the memory of which device, in whose words, and what needs less."""
+    said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return OutOfMemoryError(f"{what}: does not fit into the memory of {where} ({said}); {remedy}")
 
 
 def nearest(name: str, known: list[str]) -> str:

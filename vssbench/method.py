@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from vssbench.dataset import IMAGENET_MEAN, IMAGENET_STD
+from vssbench.dataset import IMAGENET
 from vssbench.errors import CapabilityError
+from vssbench.records import Normalisation
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +21,16 @@ StepKind = Literal["key", "non_key", "partial"]
 FlowRule = Literal["paper", "exact"]
 Recipe = Literal["image", "pair", "window", "triplet", "online"]
 MemoryScope = Literal["none", "clip", "sequence"]
+
+
+def _usable(value: Normalisation) -> Normalisation:
+    if value.problem:
+        raise ValueError(value.problem)
+    return value
+
+
+CheckedNormalisation = Annotated[Normalisation, AfterValidator(_usable)]
+"""An option's value: mean, deviation, value range and channel order; a plain pair is mean and deviation of RGB in 0..1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +71,16 @@ class Needs:
     memory: MemoryScope = "none"
     """What outlives a step's clip (see `Method.create_memory`): 'clip', it is made anew for every clip; 'sequence', one
     memory sees all clips of one pass over a sequence, in order, every frame of them."""
+
+    @property
+    def flow(self) -> bool:
+        """Whether flow of any kind is needed."""
+        return self.flow_key or self.flow_previous
+
+    @property
+    def motion(self) -> bool:
+        """Whether the bitstream's motion must be decoded."""
+        return self.flow or self.residual or self.block_types
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,10 +151,8 @@ class BuildContext:
     """(H, W) of the frames."""
     keyframe_interval: int
     device: torch.device
-    normalisation: tuple[tuple[float, float, float], tuple[float, float, float]] = (
-        IMAGENET_MEAN,
-        IMAGENET_STD,
-    )
+    normalisation: Normalisation = IMAGENET
+    """Of the weights, where they say it; else the dataset's."""
     seed: int = 0
 
 
@@ -146,6 +165,16 @@ class MethodOptions(BaseModel):
         default_factory=dict,
         description="part of the method -> packaged weight name or path of a .safetensors file; absent parts stay untrained",
     )
+
+    @property
+    def networks(self) -> tuple[tuple[str, int | None], ...]:
+        """(registered name, width) of the segmentation networks, that of the frames between keyframes first.
+
+        Methods are compared with constant resolution by it. Options that name networks otherwise than by `network` and
+        `width` override it.
+        """
+        name = getattr(self, "network", "")
+        return ((str(name), getattr(self, "width", None)),) if name else ()
 
 
 class SampleMemory(Protocol):
@@ -239,9 +268,17 @@ class Method(ABC):
     """Options that move the method along its curve of accuracy against cost. Entries of an experiment that differ in
     these alone are one curve, of which the report gives Bjontegaard values."""
 
+    untrained: tuple[str, ...] = ()
+    """Parts with parameters but without weights; set by who loads the weights."""
+    remarks: tuple[str, ...] = ()
+    """What a reader of the method's numbers must know of its weights; set by who loads them."""
+
     def __init__(self, options: Any, context: BuildContext) -> None:
         self.options = options
         self.context = context
+        chosen = getattr(options, "normalisation", None)
+        self.normalisation = Normalisation(*(chosen or context.normalisation))
+        """How `ops.normalise_image` makes the network's input: as the option says, else as the context."""
 
     @property
     @abstractmethod
@@ -251,6 +288,10 @@ class Method(ABC):
     @abstractmethod
     def parts(self) -> dict[str, nn.Module]:
         """Named networks: the unit in which weights are loaded, trained and saved."""
+
+    def lr_scale_of(self, part: str) -> float:
+        """Resize factor of the pictures that `part` sees; weights carry it, and a run at another one is remarked."""
+        return 1.0
 
     @abstractmethod
     def start(self, batch: int) -> Any:

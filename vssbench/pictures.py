@@ -130,6 +130,10 @@ def _decoded(path: Path) -> Iterator[Image.Image]:
     with _opened(path) as picture:
         try:
             yield picture
+        except MemoryError as error:
+            raise InputError(
+                f"{path}: no memory for {picture.width}x{picture.height} pixels; free some or scale the picture down"
+            ) from error
         except _DAMAGE as error:
             raise InputError(
                 f"{path}: damaged or truncated picture ({error}); expected {picture.width}x{picture.height} pixels, "
@@ -258,12 +262,12 @@ def _rgb(picture: Image.Image, path: Path) -> NDArray[np.uint8]:
         raise InputError(
             f"{path}: has transparent pixels, whose colour depends on what lies behind; lay it on a background first"
         )
-    return np.array(picture.convert("RGB"))
+    return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
 
 
 def _without_rgb(path: Path, found: str) -> InputError:
     return InputError(
-        f"{path}: {found} has no exact RGB of 8 bits; expected grey, RGB or a palette of 1 to 16 bits, convert it to "
+        f"{path}: no exact RGB of 8 bits follows from {found}; expected grey, RGB or a palette of 1 to 16 bits, convert it to "
         "8-bit RGB with the scale or colour profile that belongs to it"
     )
 
@@ -328,7 +332,7 @@ def _tiff_values(picture: Image.Image, path: Path, values: NDArray[Any], bits: i
     if bits <= 8 and _tag(picture, _TAG_SAMPLE_FORMAT, 1) == 2:
         raise InputError(f"{path}: a label of signed bytes; expected unsigned numbers, export it so")
     if picture.mode in ("1", "L") and _tag(picture, _TAG_WHITE_IS, 1) == 0:
-        return 2**bits - 1 - values  # Pillow turned white-is-zero round
+        values = np.subtract(2**bits - 1, values)  # Pillow turned white-is-zero round
     return values
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,36 @@ MODE_INTRA, MODE_INTER, MODE_SKIP = 0, 1, 2
 
 IGNORE_INDEX = 255
 """Label value of pixels that are never scored and never trained on."""
+
+
+class Normalisation(NamedTuple):
+    """How a network wants its pixels: (pixel - mean) / deviation for each channel."""
+
+    mean: tuple[float, float, float]
+    """Of pixels in 0..value_range, in `channel_order`."""
+    deviation: tuple[float, float, float]
+    value_range: Literal[1, 255] = 1
+    """Largest pixel value before the mean is taken away."""
+    channel_order: Literal["RGB", "BGR"] = "RGB"
+
+    @property
+    def problem(self) -> str:
+        """Why no pixel can be normalised so; '' if all is well."""
+        if not all(math.isfinite(value) for value in (*self.mean, *self.deviation)):
+            return f"mean {self.mean} and deviation {self.deviation} must be finite numbers"
+        return (
+            "" if min(self.deviation) > 0 else f"deviation {self.deviation} must be positive in every channel"
+        )
+
+    def same_pixels(self, other: Normalisation) -> bool:
+        """True if a network gets the same input either way, in whichever range the values are written."""
+        ours, theirs = ([v / n.value_range for v in (*n.mean, *n.deviation)] for n in (self, other))
+        return self.channel_order == other.channel_order and all(map(math.isclose, ours, theirs))
+
+    def describe(self) -> str:
+        """'mean 0.485 0.456 0.406, deviation 0.229 0.224 0.225 of RGB in 0..1'."""
+        mean, deviation = (" ".join(f"{value:g}" for value in values) for values in self[:2])
+        return f"mean {mean}, deviation {deviation} of {self.channel_order} in 0..{self.value_range}"
 
 
 def _freeze(array: NDArray[np.generic]) -> None:

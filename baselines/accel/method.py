@@ -44,6 +44,14 @@ class AccelOptions(FlowNetworkOptions):
         "fusion", description="what stage 'fusion' trains: the 1x1 alone (released) or every part"
     )
 
+    @property
+    def networks(self) -> tuple[tuple[str, int | None], ...]:
+        """The update network, which runs on every frame, then the keyframes' network."""
+        return (
+            (self.update_network, self.update_width or self.width),
+            (self.reference_network, self.reference_width or self.width),
+        )
+
     @model_validator(mode="after")
     def _composed_codec_flow_ends_at_the_streams_keyframe(self) -> AccelOptions:
         if self.flow == "codec" and self.propagation == "composed" and self.key_interval is not None:
@@ -92,7 +100,6 @@ class Accel(Method):
         self._parts["fusion"] = self.fusion
         for part in self._parts.values():
             part.to(context.device).eval()
-        self.normalisation = options.normalisation or context.normalisation
         self._recursive = options.propagation == "recursive"
 
     @property

@@ -2,7 +2,8 @@
 
 from vssbench.baselines.ar_seg.creff import CReFF
 from vssbench.baselines.ar_seg.fusion import FusedOutput, FusionNetwork
-from vssbench.baselines.ar_seg.method import ARSeg, ARSegOptions, ARSegState
+from vssbench.baselines.ar_seg.method import ARSeg, ARSegState
+from vssbench.baselines.ar_seg.options import ARSegOptions
 from vssbench.baselines.ar_seg.settings import CReFFSettings
 from vssbench.baselines.ar_seg.variants import VARIANTS, Variant
 

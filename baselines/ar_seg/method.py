@@ -58,7 +58,6 @@ class ARSeg(Method):
         self.lr = FusionNetwork(create(options.network, context.classes, width=options.width), fusion)
         for part in (self.hr, self.lr):
             part.to(context.device).eval()
-        self.normalisation = options.normalisation or context.normalisation
 
     def _check_window(self, fusion: CReFF) -> None:
         if fusion.variant.fusion not in ("local", "local-full"):
@@ -88,6 +87,10 @@ class ARSeg(Method):
     def parts(self) -> dict[str, nn.Module]:
         """'hr' and, where the variant runs it, 'lr'."""
         return {"hr": self.hr, "lr": self.lr} if self.variant.uses_lr_network else {"hr": self.hr}
+
+    def lr_scale_of(self, part: str) -> float:
+        """'lr' sees resized frames."""
+        return self.options.lr_scale if part == "lr" else 1.0
 
     def start(self, batch: int) -> ARSegState:
         """Nothing is known before the keyframe."""

@@ -10,7 +10,7 @@ from vssbench.baselines.ar_seg.creff import Initialisation
 from vssbench.baselines.ar_seg.settings import CReFFSettings, Mode
 from vssbench.baselines.ar_seg.variants import VariantName
 from vssbench.errors import ConfigError
-from vssbench.method import MethodOptions
+from vssbench.method import CheckedNormalisation, MethodOptions
 from vssbench.ops.local_attention import check_window
 from vssbench.ops.losses import SegmentationLoss
 
@@ -30,8 +30,10 @@ class ARSegOptions(MethodOptions):
     switches: dict[str, str] = Field(
         default_factory=dict, description="single differences, on top of the mode"
     )
-    normalisation: tuple[tuple[float, float, float], tuple[float, float, float]] | None = Field(
-        None, description="mean and deviation of RGB in 0..1; default: the dataset's"
+    normalisation: CheckedNormalisation | None = Field(
+        None,
+        description="mean, deviation and, where they differ, value_range (1 or 255) and channel_order (RGB or BGR); "
+        "default: that of the weights, else the dataset's",
     )
     fst: FeatureLoss = Field(
         "mse+shared", description="feature similarity training: loss and shared classifier"

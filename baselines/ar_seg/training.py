@@ -18,6 +18,7 @@ from vssbench.method import BuildContext, Frame, Method, Needs, Prediction, Stag
 from vssbench.networks import SegmentationNetwork, TrainingOutput
 from vssbench.ops import normalise_image, predict_labels
 from vssbench.ops.losses import feature_kl, feature_mse
+from vssbench.records import Normalisation
 
 KAIMING_LR_MULTIPLIER = 8.0
 """Without it a Kaiming-initialised CReFF leaves the reference unused in short trainings."""
@@ -31,7 +32,7 @@ class TwoBranches(Protocol):
     variant: Variant
     hr: SegmentationNetwork
     lr: FusionNetwork
-    normalisation: tuple[tuple[float, float, float], tuple[float, float, float]]
+    normalisation: Normalisation
 
     def parts(self) -> dict[str, nn.Module]:
         """'hr' and 'lr'."""

@@ -3,4 +3,4 @@
 from vssbench.baselines.inter_bmv.fusion import LearnedFusion
 from vssbench.baselines.inter_bmv.method import InterBMV, InterBMVOptions, InterBMVState
 
-__all__ = ["LearnedFusion", "InterBMV", "InterBMVOptions", "InterBMVState"]
+__all__ = ["InterBMV", "InterBMVOptions", "InterBMVState", "LearnedFusion"]

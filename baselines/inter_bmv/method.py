@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from vssbench.baselines.inter_bmv.fusion import LearnedFusion, FusionRule, fuse
+from vssbench.baselines.inter_bmv.fusion import FusionRule, LearnedFusion, fuse
 from vssbench.baselines.inter_bmv.propagation import Propagation, carry, move
 from vssbench.errors import ConfigError
 from vssbench.method import BuildContext, FlowRule, Frame, Needs, Prediction, Stage, TrainingBatch

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from vssbench.baselines.tdnet.exchange import Exchange, Memory
-from vssbench.baselines.tdnet.paths import decode_path, encode_path, path_shape
 from vssbench.baselines.tdnet.options import TDNetOptions
+from vssbench.baselines.tdnet.paths import decode_path, encode_path, path_shape
 from vssbench.baselines.tdnet.training import TDNetTraining
 from vssbench.method import BuildContext, Frame, Method, Needs, Prediction, Stage, StepKind
 from vssbench.networks import SegmentationNetwork, create
@@ -49,7 +49,6 @@ class TDNet(Method):
             teacher = options.teacher
             self.teacher = create(teacher.network, context.classes, width=teacher.width)
             self.teacher.to(context.device).eval()
-        self.normalisation = options.normalisation or context.normalisation
 
     def _exchange(self) -> Exchange:
         options, first = self.options, self.networks[0]

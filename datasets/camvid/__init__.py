@@ -26,7 +26,7 @@ from vssbench.picture_folders import (
     verify_sequence,
 )
 from vssbench.pictures import LABEL_SUFFIXES, read_label_values
-from vssbench.records import IGNORE_INDEX, ClassTable, Finding
+from vssbench.records import IGNORE_INDEX, ClassTable, Finding, Normalisation
 
 __all__ = ["CamVid", "CamVidOptions"]
 
@@ -74,7 +74,7 @@ class CamVid(Dataset):
     """CamVid with its label conventions kept apart by `protocol_mark`."""
 
     Options = CamVidOptions
-    normalisation = ((0.39068785, 0.40521392, 0.41434407), (0.29652068, 0.30514979, 0.30080369))
+    normalisation = Normalisation((0.39068785, 0.40521392, 0.41434407), (0.29652068, 0.30514979, 0.30080369))
 
     def __init__(self, options: CamVidOptions) -> None:
         self.options = options

@@ -99,6 +99,9 @@ class FolderDataset(Dataset):
                 continue
             for sequence in sequences:
                 yield from verify_sequence(sequence)
+            if not any(sequence.labelled for sequence in sequences):
+                remedy = "put label pictures there, named like their frames, or correct the option labels"
+                yield Finding("error", str(next(iter(shared))), "no frame of the split has a label", remedy)
             for labels, times in shared.items():
                 if times > 1:
                     remedy = f"give each its own, such as {labels.name}.mp4, if their frames are not the same"

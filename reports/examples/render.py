@@ -18,8 +18,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from vssbench.rendering.report import write_report
 from vssbench.analysis.run import load_run
+from vssbench.rendering.report import write_report
 
 FRAMES = 12
 LEFT_OUT = ("table.csv", "table.tex", "figures/*.pdf")
@@ -77,10 +77,10 @@ def screenshot(page: Path) -> None:
             if view.locator(place).count()
         ]
         opened.close()
-    shots = [shot.crop((0, 0, shot.width, min(shot.height, 1000))) for shot in shots]
-    whole = Image.new("RGB", (max(s.width for s in shots), sum(s.height for s in shots)), "white")
+    cropped = [shot.crop((0, 0, shot.width, min(shot.height, 1000))) for shot in shots]
+    whole = Image.new("RGB", (max(s.width for s in cropped), sum(s.height for s in cropped)), "white")
     top = 0
-    for shot in shots:
+    for shot in cropped:
         whole.paste(shot.convert("RGB"), (0, top))
         top += shot.height
     whole.save(page.parent / "page.webp", quality=70, method=6)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vssbench.cost import count_macs
 from vssbench.analysis.paper_costs import cost_of_ours, cost_table, notes
+from vssbench.cost import count_macs
 from vssbench.cost.paper_thop import SETTINGS, alias_excess, thop_count
 from vssbench.errors import ConfigError
 from vssbench.registry import networks

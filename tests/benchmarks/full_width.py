@@ -17,11 +17,11 @@ from typing import Any
 
 import torch
 
-from vssbench.experiment.schema import MethodSpec
 from vssbench.cost.latency import compare_latency, describe_device
+from vssbench.engine.build import build_method
+from vssbench.engine.memory import keep_freed_memory
+from vssbench.experiment.schema import MethodSpec
 from vssbench.method import BuildContext, Frame
-from vssbench.runner.memory import keep_freed_memory
-from vssbench.runner.workshop import build_method
 
 INTERVAL = 12
 CPU = torch.device("cpu")

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
+from vssbench.engine.build import build_method
+from vssbench.engine.memory import keep_freed_memory
 from vssbench.experiment.schema import MethodSpec
 from vssbench.method import BuildContext, Frame
 from vssbench.ops import local_attention
-from vssbench.runner.memory import keep_freed_memory
-from vssbench.runner.workshop import build_method
 
 ROUNDS = 5
 

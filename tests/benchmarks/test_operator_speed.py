@@ -19,14 +19,14 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from vssbench.experiment.schema import MethodSpec
 from vssbench.conformance import Subject, make_clip
+from vssbench.engine.build import build_method
+from vssbench.engine.memory import keep_freed_memory
+from vssbench.experiment.schema import MethodSpec
 from vssbench.ops import local_attention, scale_flow, warp
 from vssbench.ops.local_attention import attend_eagerly
 from vssbench.ops.projected_attention import projected_attention
 from vssbench.registry import methods
-from vssbench.runner.memory import keep_freed_memory
-from vssbench.runner.workshop import build_method
 
 FULL = (64, 720, 960)
 """Channels, rows and columns of PSPNet18's feature on CamVid."""

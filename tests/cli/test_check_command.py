@@ -11,46 +11,49 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vssbench.cli import main
 from vssbench.analysis.run import load_run
-from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord
-from vssbench.results.store import RunFolder
 from vssbench.analysis.table import COLUMNS, long_table
+from vssbench.cli import main
+from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord
 
 UNITS = 12
 
 
-def make_run(
-    path: Path, *, wrong: int = 10, step_ms: float = 10.0, kbps: float = 300.0, **limits: object
-) -> Path:
-    folder = RunFolder(path)
-    folder.write_json(
-        "experiment.json",
-        {
+@pytest.fixture(scope="session")
+def make_run(fabricated):
+    def make(
+        path: Path, *, wrong: int = 10, step_ms: float = 10.0, kbps: int = 300, **limits: object
+    ) -> Path:
+        experiment = {
             "datasets": [{"name": "synthetic"}],
             "codecs": [{"label": "hevc", "codec": "hevc", "bitrate_kbps": kbps}],
             "protocol": {"kind": "stream", "keyframe_interval": 2},
             "methods": [{"name": "constant", "label": "m"}],
             "limits": limits,
-        },
-    )
-    folder.write_json("environment.json", {"bits": {}, "machine": {"processor": "p"}, "forced": []})
-    table = {"class_names": ["a", "b"], "ignore_index": 255}
-    folder.write_json("datasets.json", {"synthetic": table})
-    titles = {"datasets": ["synthetic"], "codecs": ["hevc"], "methods": ["m"]}
-    folder.write_json("plan.json", {"units": UNITS, "titles": titles})
-    generator = np.random.default_rng(3)
-    for number in range(UNITS):
-        counts = np.array([[[50, wrong], [5, 35]], [[40, 20], [10, 30]]], dtype=np.int64)
-        cases = tuple(
+        }
+        generator = np.random.default_rng(3)
+        units = [
+            unit(number, wrong, step_ms / 1000 * float(generator.normal(1, 0.02))) for number in range(UNITS)
+        ]
+        fabricated(path, experiment, units)
+        return path
+
+    return make
+
+
+def unit(number: int, wrong: int, seconds: float) -> UnitRecord:
+    return UnitRecord(
+        UnitKey("synthetic", "hevc", "m", "street", f"phase-00-gop-{number:06d}"),
+        tuple(
             CaseRecord(2 * number + d, d, "IP"[d], 2 * number, 2, 100, ("key", "non_key")[d]) for d in (0, 1)
-        )
-        key = UnitKey("synthetic", "hevc", "m", "street", f"phase-00-gop-{number:06d}")
-        seconds = step_ms / 1000 * float(generator.normal(1, 0.02))
-        times = {"step_key": seconds, "step_non_key": seconds}
-        steps = {"key": 1, "non_key": 1}
-        folder.write_unit(UnitRecord(key, cases, counts, steps, 1.0, 300.0, f"d{number}", times))
-    return path
+        ),
+        np.array([[[50, wrong], [5, 35]], [[40, 20], [10, 30]]], dtype=np.int64),
+        {"key": 1, "non_key": 1},
+        1.0,
+        300.0,
+        f"d{number}",
+        {"step_key": seconds, "step_non_key": seconds, "steps_key": 1, "steps_non_key": 1},
+    )
 
 
 @pytest.fixture
@@ -67,7 +70,7 @@ def call(monkeypatch, tmp_path):
     return called
 
 
-def test_the_gate_passes_and_fails_with_the_codes_of_the_help(call, tmp_path, capsys):
+def test_the_gate_passes_and_fails_with_the_codes_of_the_help(make_run, call, tmp_path, capsys):
     make_run(tmp_path / "base")
     assert call("baseline", "update", "base", "-o", "b.json") == 0
     assert call("check", "base", "--baseline", "b.json") == 0
@@ -75,15 +78,17 @@ def test_the_gate_passes_and_fails_with_the_codes_of_the_help(call, tmp_path, ca
     assert call("check", "worse", "--baseline", "b.json", "--markdown", "s.md", "--junit", "s.xml") == 1
     assert "lower by" in (tmp_path / "s.md").read_text()
     assert ElementTree.parse(tmp_path / "s.xml").getroot().get("failures") == "2"  # miou and miou_0
-    make_run(tmp_path / "unlike", kbps=500.0)
+    make_run(tmp_path / "unlike", kbps=500)
     assert call("check", "unlike", "--baseline", "b.json") == 2
-    assert "codecs.0.bitrate_kbps (300.0 there, 500.0 here)" in capsys.readouterr().err
+    assert "codecs.0.settings.bitrate_kbps (300 there, 500 here)" in capsys.readouterr().err
     (tmp_path / "b.json").write_text("{")
     assert call("check", "base", "--baseline", "b.json") == 3
     assert "b.json: not a readable baseline" in capsys.readouterr().err
 
 
-def test_limits_of_single_metrics_come_from_the_experiment_and_the_command_line(call, tmp_path, capsys):
+def test_limits_of_single_metrics_come_from_the_experiment_and_the_command_line(
+    make_run, call, tmp_path, capsys
+):
     make_run(tmp_path / "base")
     make_run(tmp_path / "worse", wrong=11)
     loose = ("--limit", "miou_0=0.02", "--limit", "miou=0.02")
@@ -97,7 +102,7 @@ def test_limits_of_single_metrics_come_from_the_experiment_and_the_command_line(
     assert "did you mean miou" in capsys.readouterr().err
 
 
-def test_paired_times_fail_beyond_noise(call, tmp_path):
+def test_paired_times_fail_beyond_noise(make_run, call, tmp_path):
     make_run(tmp_path / "base")
     make_run(tmp_path / "slow", step_ms=13.0)
     make_run(tmp_path / "alike", step_ms=10.2)
@@ -105,7 +110,7 @@ def test_paired_times_fail_beyond_noise(call, tmp_path):
     assert call("check", "slow", "--baseline", "base", "--paired") == 1
 
 
-def test_step_times_travel_through_the_json_of_pytest_benchmark(call, tmp_path, capsys):
+def test_step_times_travel_through_the_json_of_pytest_benchmark(make_run, call, tmp_path, capsys):
     make_run(tmp_path / "base")
     make_run(tmp_path / "slow", step_ms=13.0)
     assert call("baseline", "benchmark", "base", "-o", "base.json") == 0
@@ -122,7 +127,7 @@ def test_step_times_travel_through_the_json_of_pytest_benchmark(call, tmp_path, 
     assert "no.json: not pytest-benchmark's JSON" in capsys.readouterr().err
 
 
-def test_runs_become_one_long_table(call, tmp_path, capsys):
+def test_runs_become_one_long_table(make_run, call, tmp_path, capsys):
     make_run(tmp_path / "base")
     make_run(tmp_path / "head", wrong=11)
     assert call("compare", "base", "head", "--csv", "t.csv", "--markdown", "c.md") == 0
@@ -141,7 +146,7 @@ def test_runs_become_one_long_table(call, tmp_path, capsys):
     assert "runs named base could not be told apart" in capsys.readouterr().err
 
 
-def test_every_column_of_the_long_table_has_one_type(tmp_path):
+def test_every_column_of_the_long_table_has_one_type(make_run, tmp_path):
     table = long_table([load_run(make_run(tmp_path / "base"))])
     assert table["d"].dtype == np.int64
     assert {str(table[name].dtype) for name in ("value", "low", "high")} == {"float64"}

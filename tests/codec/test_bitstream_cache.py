@@ -178,7 +178,7 @@ def test_dying_at_any_point_of_writing_leaves_no_entry(source, tmp_path, monkeyp
     class Killed(BaseException):
         pass
 
-    def die(path, data):
+    def die(path, data, **_):
         if Path(path).name == point:
             Path(path).write_bytes(data[: len(data) // 2])
             raise Killed
@@ -187,7 +187,7 @@ def test_dying_at_any_point_of_writing_leaves_no_entry(source, tmp_path, monkeyp
     def die_at_rename(*_):
         raise Killed
 
-    monkeypatch.setattr(cache_module, "_write_flushed", die)
+    monkeypatch.setattr(cache_module, "write_atomically", die)
     monkeypatch.setattr(
         cache_module.shutil, "rmtree", lambda *args, **kwargs: None
     )  # the dead clean nothing up
@@ -215,17 +215,17 @@ def test_old_leftovers_are_swept_young_ones_are_not(source, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("number", "reason"),
     [
-        (errno.ENOSPC, "free space, or set VSSBENCH_CACHE"),
-        (errno.EACCES, "no permission to write the bitstream cache"),
+        (errno.ENOSPC, "disk is full.*Free some space"),
+        (errno.EACCES, "no permission to write here; set VSSBENCH_CACHE to another folder"),
     ],
 )
 def test_a_full_disk_or_a_missing_permission_is_a_storage_error(
     source, tmp_path, monkeypatch, number, reason
 ) -> None:
-    def fail(path, data):
-        raise OSError(number, os.strerror(number), str(path))
+    def fail(descriptor):
+        raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(cache_module, "_write_flushed", fail)
+    monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(StorageError, match=reason):
         BitstreamCache(tmp_path).fetch("a", source, SETTINGS, 30)
     assert entries(tmp_path) == []

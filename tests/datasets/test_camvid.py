@@ -59,9 +59,10 @@ def test_index_layout_scores_void_in_the_paper_protocol_only(tmp_path):
 
 
 def test_normalisation_is_ar_segs(tmp_path):
-    mean, deviation = opened(kaggle(tmp_path)).normalisation
+    mean, deviation, *plain = opened(kaggle(tmp_path)).normalisation
     assert mean == (0.39068785, 0.40521392, 0.41434407)
     assert deviation == (0.29652068, 0.30514979, 0.30080369)
+    assert plain == [1, "RGB"]
 
 
 def test_the_drives_of_the_paper_palette_match_its_table(tmp_path):

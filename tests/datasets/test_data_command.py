@@ -144,3 +144,14 @@ def test_a_tilde_in_an_option_is_the_home_folder(tmp_path, monkeypatch):
     assert open_dataset("cityscapes", ["root=~/x"]).options.root == tmp_path / "x"
     with pytest.raises(ConfigError, match="root"):
         open_dataset("folder", ["root=~nobody-of-this-name/data"])
+
+
+def test_a_list_of_splits_prints_folders_of_any_name(tmp_path):
+    root = folder_with(tmp_path, "x[")
+    (root / "val" / "[").mkdir(parents=True)
+    (root / "train").mkdir()
+    for folder in ("frames", "labels"):
+        (root / folder).rename(root / "train" / folder)
+    result = run("list", "folder", "--set", f"root={root}")
+    assert result.exit_code == 0, result.exception
+    assert "no such folder" in result.output

@@ -248,7 +248,7 @@ def test_names_that_are_not_utf_8_are_read_and_printable(root):
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
     pictures(root / "frames/\udcff", ("1",))
-    (root / "labels/\udcff").mkdir(parents=True)
+    save(root / "labels/\udcff/1.png", np.zeros((4, 6)))
     (sequence,) = opened(root).sequences()
     assert sequence.name.isascii()
     assert sequence.identity
@@ -398,6 +398,7 @@ SPOILS = {
     "orphan": lambda frames, labels: save(labels / "7.png", np.zeros((4, 6))),
     "orphan folder": lambda frames, labels: save(labels.parent / "elsewhere" / "2.png", np.zeros((4, 6))),
     "lossy label": lambda frames, labels: Image.new("L", (6, 4)).save(labels / "2.jpg"),
+    "no label": lambda frames, labels: (labels / "2.png").unlink(),
     "no labels": lambda frames, labels: shutil.rmtree(labels),
     "no frames": lambda frames, labels: shutil.rmtree(frames),
 }
@@ -409,7 +410,7 @@ SPOILS = {
     nested=st.booleans(),
     split=st.sampled_from(["", "train/", "val/"]),
 )
-def test_verify_accepts_what_a_run_can_read_and_nothing_else(spoils, nested, split):
+def test_verify_accepts_what_a_run_can_score_and_nothing_else(spoils, nested, split):
     with tempfile.TemporaryDirectory() as place:
         base = Path(place) / split
         frames, labels = base / "frames", base / "labels"
@@ -429,7 +430,7 @@ def test_verify_accepts_what_a_run_can_read_and_nothing_else(spoils, nested, spl
                     sequence.image(index)
                 for index in sequence.labelled:
                     sequence.label(index)
-            readable = True
+            readable = any(sequence.labelled for sequence in dataset.sequences(chosen))
         except InputError:
             readable = False
         assert readable == all(finding.level != "error" for finding in dataset.verify(chosen)), spoils

@@ -229,7 +229,7 @@ def test_opaque_alpha_is_dropped_and_transparency_refused(tmp_path):
 def test_frames_without_an_exact_rgb_are_refused_by_name(tmp_path, array, mode, name):
     picture = Image.fromarray(array) if mode is None else Image.frombytes(mode, (3, 2), array.tobytes())
     picture.save(tmp_path / name)
-    with pytest.raises(InputError, match=r"has no exact RGB of 8 bits; expected .*convert it"):
+    with pytest.raises(InputError, match=r"no exact RGB of 8 bits follows from .*; expected .*convert it"):
         pictures.read_image(tmp_path / name)
 
 

@@ -16,8 +16,8 @@ from types import ModuleType
 import pytest
 
 import vssbench
-from vssbench.errors import ConfigError, DiskFullError, InputError
 from vssbench.analysis.run import load_run
+from vssbench.errors import ConfigError, DiskFullError, InputError
 from vssbench.results.store import RunFolder
 from vssbench.runner.session import Listener
 

@@ -22,15 +22,15 @@ from typing import Any
 import torch
 
 import vssbench
-from vssbench.experiment.schema import InferenceOptions, MethodSpec
 from vssbench.cost.energy import measure_energy
 from vssbench.cost.gpu_conditions import read_conditions
 from vssbench.cost.latency import as_cuda_graph, compare_latency, describe_device
+from vssbench.engine.build import build_method
 from vssbench.errors import VssbenchError
+from vssbench.experiment.schema import InferenceOptions, MethodSpec
 from vssbench.method import BuildContext, Frame, Method
 from vssbench.ops import local_attention, warp
 from vssbench.ops.local_attention import backend_problem
-from vssbench.runner.workshop import build_method
 
 
 @dataclass(frozen=True)

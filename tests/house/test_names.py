@@ -15,7 +15,9 @@ TEXTS = ("README.md", "docs", "baselines", "datasets", "reports")
 
 def _public(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]:
     for node in tree(path).body:
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+        if isinstance(
+            node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+        ) and not node.name.startswith("_"):
             yield node
 
 
@@ -77,9 +79,15 @@ def test_paths_named_in_docstrings_exist() -> None:
     missing = []
     for path in sources():
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            for name in pattern.findall(line) if '"""' in line or "#" in line or not line.strip().endswith(",") else ():
+            for name in (
+                pattern.findall(line)
+                if '"""' in line or "#" in line or not line.strip().endswith(",")
+                else ()
+            ):
                 places = [ROOT / name, ROOT / "vssbench" / name, path.parent / name]
-                if name.split("/")[0] in {*SOURCES, "docs", "tests", *_rooms()} and not any(p.exists() for p in places):
+                if name.split("/")[0] in {*SOURCES, "docs", "tests", *_rooms()} and not any(
+                    p.exists() for p in places
+                ):
                     missing.append(f"{path.relative_to(ROOT)}:{number}: {name}")
     assert missing == []
 

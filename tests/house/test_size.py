@@ -10,7 +10,13 @@ from .conftest import ROOT, sources, tree
 LONGEST_FUNCTION = 60
 LONGEST_FILE = 600
 MOST_FILES = 15
-LARGE_ROOMS = {"vssbench/codec/hevc", "vssbench/codec/h264", "vssbench/training", "vssbench/networks", "vssbench/ops"}
+LARGE_ROOMS = {
+    "vssbench/codec/hevc",
+    "vssbench/codec/h264",
+    "vssbench/training",
+    "vssbench/networks",
+    "vssbench/ops",
+}
 
 
 def test_functions_are_short() -> None:

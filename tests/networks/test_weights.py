@@ -13,8 +13,8 @@ import torch
 
 from vssbench import networks
 from vssbench.baselines.ar_seg import CReFF, FusionNetwork
-from vssbench.experiment.schema import load_experiment
 from vssbench.errors import CheckpointError, ConfigError, StorageError
+from vssbench.experiment.schema import load_experiment
 from vssbench.networks import load_weights, save_weights, weights
 from vssbench.networks.weights import WeightsMetadata, locate_weights, packaged_weights, weight_aliases
 
@@ -112,7 +112,7 @@ def test_damaged_and_absent_files_are_refused(tmp_path):
 def test_nothing_is_left_behind_when_writing_fails(tmp_path):
     source = bisenet()
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="could not be written"):
+    with pytest.raises(StorageError, match="cannot be written"):
         save_weights(source, tmp_path / "file" / "a.safetensors", metadata(source))
 
 

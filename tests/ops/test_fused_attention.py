@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vssbench.errors import CapabilityError, ConfigError
+from vssbench.errors import CapabilityError, ConfigError, OutOfMemoryError
 from vssbench.ops import local_attention
 from vssbench.ops import local_attention as operator
 from vssbench.ops.local_attention import backend_problem, choose_backend
@@ -121,5 +121,5 @@ def test_too_little_memory_names_the_size_and_the_option(monkeypatch):
         )
 
     monkeypatch.setattr(module, "attend_eagerly", exhausted)
-    with pytest.raises(CapabilityError, match=r"needs about 0\.1 GiB .* use backend='auto'"):
+    with pytest.raises(OutOfMemoryError, match=r"about 0\.1 GiB: does not fit .* use backend='auto'"):
         operator(*maps(1, 1, 64, 64, 64), backend="eager")

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import json
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from vssbench.analysis.run import Run, load_run
+from vssbench.records import ClassTable, FlowField
+from vssbench.results.frames import FrameArchive, archive_name
 from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord
-from vssbench.results.store import RunFolder, slug, write_atomically
+from vssbench.results.store import RunFolder, slug
 
 CLASSES = ("sky", "building", "road", "pavement", "tree", "car", "pedestrian", "pole", "sign")
 PALETTE = (
@@ -99,12 +97,6 @@ def _unit(key: UnitKey, kbps: float, quality: float, slope: float, distances: in
     return UnitRecord(key, cases, counts, steps, 1.0, kbps, "ab" * 32, timings)
 
 
-def _png(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, format="PNG")
-    return buffer.getvalue()
-
-
 def _street(height: int, width: int, shift: int) -> np.ndarray:
     """A label map [H, W] with sky, buildings, road, a car, thin poles."""
     rows, columns = np.mgrid[:height, :width]
@@ -118,42 +110,6 @@ def _street(height: int, width: int, shift: int) -> np.ndarray:
     return labels
 
 
-def write_picture(
-    folder: RunFolder, dataset: str, codec: str, methods: list[str], size: tuple[int, int] = (144, 192)
-) -> None:
-    """One complete picture case, in the layout of runner.pictures."""
-    base = f"pictures/{slug(dataset)}/{slug(codec)}/seq-1-frame-000020-d11"
-    truth = _street(*size, 0)
-    rng = np.random.default_rng(5)
-    image = np.clip(np.array(PALETTE, np.float32)[truth] + rng.normal(0, 16, (*size, 3)), 0, 255).astype(
-        np.uint8
-    )
-    truth_ignored = truth.copy()
-    truth_ignored[-6:] = 255
-    write_atomically(folder.path / base / "decoded.png", _png(image))
-    write_atomically(folder.path / base / "truth.png", _png(truth_ignored))
-    predictions = {}
-    for number, title in enumerate(methods):
-        predictions[title] = f"prediction-{number}.png"
-        write_atomically(folder.path / base / predictions[title], _png(_street(*size, 3 * number)))
-    rows, columns = np.mgrid[: size[0], : size[1]].astype(np.float32)
-    flow = np.stack([(columns - size[1] / 2) / 12, (rows - size[0] / 2) / 14])
-    flow[:, 40:60, 30:80] = 0
-    valid = np.ones(size, bool)
-    valid[40:60, 30:80] = False
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, flow=flow.astype(np.float16), valid=valid)
-    write_atomically(folder.path / base / "motion.npz", buffer.getvalue())
-    folder.write_json(
-        f"{base}/case.json",
-        {
-            "dataset": dataset, "codec": codec, "sequence": "seq-1", "frame": 20, "distance": 11, "frame_type": "P",
-            "coded_bytes": 2100, "class_names": list(CLASSES), "palette": [list(c) for c in PALETTE], "ignore_index": 255,
-            "decoded": "decoded.png", "truth": "truth.png", "predictions": predictions, "motion": "motion.npz",
-        },
-    )  # fmt: skip
-
-
 def write_frames(
     folder: RunFolder,
     dataset: str,
@@ -165,58 +121,56 @@ def write_frames(
     sequence: str = "seq-0",
     place: Callable[[int], tuple[int, int]] = lambda number: (20, number),
 ) -> None:
-    """Kept frames of a sequence, in the layout of runner.frames; `place` gives frame and distance of each.
+    """Kept frames of a sequence; `place` gives frame and distance of each.
 
-    Without it: the first unit's frame at its first `count` distances.
+    Without it: the first unit's frame at its first `count` distances. Their motion is -d pixels along both axes, none in
+    the first 16 columns.
     """
-    palette = np.zeros((256, 3), np.uint8)
-    palette[: len(PALETTE)] = PALETTE
-    files: dict[str, bytes] = {}
-    cases = []
+    palette = np.array(PALETTE, np.uint8)
+    archive = FrameArchive(dataset, codec, sequence, "frame-000000", ClassTable(CLASSES, PALETTE))
     for d in range(count):
         frame, distance = place(d)
         truth = _street(*size, d)
-        files[f"{d}-decoded.webp"] = _webp(palette[truth])
-        files[f"{d}-truth.png"] = _palette_png(truth, palette)
-        predictions = {title: f"{d}-prediction-{k}.png" for k, title in enumerate(methods)}
-        for k, name in enumerate(predictions.values()):
-            files[name] = _palette_png(_street(*size, d + 3 * k), palette)
-        buffer = io.BytesIO()
-        flow = np.full((2, size[0] // 4, size[1] // 4), -d, np.float16)
-        np.savez_compressed(
-            buffer, flow=flow, valid=np.arange(size[1] // 4) > np.zeros((size[0] // 4, 1)) + 3
+        flow = np.full((2, *size), -d, np.float32)
+        archive.add(
+            frame=frame,
+            distance=distance,
+            frame_type="P" if distance else "I",
+            coded_bytes=2100 if distance else 9000,
+            qp=24.5 + distance,
+            decoded=palette[truth],
+            truth=truth,
+            predictions={title: _street(*size, d + 3 * k) for k, title in enumerate(methods)},
+            motion=FlowField(flow, np.broadcast_to(np.arange(size[1]) >= 16, size).copy()),
         )
-        files[f"{d}-motion.npz"] = buffer.getvalue()
-        cases.append(
-            {
-                "dataset": dataset, "codec": codec, "sequence": sequence, "unit": "frame-000000", "frame": frame,
-                "distance": distance, "frame_type": "P" if distance else "I",
-                "coded_bytes": 2100 if distance else 9000, "qp": 24.5 + distance,
-                "motion_step": 4, "class_names": list(CLASSES), "palette": [list(c) for c in PALETTE], "ignore_index": 255,
-                "decoded": f"{d}-decoded.webp", "truth": f"{d}-truth.png", "predictions": predictions,
-                "motion": f"{d}-motion.npz",
-            }
-        )  # fmt: skip
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, data in {"cases.json": json.dumps(cases).encode(), **files}.items():
-            archive.writestr(zipfile.ZipInfo(name), data)
-    path = folder.path / f"frames/{slug(dataset)}/{slug(codec)}/{slug(sequence)}-frame-000000.zip"
-    write_atomically(path, buffer.getvalue())
+    archive.write(folder.path / archive_name(dataset, codec, sequence, "frame-000000"))
 
 
-def _webp(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, "WEBP", quality=80, method=0)
-    return buffer.getvalue()
-
-
-def _palette_png(labels: np.ndarray, palette: np.ndarray) -> bytes:
-    picture = Image.frombytes("P", labels.shape[::-1], labels.tobytes())
-    picture.putpalette(palette.tobytes())
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
+def write_still(
+    folder: RunFolder, dataset: str, codec: str, methods: list[str], size: tuple[int, int] = (144, 192)
+) -> None:
+    """One frame that is kept alone, noisy, its last rows ignored, and with motion that grows from the middle."""
+    truth = _street(*size, 0)
+    noise = np.random.default_rng(5).normal(0, 16, (*size, 3))
+    image = np.clip(np.array(PALETTE, np.float32)[truth] + noise, 0, 255).astype(np.uint8)
+    truth[-6:] = 255
+    rows, columns = np.mgrid[: size[0], : size[1]].astype(np.float32)
+    flow = np.stack([(columns - size[1] / 2) / 12, (rows - size[0] / 2) / 14])
+    valid = np.ones(size, bool)
+    valid[40:60, 30:80] = False
+    archive = FrameArchive(dataset, codec, "seq-1", "frame-000020", ClassTable(CLASSES, PALETTE))
+    archive.add(
+        frame=20,
+        distance=11,
+        frame_type="P",
+        coded_bytes=2100,
+        qp=None,
+        decoded=image,
+        truth=truth,
+        predictions={title: _street(*size, 3 * number) for number, title in enumerate(methods)},
+        motion=FlowField(flow, valid),
+    )
+    archive.write(folder.path / archive_name(dataset, codec, "seq-1", "frame-000020", 11))
 
 
 def _experiment(
@@ -264,7 +218,7 @@ def fabricate_run(
     folder.write_json(
         "plan.json",
         {
-            "items": 1,
+            "jobs": 1,
             "units": count,
             "cases": count * distances,
             "encodes": 1,
@@ -282,7 +236,7 @@ def fabricate_run(
                         _unit(key, kbps, quality - loss + 0.01 * s, slope, distances, 100 * s + u + 20)
                     )
         if pictures:
-            write_picture(folder, dataset, codec, list(methods))
+            write_still(folder, dataset, codec, list(methods))
             write_frames(folder, dataset, codec, list(methods))
     for title, (_, _, _, (key_gmacs, non_key_gmacs)) in methods.items():
         mean = (key_gmacs + non_key_gmacs * (distances - 1)) / distances

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from vssbench.rendering.tables.latex import summary_latex
-from vssbench.rendering.report import Report, write_report
-from vssbench.rendering.tables.summary import summary_table
 from vssbench.analysis.run import Run
+from vssbench.rendering.report import Report, write_report
+from vssbench.rendering.tables.latex import summary_latex
+from vssbench.rendering.tables.summary import summary_table
 
 
 @pytest.fixture(scope="module")

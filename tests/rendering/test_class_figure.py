@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import math
 
+from vssbench.rendering.curves import Curve, Panel
 from vssbench.rendering.figures.classes_mpl import class_iou_figure
-from vssbench.rendering.figures.curves import Curve, Panel
 
 
 def _curve(method: str, class_iou: tuple[float, ...]) -> Curve:

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vssbench.rendering.figures.budget import budget_panels
-from vssbench.rendering.figures.svg import miou_d_charts
-from vssbench.rendering.figures.curves import panels
-from vssbench.rendering.figures.mpl import miou_d_figure
-from vssbench.rendering.report import write_report
-from vssbench.rendering.tables.summary import difference_rows, family_rows
 from vssbench.analysis.differences import paired_differences, reference_method
 from vssbench.analysis.families import family_comparisons
 from vssbench.analysis.run import Run
+from vssbench.rendering.curves import panels
+from vssbench.rendering.figures.budget import budget_panels
+from vssbench.rendering.figures.mpl import miou_d_figure
+from vssbench.rendering.figures.svg import miou_d_charts
+from vssbench.rendering.report import write_report
+from vssbench.rendering.tables.summary import difference_rows, family_rows
 
 CURVES = {
     "constant 1.0": ("constant", 0.76, 0.0, (40.0, 40.0)),

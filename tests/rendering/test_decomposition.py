@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from vssbench.analysis.decomposition import PARTS, Decomposition
 from vssbench.rendering.figures.decomposition import (
     LOOKS,
     decomposition_charts,
@@ -17,7 +18,6 @@ from vssbench.rendering.figures.decomposition import (
 )
 from vssbench.rendering.figures.decomposition_mpl import decomposition_figure
 from vssbench.rendering.tables.further import further_markdown, further_section
-from vssbench.analysis.decomposition import PARTS, Decomposition
 
 
 def staircase(method: str, *steps: float) -> Decomposition:

@@ -12,8 +12,8 @@ from types import ModuleType
 import pytest
 from PIL import Image
 
-from vssbench.rendering.report import write_report
 from vssbench.analysis.run import Run, load_run
+from vssbench.rendering.report import write_report
 
 REPORTS = Path(__file__).parents[2] / "reports"
 SCRIPT = REPORTS / "examples" / "render.py"

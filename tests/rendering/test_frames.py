@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vssbench.analysis.run import Run
 from vssbench.errors import InputError
 from vssbench.metrics.confusion import iou, mean_iou
 from vssbench.rendering.page.frames import tracks
 from vssbench.rendering.page.media import MediaStore, error_mask, motion_svg, track_media
 from vssbench.rendering.page.viewer import frame_scores, make_viewer
-from vssbench.analysis.run import Run
 
 
 def test_kept_frames_come_by_sequence_frame_and_distance_longest_first(run: Run) -> None:
@@ -27,7 +27,7 @@ def test_kept_frames_come_by_sequence_frame_and_distance_longest_first(run: Run)
         (20, 1, "P", 25.5),
     ]
     assert list(first[0].prediction_names) == run.plan["titles"]["methods"]
-    assert found[1].cases[0].qp is None  # a single picture of an older run
+    assert found[1].cases[0].qp is None  # a still of a stream that tells no QP
 
 
 def test_scores_of_a_frame_are_those_of_its_unit_record(run: Run) -> None:
@@ -51,7 +51,7 @@ def test_stored_pictures_are_handed_on_untouched(run: Run) -> None:
     case = track.cases[2]
     assert store.files[media[2].decoded] == case.read(case.decoded_name)
     assert store.files[media[2].truth] == case.read(case.truth_name)
-    single = track_media(tracks(run)[1], 1, store)[0]  # grey values of an older run become class colours
+    single = track_media(tracks(run)[1], 1, store)[0]
     with Image.open(io.BytesIO(store.files[single.truth])) as picture:
         assert picture.mode == "P"
         assert picture.convert("RGB").getpixel((0, 0)) == (128, 128, 128)
@@ -93,7 +93,17 @@ def test_vectors_of_every_fourth_sample_fill_the_frame(run: Run) -> None:
 
 def test_a_damaged_archive_is_named_with_the_way_out(fabricate, tmp_path: Path) -> None:
     made = fabricate(tmp_path / "run", sequences=1, units=1, distances=2)
-    path = next((made.path / "frames").glob("*/*/*.zip"))
+    path = next((made.path / "frames").glob("*/*/seq-0-*.zip"))
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(InputError, match=r"seq-0-frame-000000\.zip.*delete the file and run"):
+        tracks(made)
+
+
+def test_a_flipped_bit_is_noticed_before_anything_is_shown(fabricate, tmp_path: Path) -> None:
+    made = fabricate(tmp_path / "run", sequences=1, units=1, distances=2)
+    path = next((made.path / "frames").glob("*/*/*-d11.zip"))
+    data = bytearray(path.read_bytes())
+    data[data.index(b"-truth.png\x89PNG") + 40] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(InputError, match=r"truth\.png does not match its checksum"):
         tracks(made)

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from vssbench.analysis.run import Run, load_run
 from vssbench.errors import VssbenchError
 from vssbench.results import gather
 from vssbench.results import helper_processes as module
 from vssbench.results.helper_processes import Shared, helper_processes, in_reverse
-from vssbench.analysis.run import Run, load_run
 
 
 def test_results_come_in_order_and_this_process_takes_its_part() -> None:

@@ -14,12 +14,12 @@ from xml.etree import ElementTree
 import pytest
 from markdown_it import MarkdownIt
 
-from vssbench.rendering.tables import latex
+from vssbench.analysis.run import Run
 from vssbench.rendering.paper.figures import write_paper
 from vssbench.rendering.report import Report, write_report
-from vssbench.rendering.tables.summary import printable
+from vssbench.rendering.tables import latex
 from vssbench.rendering.tables.csv_text import guarded
-from vssbench.analysis.run import Run
+from vssbench.rendering.tables.summary import printable
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from vssbench.analysis.run import Run
 from vssbench.rendering.tables.latex import escape, standalone, summary_latex
 from vssbench.rendering.tables.summary import summary_table
-from vssbench.analysis.run import Run
 
 
 def test_every_special_character_is_escaped() -> None:

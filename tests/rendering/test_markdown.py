@@ -1,8 +1,8 @@
 from __future__ import annotations
 
+from vssbench.analysis.run import Run
 from vssbench.rendering.tables.markdown import escape, summary_markdown, table
 from vssbench.rendering.tables.summary import summary_table
-from vssbench.analysis.run import Run
 
 
 def test_markup_in_data_is_escaped() -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from vssbench.errors import InputError, VssbenchError
-from vssbench.rendering.paper.tables import paper_tables
-from vssbench.rendering.paper.figures import write_paper
-from vssbench.rendering.tables.summary import summary_table
 from vssbench.analysis.run import Run
+from vssbench.errors import InputError, VssbenchError
+from vssbench.rendering.paper.figures import write_paper
+from vssbench.rendering.paper.tables import paper_tables
+from vssbench.rendering.tables.summary import summary_table
 from vssbench.results.store import RunFolder, slug
 
 

@@ -3,16 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vssbench.errors import InputError
+from vssbench.analysis.run import Run
 from vssbench.rendering.images.colours import (
     WRONG,
-    PictureCase,
     error_image,
     label_image,
     motion_image,
-    picture_cases,
 )
-from vssbench.analysis.run import Run
+from vssbench.rendering.page.frames import tracks
+from vssbench.results.frames import PictureCase
 
 
 def tiny_case(truth: list[list[int]], predicted: list[list[int]]) -> PictureCase:
@@ -46,19 +45,12 @@ def test_a_case_without_motion_has_no_motion_picture() -> None:
     assert motion_image(tiny_case([[0]], [[0]])) is None
 
 
-def test_stored_pictures_are_read_in_the_order_of_the_experiment(run: Run) -> None:
-    cases = picture_cases(run)
-    assert [case.codec for case in cases] == ["hevc-700k", "h264-700k"]
-    assert list(cases[0].predictions) == ["constant 1.0", "constant 0.5", "warp-only", "AR-Seg 0.5"]
-    assert cases[0].frame_miou("constant 1.0") == 1.0
-    assert cases[0].largest_motion > 5
-    motion = motion_image(cases[0])
+def test_a_kept_picture_is_decoded_in_the_order_of_the_experiment(run: Run) -> None:
+    still = next(track.cases[0] for track in tracks(run) if track.sequence == "seq-1").picture()
+    assert list(still.predictions) == ["constant 1.0", "constant 0.5", "warp-only", "AR-Seg 0.5"]
+    assert still.frame_miou("constant 1.0") == 1.0
+    assert still.flow is not None
+    assert still.flow[0, 72, 0] == pytest.approx((2 - 96) / 12, abs=0.01)  # kept at the middle of 4 samples
+    motion = motion_image(still)
     assert motion is not None
     assert motion.shape == (144, 192, 3)
-
-
-def test_a_damaged_picture_is_one_clear_error(fabricate, tmp_path) -> None:  # type: ignore[no-untyped-def]
-    run = fabricate(tmp_path / "run", sequences=1, units=1, distances=2)
-    next((run.path / "pictures").glob("*/*/*/truth.png")).write_bytes(b"no picture")
-    with pytest.raises(InputError, match="cannot be read"):
-        picture_cases(run)

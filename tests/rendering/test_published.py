@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from vssbench.rendering.tables.derived import derived_rows
-from vssbench.rendering.paper.identity import codec_label, paper_identity
-from vssbench.rendering.paper.published import published_counterpart
-from vssbench.rendering.tables.summary import summary_table
 from vssbench.analysis.run import Run, load_run
+from vssbench.rendering.paper.identity import codec_label, paper_identity
+from vssbench.rendering.tables.derived import derived_rows
+from vssbench.rendering.tables.published import published_counterpart
+from vssbench.rendering.tables.summary import summary_table
 from vssbench.results.store import RunFolder, slug
 
 CAMVID = {"name": "camvid", "protocol": "paper"}

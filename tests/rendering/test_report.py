@@ -13,9 +13,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from vssbench.analysis.run import Run, load_run
 from vssbench.errors import InputError
 from vssbench.rendering.report import Report, write_report
-from vssbench.analysis.run import Run, load_run
 
 METHODS = ("constant 1.0", "constant 0.5", "warp-only", "AR-Seg 0.5")
 EVIL = "<script>alert(1)</script>"

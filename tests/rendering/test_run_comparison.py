@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from vssbench.errors import InputError
-from vssbench.rendering.tables.comparison import HEADS, comparison_cells, comparison_markdown
 from vssbench.analysis.differences import compare_runs
 from vssbench.analysis.run import Run, load_run
+from vssbench.errors import InputError
+from vssbench.rendering.tables.comparison import HEADS, comparison_cells, comparison_markdown
 
 SMALL = {"sequences": 1, "units": 4, "distances": 2, "pictures": False}
 

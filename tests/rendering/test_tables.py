@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from vssbench.analysis.run import COUNTED_WHILE_RUNNING, Run
 from vssbench.rendering.tables.columns import MIOU, MISSING, Column
 from vssbench.rendering.tables.summary import Row, kbps_text, mark_best, summary_table
-from vssbench.analysis.run import COUNTED_WHILE_RUNNING, Run
 
 COST = Column("cost", "cost", "", "lower", 1, 1, "")
 NEUTRAL = Column("frames", "frames", "", "neither", 0, 1, "")

@@ -7,9 +7,9 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from vssbench.analysis.run import Run
 from vssbench.rendering.tables.summary import printable
 from vssbench.rendering.tables.terminal import comparison_table
-from vssbench.analysis.run import Run
 
 
 def shown(run: Run, width: int, **options: Any) -> str:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from vssbench.analysis.run import load_run
 from vssbench.errors import InputError
 from vssbench.rendering.figures.waterfall import waterfall_charts, waterfalls
-from vssbench.analysis.run import load_run
 from vssbench.results.store import RunFolder, slug
 
 

@@ -1,16 +1,14 @@
 from __future__ import annotations
 
-import errno
 import json
-import os
 import re
 
 import numpy as np
 import pytest
 
-from vssbench.errors import ConfigError, InputError, StorageError
+from vssbench.errors import ConfigError, InputError
 from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord, from_json, to_json
-from vssbench.results.store import RunFolder, require_distinct_slugs, slug, write_atomically
+from vssbench.results.store import RunFolder, require_distinct_slugs, slug
 
 
 @pytest.fixture
@@ -76,25 +74,6 @@ def test_titles_that_would_share_record_files_are_refused():
     for pair in (("AR 0.5", slug("AR 0.5")), ("Drive", "drive")):
         with pytest.raises(ConfigError, match=r"would share the record files .*; give one another label"):
             require_distinct_slugs("methods", pair)
-
-
-def test_a_full_disk_is_named_with_its_remedy_and_leaves_nothing_behind(tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StorageError, match=r"disk is full; 5 more bytes.*run the same command again"):
-        write_atomically(tmp_path / "unit.json", b"12345")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_without_permission_is_named(tmp_path, monkeypatch):
-    def denied(*_, **__):
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    monkeypatch.setattr("tempfile.mkstemp", denied)
-    with pytest.raises(StorageError, match=r"no permission.*-o"):
-        write_atomically(tmp_path / "unit.json", b"")
 
 
 @pytest.mark.parametrize("length", range(1, 9))

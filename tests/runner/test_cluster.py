@@ -106,9 +106,9 @@ def test_workers_without_the_run_folder_return_their_records(nodes, local, tmp_p
     assert run.complete
     assert len(count) == run.unit_count
     assert records(run.path) == records(local)
-    assert sorted(p.name for p in run.path.glob("pictures/*/*/*/*")) == sorted(
-        p.name for p in local.glob("pictures/*/*/*/*")
-    )
+    assert {p.name: p.read_bytes() for p in run.path.glob("frames/*/*/*.zip")} == {
+        p.name: p.read_bytes() for p in local.glob("frames/*/*/*.zip")
+    }
 
 
 @pytest.mark.slow
@@ -153,7 +153,7 @@ def test_without_the_extra_the_command_to_install_it_is_told(tmp_path, monkeypat
 def test_a_returned_file_outside_the_run_folder_is_refused(tmp_path):
     from vssbench.results.store import RunFolder
 
-    done = cluster_module._Done(None, {"pictures/../../escaped": b""})
+    done = cluster_module._Done(None, {"frames/../../escaped": b""})
     with pytest.raises(VssbenchError, match="escaped"):
         cluster_module._write_returned(RunFolder(tmp_path / "run"), done)
     assert not (tmp_path / "escaped").exists()

@@ -13,12 +13,12 @@ import torch
 
 import vssbench
 from vssbench.baselines.constant import ConstantResolution
-from vssbench.experiment.clips import Clip, Encode, Job
+from vssbench.engine.build import check_lookahead
 from vssbench.errors import CapabilityError, ConfigError
+from vssbench.experiment.clips import Clip, Encode
 from vssbench.method import BuildContext, Needs
 from vssbench.registry import Entry, methods
 from vssbench.runner.observers.macs import gop_figures
-from vssbench.runner.workshop import check_lookahead
 
 BLOCKS = {"name": "blockcopy", "network": "bisenet18", "width": 4, "block": 32, "policy_width": 2}
 BASE = {
@@ -101,17 +101,16 @@ class Eight:
 
 
 def test_lookahead_past_the_end_of_a_sequence_is_refused_by_name():
-    def job(first: int, *scored: int) -> Job:
-        clip = Clip("unit", first, 4, scored)
-        return Job("job", (Encode(first, 4, (clip,)),))
+    def encodes(first: int, *scored: int) -> tuple[Encode, ...]:
+        return (Encode(first, 4, (Clip("unit", first, 4, scored),)),)
 
-    check_lookahead(Late(), "late", Eight(), job(0, 0, 3))  # frame 3 waits for frame 6
-    check_lookahead(Late(), "late", Eight(), job(4, 0))  # keyframes answer themselves
-    check_lookahead(Late(bridges_end=True), "late", Eight(), job(4, 0, 3))
+    check_lookahead(Late(), "late", Eight(), encodes(0, 0, 3))  # frame 3 waits for frame 6
+    check_lookahead(Late(), "late", Eight(), encodes(4, 0))  # keyframes answer themselves
+    check_lookahead(Late(bridges_end=True), "late", Eight(), encodes(4, 0, 3))
     with pytest.raises(
         CapabilityError, match="method late answers 3 frames late, but frame 7 of sequence street"
     ):
-        check_lookahead(Late(), "late", Eight(), job(4, 0, 3))
+        check_lookahead(Late(), "late", Eight(), encodes(4, 0, 3))
 
 
 def test_every_distance_weighs_alike_in_the_mean_of_what_was_executed():

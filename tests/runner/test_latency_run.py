@@ -8,8 +8,8 @@ import json
 import pytest
 
 import vssbench
-from vssbench.rendering.figures.waterfall import waterfalls
 from vssbench.analysis.runtime import runtime_rows, runtime_text
+from vssbench.rendering.figures.waterfall import waterfalls
 
 SHRUNK = [
     "dataset=synthetic",

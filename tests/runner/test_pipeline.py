@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import vssbench
+from vssbench.engine.ahead import run_ahead
 from vssbench.errors import ConfigError
 from vssbench.results.schema import from_json
-from vssbench.runner import job
-from vssbench.engine.ahead import run_ahead
+from vssbench.runner import reader
 
 SMALL = {
     "datasets": [{"name": "synthetic", "sequences": 1, "frames": 13, "size": [48, 64]}],
@@ -72,7 +72,7 @@ def most_pictures_alive(tmp_path, monkeypatch, frames: int) -> int:
             yield frame
             del frame
 
-    monkeypatch.setattr(job, "decode", counted)
+    monkeypatch.setattr(reader, "decode", counted)
     data = [{"name": "synthetic", "sequences": 1, "frames": frames, "size": [48, 64]}]
     methods = [{"name": "constant", "width": 4}]
     vssbench.run({**SMALL, "datasets": data, "methods": methods}, tmp_path, workers=1, device="cpu")

@@ -10,10 +10,11 @@ import torch
 
 import vssbench
 import vssbench.networks
-from vssbench.experiment.schema import load_experiment
-from vssbench.errors import CapabilityError, CheckpointError, ConfigError, InputError, StorageError
-from vssbench.networks.weights import WeightsMetadata, save_weights
 from vssbench.analysis.differences import reference_method
+from vssbench.errors import CapabilityError, CheckpointError, ConfigError, InputError, StorageError
+from vssbench.experiment.schema import load_experiment
+from vssbench.networks.weights import WeightsMetadata, save_weights
+from vssbench.results.frames import read_frames
 from vssbench.results.store import RunFolder
 from vssbench.runner.plan import load_dataset
 from vssbench.runner.session import Listener
@@ -158,19 +159,34 @@ def test_clip_and_stream_protocols_score_the_same_cases(tmp_path, cache, undistu
     assert not (tmp_path / "clip" / "pictures").exists()
 
 
-def test_pictures_of_one_case_per_codec_are_kept(undisturbed):
-    cases = sorted(undisturbed.path.glob("pictures/*/*/*/case.json"))
-    assert len(cases) == 2
-    described = json.loads(cases[0].read_text())
-    assert described["distance"] == 3
-    assert set(described["predictions"]) == {"1.0x", "0.5x", "warp", "AR"}
-    for name in (
-        described["decoded"],
-        described["truth"],
-        described["motion"],
-        *described["predictions"].values(),
-    ):
-        assert (cases[0].parent / name).stat().st_size > 0
+def test_a_still_of_each_codec_is_kept_where_the_viewer_has_none(tmp_path, cache):
+    values = {**TINY, "pictures": {"per_codec": 1, "frames": 0}, "measure": {"macs": False}}
+    run = vssbench.run(values, tmp_path / "run", workers=1, cache=cache, device="cpu")
+    kept = list(read_frames(run.path, ["1.0x", "0.5x", "warp", "AR"]))
+    assert sorted((case.codec, case.distance) for case in kept) == [("h264", 3), ("hevc", 3)]
+    still = kept[0].picture()
+    assert list(still.predictions) == ["1.0x", "0.5x", "warp", "AR"]
+    assert still.flow is not None
+    assert still.decoded.shape == (64, 96, 3)
+
+
+def test_a_still_that_the_viewer_shows_is_kept_once(undisturbed):
+    places = [case.place for case in read_frames(undisturbed.path, [])]
+    assert len(places) == len(set(places)) > 2
+
+
+def test_damaged_frames_are_set_aside_and_made_again(undisturbed, tmp_path, cache):
+    import shutil
+
+    shutil.copytree(undisturbed.path, tmp_path / "copy")
+    archive = min((tmp_path / "copy" / "frames").rglob("*.zip"))
+    before = archive.read_bytes()
+    archive.write_bytes(before[:-30])
+    told = []
+    listener = Listener(on_stage=told.append)
+    vssbench.run(TINY, tmp_path / "copy", workers=1, cache=cache, device="cpu", listener=listener)
+    assert archive.read_bytes() == before
+    assert any("damaged frames set aside" in text for text in told)
 
 
 def test_another_experiment_in_the_same_folder_is_refused(undisturbed, cache):

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from vssbench.method import Needs, Prediction
 from vssbench.engine import evaluate
+from vssbench.method import Needs, Prediction
 
 KEY, OTHER, ARRIVAL = 0.2, 0.01, 0.6
 """Seconds of a keyframe, of a frame that waits, of the step at the next keyframe (that keyframe included)."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from vssbench.dataset import Dataset, DatasetOptions, Split, VideoSequence
 from vssbench.method import Frame, Method, MethodOptions, Needs, Prediction, Stage, TrainingBatch
+from vssbench.ops import normalise_image
 from vssbench.records import ClassTable, Finding
 from vssbench.registry import Entry, datasets, methods
 
@@ -130,8 +131,7 @@ class Tiny(Method):
 
     def step(self, state: None, frame: Frame) -> list[Prediction]:
         assert frame.image is not None
-        mean, deviation = (torch.tensor(v).view(1, 3, 1, 1) * 255 for v in self.context.normalisation)
-        scores = self.network((frame.image.float() - mean) / deviation)
+        scores = self.network(normalise_image(frame.image, self.normalisation))
         return [Prediction(frame.index, scores.argmax(1).byte(), "key")]
 
     def _loss(self, batch: TrainingBatch) -> dict[str, Tensor]:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from vssbench.experiment.training import load_experiment
 from vssbench.method import TrainingBatch
 from vssbench.training.augment import Augmentation
-from vssbench.experiment.training import load_experiment
 from vssbench.training.feature_memory import FeatureMemory
 from vssbench.training.trainer import Trainer
 

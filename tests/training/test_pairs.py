@@ -10,12 +10,11 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from vssbench.codec import CodecSettings
-from vssbench.errors import ConfigError, InputError, StorageError
+from vssbench.errors import ConfigError, InputError
+from vssbench.experiment.training import PairSection
 from vssbench.registry import datasets
 from vssbench.training import pairs
-from vssbench.experiment.training import PairSection
 from vssbench.training.pairs import ClipPlan, build_pairs, plan_clips
-from vssbench.training.storage import write_atomically
 
 CODEC = (CodecSettings(codec="h264", qp=20, references=1),)
 
@@ -142,13 +141,3 @@ def test_a_damaged_clip_file_is_named(tmp_path: Path) -> None:
     (store.folder / store.entries[0].file).write_bytes(b"PK not a zip")
     with pytest.raises(InputError, match=r"clip-000000\.npz: cannot be read"):
         store.image(store.entries[0])
-
-
-def test_a_full_disk_is_a_storage_error_and_leaves_no_half_file(tmp_path: Path) -> None:
-    def fill(stream: Any) -> None:
-        stream.write(b"half")
-        raise OSError(28, "No space left on device")
-
-    with pytest.raises(StorageError, match=r"No space left on device.*free some space"):
-        write_atomically(tmp_path / "file", fill)
-    assert list(tmp_path.iterdir()) == []

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from vssbench.experiment.training import StageSection, TrainingExperiment, load_experiment
 from vssbench.method import BuildContext, Frame
 from vssbench.registry import methods
-from vssbench.experiment.training import StageSection, TrainingExperiment, load_experiment
 from vssbench.training.log import read_log
 from vssbench.training.schedule import rate_factor, spans
 from vssbench.training.trainer import Trainer

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from vssbench.experiment import schema as config
 from vssbench.cost.blank import building_on
+from vssbench.experiment import schema as config
+from vssbench.experiment.training import OutputSection, TrainingExperiment, load_experiment
 from vssbench.method import BuildContext
 from vssbench.networks.weights import training_only_prefixes
 from vssbench.registry import methods
-from vssbench.experiment.training import OutputSection, TrainingExperiment, load_experiment
 
 REPORTS = Path(__file__).parents[2] / "reports"
 CONTEXT = BuildContext(11, (360, 480), 12, torch.device("meta"))

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from vssbench.errors import CheckpointError, ConfigError
-from vssbench.metrics.seeds import over_seeds
-from vssbench.experiment.training import load_experiment
 from vssbench.experiment.scales import expand_scales
+from vssbench.experiment.training import load_experiment
+from vssbench.metrics.seeds import over_seeds
 from vssbench.training.seeds import _row, seed_experiment, summarise_seeds, train_seeds
 from vssbench.training.trainer import Trainer
 

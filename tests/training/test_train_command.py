@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from vssbench.cli import app
 from vssbench.cli.train import ConsoleReporter
-from vssbench.errors import ConfigError
+from vssbench.errors import CheckpointError, ConfigError
 
 
 def test_the_command_trains_and_prints_the_table(write_experiment: Any, tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ def test_the_command_trains_and_prints_the_table(write_experiment: Any, tmp_path
     assert (tmp_path / "out/summary.json").exists()
 
 
-def test_a_dry_run_names_the_weights_that_are_missing(
+def test_a_dry_run_refuses_weights_that_are_missing_and_lists_them(
     write_experiment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "240")
@@ -33,7 +33,8 @@ def test_a_dry_run_names_the_weights_that_are_missing(
     setting = f"contestants.a.stages.image.initialise_from.network={start}"
     arguments = ["train", path, "-o", str(tmp_path / "out"), "--dry-run", "--set", setting]
     result = CliRunner().invoke(app, arguments)
-    assert result.exit_code == 0, result.output
+    assert isinstance(result.exception, CheckpointError)
+    assert "start-1.safetensors: is not a readable safetensors file" in str(result.exception)
     assert "start-2.safetensors; train it first" in result.output
     assert "start-1.safetensors" not in result.output
     assert not (tmp_path / "out").exists()

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from vssbench.errors import CheckpointError, ConfigError, InputError
-from vssbench.training.checkpoint import load_checkpoint
 from vssbench.experiment.training import load_experiment
+from vssbench.training.checkpoint import load_checkpoint
 from vssbench.training.log import read_log
 from vssbench.training.stage_trainer import DivergedError, StageTrainer, hash_seed
 from vssbench.training.trainer import Trainer, choose_precision

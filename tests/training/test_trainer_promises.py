@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import torch
 
+from vssbench import files
+from vssbench.engine.ownership import owned
 from vssbench.errors import StorageError, VssbenchError
-from vssbench.rendering.figures.training import read_curves
-from vssbench.training import storage
 from vssbench.experiment.training import StageSection, load_experiment
+from vssbench.rendering.figures.training import read_curves
 from vssbench.training.log import StageLog, read_log
 from vssbench.training.schedule import build_optimiser, parameter_groups
 from vssbench.training.stage_trainer import StageTrainer
@@ -60,7 +61,10 @@ def test_lack_of_memory_comes_with_advice(
         raise error
 
     monkeypatch.setattr(torch, "stack", fails)  # the first thing the trainer does with the loss terms
-    with pytest.raises(VssbenchError, match=r"a/image: out of memory at batch 2 on cpu; raise `accumulate`"):
+    with pytest.raises(
+        VssbenchError,
+        match=r"a/image: batch 2: does not fit into the memory of cpu \(.*\); raise `accumulate`",
+    ):
         Trainer(load_experiment(write_experiment()), tmp_path).run()
 
 
@@ -92,10 +96,10 @@ def test_a_disk_that_fills_up_keeps_the_checkpoint_before_and_training_goes_on_f
     assert trainer.store.entries  # pairs are written before the disk fills up
     first = 4  # experiment.yaml; last.pt before the first step; best.pt and last.pt after step 4
     with monkeypatch.context() as filling:
-        filling.setattr(storage.os, "fsync", full)
-        with pytest.raises(StorageError, match=r"(last|best)\.pt: cannot be written .*free some space"):
+        filling.setattr(files.os, "fsync", full)
+        with pytest.raises(StorageError, match=r"(last|best)\.pt: the disk is full.*Free some space"):
             trainer.run()
-    assert not list((tmp_path / "parts").rglob("*.tmp"))
+    assert not list((tmp_path / "parts").rglob(".part-*"))
     assert torch.load(tmp_path / "parts/a/image/last.pt", weights_only=True)["step"] == 4
     Trainer(experiment, tmp_path / "parts").run()
     one, two = state(tmp_path / "whole"), state(tmp_path / "parts")
@@ -182,7 +186,9 @@ def test_strided_1x1_convolutions_of_few_channels_are_not_trained_channels_last(
     contestant = trainer.experiment.contestants[0]
     method = trainer.build(contestant)
     stage = method.stages()[0]
-    batch = trainer._source(stage, contestant.stages["image"], "a/image", method, contestant).micro_batch(0).batch
+    batch = (
+        trainer._source(stage, contestant.stages["image"], "a/image", method, contestant).micro_batch(0).batch
+    )
     assert batch.image.is_contiguous(memory_format=layout)
     for weight in method.parts()["network"].parameters():
         assert weight.is_contiguous(memory_format=layout) or weight.dim() != 4
@@ -344,7 +350,9 @@ def test_a_disk_that_is_full_in_the_middle_of_a_checkpoint_is_named(tmp_path: Pa
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
-        with pytest.raises(StorageError, match=r"last\.pt: cannot be written .*free some space"):
+        with pytest.raises(
+            StorageError, match=r"last\.pt: the limit on file sizes is reached.*Free some space"
+        ):
             save_checkpoint(tmp_path / "last.pt", {"parts": torch.zeros(100_000)}, experiment="e", stage="s")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -406,3 +414,33 @@ def test_a_log_whose_first_step_had_no_loss_gets_its_columns_later(tmp_path: Pat
         {"step": 2, "loss": 3.0, "distance": 1.0},
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["train.csv"]
+
+
+def test_a_second_training_on_the_folder_is_refused_and_told_who_holds_it(
+    write_experiment: Any, tmp_path: Path
+) -> None:
+    experiment = load_experiment(write_experiment())
+    with owned(tmp_path / "out"):
+        with pytest.raises(StorageError, match=rf"out: in use by process {os.getpid()} on .*, started 20"):
+            Trainer(experiment, tmp_path / "out").run()
+        assert not (tmp_path / "out" / "experiment.yaml").exists()
+    assert Trainer(experiment, tmp_path / "out").run()["contestants"]
+    assert not (tmp_path / "out" / ".owner").exists()
+
+
+def test_what_killed_processes_left_half_written_goes_at_the_next_start(
+    write_experiment: Any, tmp_path: Path
+) -> None:
+    experiment = load_experiment(write_experiment())
+    trainer = Trainer(experiment, tmp_path / "out")
+    pairs = trainer.store.folder
+    (pairs / "index.json").unlink()  # killed while coding pairs
+    other = tmp_path / "out" / "seed-3"  # another process is at work there
+    left = [pairs / ".part-a", tmp_path / "out" / ".part-b", tmp_path / "out" / "a" / "image" / ".part-c"]
+    for path in (*left, other / ".part-d"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half")
+    with owned(other):
+        Trainer(experiment, tmp_path / "out").run()
+    assert [path for path in left if path.exists()] == []
+    assert (other / ".part-d").exists()

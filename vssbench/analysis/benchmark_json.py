@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from vssbench.analysis.gate import Limits, Verdict, compare_latency
 from vssbench.errors import ConfigError, InputError
-from vssbench.analysis.gate import Limits, Row, compare_latency
-from vssbench.analysis.run import Run
+from vssbench.results.stored import StoredRun
 
 FORMAT = "5.0.0"
 """The version of pytest-benchmark whose fields are written."""
@@ -37,7 +37,7 @@ class Benchmarks:
     samples_ms: Mapping[str, Sequence[float]]
 
 
-def of_run(run: Run) -> Benchmarks:
+def of_run(run: StoredRun) -> Benchmarks:
     """Mean step time of every unit, one benchmark per dataset, codec, method and kind of step."""
     samples = {
         f"vssbench::{group.dataset}::{group.codec}::{group.method}::{kind}": values
@@ -154,7 +154,7 @@ def read_benchmarks(path: Path) -> Benchmarks:
 
 def compare_benchmarks(
     head: Benchmarks, base: Benchmarks, limits: Limits = DEFAULT_LIMITS, *, paired: bool = False
-) -> list[Row]:
+) -> list[Verdict]:
     """Hold every benchmark of `head` against the one of the same name in `base`, by the limits of step times.
 
     A benchmark that is missing from `head` is a regression, one that `base` lacks is told. Raises ConfigError if they
@@ -177,15 +177,15 @@ def compare_benchmarks(
         key = ("", "", name)
         if name not in common:
             rows.append(
-                Row(*key, "present", "yes", None, "regression", "the benchmark is missing from this file")
+                Verdict(*key, "present", "yes", None, "regression", "the benchmark is missing from this file")
             )
         elif not same:
             reason = f"measured on {base.processor!r}, here {head.processor!r}; measure both in one job"
-            rows.append(Row(*key, "time_ms", None, None, "skipped", reason))
+            rows.append(Verdict(*key, "time_ms", None, None, "skipped", reason))
         else:
             rows.append(compare_latency(key, "time_ms", old, head.samples_ms[name], limits))
     rows += [
-        Row("", "", name, "present", None, "yes", "skipped", "not in the baseline; update it")
+        Verdict("", "", name, "present", None, "yes", "skipped", "not in the baseline; update it")
         for name in head.samples_ms
         if name not in common
     ]

@@ -14,9 +14,8 @@ step an effect falls on depends on their order: a joint effect belongs to the ea
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +24,7 @@ from vssbench.errors import ConfigError
 from vssbench.metrics.confusion import mean_of_present
 from vssbench.metrics.further import ORACLE_EXACT, ORACLE_FILLED, ORACLE_SOURCE, ratios
 from vssbench.results.group import Group
+from vssbench.results.roster import MethodEntry, Roster
 
 PARTS = ("motion", "disocclusion", "resolution", "compression")
 """In the order of the staircase."""
@@ -71,22 +71,16 @@ class Decomposition:
             yield from ((d, metric, float(v)) for d, v in zip(self.distances, values, strict=True))
 
 
-def decompose(groups: Sequence[Group], entries: Sequence[Mapping[str, Any]]) -> list[Decomposition]:
-    """The decompositions of all groups; empty if the run was made without oracles.
-
-    entries: the experiment's methods as plain data.
-    """
+def decompose(groups: Sequence[Group], roster: Roster) -> list[Decomposition]:
+    """The decompositions of all groups; empty if the run was made without oracles."""
     found = []
     of_title = {(g.dataset, g.codec, g.method): g for g in groups}
     for group in groups:
-        here = [e for e in entries if (group.dataset, group.codec, title_of(e)) in of_title]
-        if not any(
-            ORACLE_SOURCE in g.measured
-            for g in groups
-            if (g.dataset, g.codec) == (group.dataset, group.codec)
-        ):
+        place = (group.dataset, group.codec)
+        if not any(ORACLE_SOURCE in g.measured for g in groups if (g.dataset, g.codec) == place):
             continue
-        reference = of_title[group.dataset, group.codec, reference_titles(here)[group.method]]
+        here = [m for m in roster.methods_on(*place) if (*place, m.title) in of_title]
+        reference = of_title[*place, reference_titles(here)[group.method]]
         if ORACLE_SOURCE in reference.measured and reference.distances == group.distances:
             found.append(_decompose(group, reference))
     return found
@@ -115,37 +109,24 @@ def _oracle_miou(group: Group, name: str) -> Values:
     return np.asarray(mean_of_present(ratios(summed[:, 0], summed[:, 1])))
 
 
-def title_of(entry: Mapping[str, Any]) -> str:
-    """Label of a method entry, or its name where it has none."""
-    return str(entry.get("label") or entry.get("name", ""))
-
-
-def reference_titles(entries: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def reference_titles(methods: Sequence[MethodEntry]) -> dict[str, str]:
     """Method title -> title of the full-resolution method R that its loss is measured against.
 
-    That is the method `constant` with the largest lr_scale, 1 or more, of the same network (and training seed, where
-    there are several); for methods without the option `network` any constant. Raises ConfigError naming the first
-    method that has none.
+    methods: those of one dataset and codec. R is the method `constant` with the largest lr_scale, 1 or more, of the same
+    network (and training seed, where there are several); for methods of no or several networks any constant. Raises
+    ConfigError naming the first method that has none.
     """
-    constants = [entry for entry in entries if entry.get("name") == "constant"]
     found = {}
-    for entry in entries:
-        kin = [c for c in constants if "network" not in entry or _network(c) == _network(entry)]
-        seed = entry.get("training_seed")
-        best = max(kin, key=lambda c: (_lr_scale(c), c.get("training_seed") == seed), default=None)
-        if best is None or _lr_scale(best) < 1:
-            network = f" and network {entry['network']}" if "network" in entry else ""
+    for method in methods:
+        kin = [one for one in methods if method.may_be_held_against(one)]
+        best = max(
+            kin, key=lambda one: (one.lr_scale, one.training_seed == method.training_seed), default=None
+        )
+        if best is None or best.lr_scale < 1:
+            network = f" and network {method.networks[0].name}" if len(method.networks) == 1 else ""
             raise ConfigError(
-                f"oracles: method {title_of(entry)} has no full-resolution counterpart on its dataset and codec; add the "
+                f"oracles: method {method.title} has no full-resolution counterpart on its dataset and codec; add the "
                 f"method constant with lr_scale 1{network}, or leave oracles off"
             )
-        found[title_of(entry)] = title_of(best)
+        found[method.title] = best.title
     return found
-
-
-def _network(entry: Mapping[str, Any]) -> tuple[str, str]:
-    return str(entry.get("network", "bisenet18")), str(entry.get("width", 64))
-
-
-def _lr_scale(entry: Mapping[str, Any]) -> float:
-    return float(entry.get("lr_scale", 1.0))

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
+from vssbench.analysis.remarks import unlike_bits
 from vssbench.errors import ConfigError, InputError, nearest
 from vssbench.metrics.bootstrap import PairedDifference, bootstrap_difference, compare_methods, holm
-from vssbench.analysis.decomposition import title_of
-from vssbench.analysis.remarks import unlike_bits
-from vssbench.analysis.run import Group, Run
+from vssbench.results.documents import DatasetRecord
+from vssbench.results.group import Group
+from vssbench.results.stored import StoredRun
+
+Opened = TypeVar("Opened", bound=StoredRun)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +29,7 @@ class SectionDifferences:
     note: str = ""
 
 
-def paired_differences(run: Run) -> list[SectionDifferences]:
+def paired_differences(run: StoredRun) -> list[SectionDifferences]:
     """Differences of all sections with two methods or more.
 
     The reference is the experiment's `reference`, else the most expensive constant-resolution method, else the first.
@@ -36,7 +40,7 @@ def paired_differences(run: Run) -> list[SectionDifferences]:
     return [_compare(run, groups) for groups in sections.values() if len(groups) > 1]
 
 
-def _compare(run: Run, groups: Sequence[Group]) -> SectionDifferences:
+def _compare(run: StoredRun, groups: Sequence[Group]) -> SectionDifferences:
     place = (groups[0].dataset, groups[0].codec)
     reference = reference_method(run, *place)
     bits = unlike_bits(groups)
@@ -49,8 +53,9 @@ def _compare(run: Run, groups: Sequence[Group]) -> SectionDifferences:
     return SectionDifferences(*place, reference, found)
 
 
-MUST_MATCH = ("protocol", "class_names", "ignore_index")
-"""What two runs must share for their numbers to be compared."""
+def _scored_by(dataset: DatasetRecord) -> dict[str, object]:
+    """What two runs must share of a dataset, besides the protocol, for their numbers to be compared."""
+    return {"class_names": dataset.class_names, "ignore_index": dataset.ignore_index}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ class RunDifference:
     """Whether both runs decoded the same pixels and motion."""
 
 
-def compare_runs(first: Run, second: Run) -> list[RunDifference]:
+def compare_runs(first: StoredRun, second: StoredRun) -> list[RunDifference]:
     """Every (dataset, codec, method) that both runs hold, p-values adjusted over all of them (Holm).
 
     Raises InputError naming what differs if the runs were scored by other rules, share nothing, or were scored on
@@ -88,70 +93,48 @@ def compare_runs(first: Run, second: Run) -> list[RunDifference]:
             b.codec,
             b.method,
             replace(difference, adjusted_p_value=p),
-            (_gmacs(first, a), _gmacs(second, b)),
+            (first.gmacs(a.dataset, a.method), second.gmacs(b.dataset, b.method)),
             a.decoded_digests == b.decoded_digests,
         )
         for (a, b), difference, p in zip(pairs, found, adjusted, strict=True)
     ]
 
 
-def _require_same_rules(first: Run, second: Run, datasets: Sequence[str]) -> None:
-    if first.experiment.get("protocol") != second.experiment.get("protocol"):
+def _require_same_rules(first: StoredRun, second: StoredRun, datasets: Sequence[str]) -> None:
+    if first.roster.protocol != second.roster.protocol:
         raise InputError(
             f"{first.path} and {second.path} were cut and scored by different protocols "
-            f"({first.experiment.get('protocol')} and {second.experiment.get('protocol')}); their mIoU is not comparable"
+            f"({first.roster.protocol} and {second.roster.protocol}); their mIoU is not comparable"
         )
     for name in datasets:
-        for key in MUST_MATCH[1:]:
-            if first.datasets[name][key] != second.datasets[name][key]:
+        here, there = _scored_by(first.datasets[name]), _scored_by(second.datasets[name])
+        for key, value in here.items():
+            if value != there[key]:
                 raise InputError(
                     f"{first.path} and {second.path}: {key} of dataset {name} differs; their mIoU is not comparable"
                 )
 
 
-def _gmacs(run: Run, group: Group) -> float:
-    return float(run.costs.get((group.dataset, group.method), {}).get("gop_mean_gmacs", math.nan))
-
-
-def constant_methods(run: Run) -> set[str]:
-    """Titles of the methods that run at one constant resolution."""
-    return {
-        str(entry.get("label") or entry.get("name", ""))
-        for entry in run.experiment.get("methods", [])
-        if entry.get("name") == "constant"
-    }
-
-
-def title_without_seed(run: Run, method: str) -> str:
-    """The title that all training seeds of a method share; the method's own where it has none."""
-    for entry in run.experiment.get("methods", []):
-        if title_of(entry) == method:
-            return str(entry.get("seeds_of") or method)
-    return method
-
-
-def measured_against(run: Run, reference: str) -> Run:
+def measured_against(run: Opened, reference: str) -> Opened:
     """The run with another reference method, named without its seed. Raises ConfigError for an unknown title."""
-    known = {title_without_seed(run, method) for method in run.plan["titles"]["methods"]}
+    known = list(dict.fromkeys(entry.title_without_seed for entry in run.roster.methods))
     if reference not in known:
-        raise ConfigError(
-            f"{run.path}: no method has the title {reference!r}; {nearest(reference, list(known))}"
-        )
-    return replace(run, experiment={**run.experiment, "reference": reference})
+        raise ConfigError(f"{run.path}: no method has the title {reference!r}; {nearest(reference, known)}")
+    return replace(run, roster=run.roster.model_copy(update={"reference": reference}))
 
 
-def reference_method(run: Run, dataset: str, codec: str) -> str:
+def reference_method(run: StoredRun, dataset: str, codec: str) -> str:
     """The method that the others of a section are measured against: of several seeds the first."""
-    present = [group.method for group in run.groups if (group.dataset, group.codec) == (dataset, codec)]
-    chosen = str(run.experiment.get("reference") or "")
-    for method in present:
-        if chosen and title_without_seed(run, method) == chosen:
-            return method
-    constant = constant_methods(run)
+    here = {group.method for group in run.groups if (group.dataset, group.codec) == (dataset, codec)}
+    present = [entry for entry in run.roster.methods_on(dataset, codec) if entry.title in here]
+    for entry in present:
+        if entry.title_without_seed == run.roster.reference:
+            return entry.title
 
-    def cost(method: str) -> float:
-        value = float(run.costs.get((dataset, method), {}).get("gop_mean_gmacs", math.nan))
+    def cost(title: str) -> float:
+        value = run.gmacs(dataset, title)
         return value if math.isfinite(value) else -1.0
 
     # max keeps the first of equals, so without costs the first constant method is taken
-    return max((m for m in present if m in constant), key=cost, default=present[0])
+    constant = [entry.title for entry in present if entry.is_constant]
+    return max(constant, key=cost, default=present[0].title)

@@ -7,27 +7,26 @@ method is a curve of its own over the achieved bitrate (`rate_comparisons`).
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vssbench.analysis.differences import reference_method
+from vssbench.analysis.seeds import Seeded, seeded_methods
 from vssbench.errors import InputError
 from vssbench.metrics.bjontegaard import BDMetric, BDResult, Curve, CurveError, bjontegaard_value
 from vssbench.metrics.bootstrap import BootstrapOptions, MeasuredCurve, MeasuredPoint, bootstrap_bd
+from vssbench.metrics.gop import gop_mean
 from vssbench.metrics.seeds import SeedInterval, over_seeds
-from vssbench.analysis.decomposition import title_of
-from vssbench.analysis.differences import reference_method
-from vssbench.analysis.run import Group, Run
-from vssbench.analysis.seeds import Seeded, seeded_methods
+from vssbench.results.group import Group
+from vssbench.results.roster import CodecEntry, MethodEntry
+from vssbench.results.stored import StoredRun
 
 ANCHOR = "constant"
 """Registered name of the methods that make the anchor curve."""
-OPERATING_POINT = ("lr_scale", "label", "weights", "codecs", "datasets", "training_seed", "seeds_of", "base")
-"""Keys of a method entry in which the members of a family may differ, besides the method's own budget knob."""
-RATES = ("label", "datasets", "bitrate_kbps", "crf", "qp")
-"""Keys of a codec entry in which the points of a bitrate curve may differ."""
+RATES = ("bitrate_kbps", "crf", "qp")
+"""Codec settings in which the points of a bitrate curve may differ."""
 OPTIONS = BootstrapOptions(resamples=500)
 """Each resample interpolates curves in Python: 500 keep a report within seconds, the ends move by some percent of the width."""
 
@@ -86,84 +85,59 @@ class RateComparison:
         yield self.codec, self.method, f"BD-mIoU over bitrate against {self.reference}", self.miou
 
 
-def family_comparisons(run: Run) -> list[FamilyComparison]:
+def family_comparisons(run: StoredRun) -> list[FamilyComparison]:
     """All families with two operating points or more against their anchor; empty where there is no anchor curve."""
-    entries = _entries(run)
-    interval = int(run.experiment.get("protocol", {}).get("keyframe_interval", 12))
     sections: dict[tuple[str, str], list[Seeded]] = {}
     for method in seeded_methods(run):
         sections.setdefault((method.dataset, method.codec), []).append(method)
     found = []
     for methods in sections.values():
-        families = _families(methods, entries)
-        anchors = [members for members in families if members[0].kind == ANCHOR and len(members) > 1]
-        tested = [members for members in families if members[0].kind != ANCHOR and len(members) > 1]
-        names = _names(tested, entries)
-        for name, members in zip(names, tested, strict=True):
-            anchor = _anchor_of(members, anchors, entries)
+        families = _families(methods)
+        anchors = [members for members in families if members[0].entry.is_constant and len(members) > 1]
+        tested = [members for members in families if not members[0].entry.is_constant and len(members) > 1]
+        for name, members in zip(_names([one[0].entry for one in tested]), tested, strict=True):
+            anchor = _anchor_of(members[0].entry, anchors)
             if anchor is not None:
-                found.append(_compare(anchor, name, members, interval))
+                found.append(_compare(anchor, name, members, run.roster.protocol.keyframe_interval))
     return found
 
 
-Entries = Mapping[str, Mapping[str, Any]]
-"""Title -> what must agree inside a family."""
-
-
-def _entries(run: Run) -> Entries:
-    knobs: dict[str, set[str]] = {}
-    for (_, title), cost in run.costs.items():
-        knobs.setdefault(title, set()).update(cost.get("budget_knob", ()))
-    entries = {title_of(entry): entry for entry in run.experiment.get("methods", [])}
-    return {
-        title: {k: v for k, v in entry.items() if k not in {*OPERATING_POINT, *knobs.get(title, ())}}
-        for title, entry in entries.items()
-    }
-
-
-def _options(method: Seeded, entries: Entries) -> Mapping[str, Any]:
-    return entries.get(method.groups[0].method, {})
-
-
-def _families(methods: Sequence[Seeded], entries: Entries) -> list[list[Seeded]]:
+def _families(methods: Sequence[Seeded]) -> list[list[Seeded]]:
     """Methods with a known cost by family, ascending; of equal costs the first is kept."""
     families: dict[str, list[Seeded]] = {}
     for method in sorted(methods, key=lambda m: m.gmacs if math.isfinite(m.gmacs) else math.inf):
-        key = json.dumps(_options(method, entries), sort_keys=True, default=str)
-        members = families.setdefault(key, [])
+        members = families.setdefault(method.entry.family, [])
         known = method.gmacs > 0 and math.isfinite(method.gmacs)
         if known and (not members or members[-1].gmacs < method.gmacs):
             members.append(method)
     return [members for members in families.values() if members]
 
 
-def _names(families: Sequence[Sequence[Seeded]], entries: Entries) -> list[str]:
+def _names(families: Sequence[MethodEntry]) -> list[str]:
     """Registered name of each family; where several share it, with the options in which they differ."""
-    options = [_options(members[0], entries) for members in families]
+    decisive = [_decisive(entry) for entry in families]
     names = []
-    for mine in options:
-        kin = [other for other in options if other.get("name") == mine.get("name")]
+    for entry, mine in zip(families, decisive, strict=True):
+        kin = [other for one, other in zip(families, decisive, strict=True) if one.name == entry.name]
         differing = [
-            f"{key} {mine.get(key, 'default')}"
-            for key in sorted({key for other in kin for key in other})
-            if len({json.dumps(other.get(key), sort_keys=True, default=str) for other in kin}) > 1
+            f"{key} {value}" for key, value in mine.items() if any(other[key] != value for other in kin)
         ]
-        name = str(mine.get("name", ""))
-        names.append(f"{name} ({', '.join(differing)})" if differing else name)
+        names.append(f"{entry.name} ({', '.join(differing)})" if differing else entry.name)
     return names
 
 
-def _anchor_of(
-    members: Sequence[Seeded], anchors: Sequence[list[Seeded]], entries: Entries
-) -> list[Seeded] | None:
+def _decisive(entry: MethodEntry) -> dict[str, Any]:
+    """What must agree inside a family."""
+    free = {"lr_scale", *entry.budget_knob}
+    return {key: value for key, value in sorted(entry.options.items()) if key not in free} | {
+        f"inference.{key}": value for key, value in entry.inference.model_dump().items()
+    }
+
+
+def _anchor_of(entry: MethodEntry, anchors: Sequence[list[Seeded]]) -> list[Seeded] | None:
     """The constant-resolution curve with most points among those of the same network; None if there is none."""
-    mine = _options(members[0], entries)
-
-    def same(anchor: Sequence[Seeded]) -> bool:
-        other = _options(anchor[0], entries)
-        return all(mine.get(key) == other.get(key) for key in ("network", "width")) or "network" not in mine
-
-    return max((anchor for anchor in anchors if same(anchor)), key=len, default=None)
+    alike = (anchor for anchor in anchors if entry.may_be_held_against(anchor[0].entry))
+    return max(alike, key=len, default=None)
 
 
 def _compare(
@@ -217,23 +191,21 @@ def _gop_mean_ms(group: Group, interval: int) -> float:
     key, other = (group.step_ms.get(place, math.nan) for place in ("key", "non_key"))
     if math.isnan(key):
         return other
-    return key if math.isnan(other) else (key + (interval - 1) * other) / interval
+    return key if math.isnan(other) else gop_mean(key, other, interval)
 
 
-def rate_comparisons(run: Run) -> list[RateComparison]:
+def rate_comparisons(run: StoredRun) -> list[RateComparison]:
     """Every method against the reference over the bitrates of one codec; empty with one bitrate per codec."""
-    settings = {codec_title(entry): entry for entry in run.experiment.get("codecs", [])}
     sweeps: dict[tuple[str, str], dict[str, list[Group]]] = {}
     for group in run.groups:
-        entry = settings.get(group.codec, {})
-        kind = json.dumps({k: v for k, v in entry.items() if k not in RATES}, sort_keys=True, default=str)
+        kind = _all_but_the_rate(run.roster.codec(group.dataset, group.codec))
         sweeps.setdefault((group.dataset, kind), {}).setdefault(group.method, []).append(group)
     found = []
-    for (dataset, kind), methods in sweeps.items():
+    for (dataset, _), methods in sweeps.items():
         full = {m: sorted(gs, key=lambda g: g.kbps) for m, gs in methods.items() if len(gs) > 1}
-        entry = json.loads(kind)
-        name = " ".join(str(entry[key]) for key in ("codec", "preset") if entry.get(key))
         if full:
+            settings = run.roster.codec(dataset, next(iter(full.values()))[0].codec).settings
+            name = f"{settings.codec} {settings.preset}"
             reference = reference_method(run, dataset, next(iter(full.values()))[0].codec)
             if reference in full:
                 found += [
@@ -242,6 +214,10 @@ def rate_comparisons(run: Run) -> list[RateComparison]:
                     if method != reference
                 ]
     return found
+
+
+def _all_but_the_rate(codec: CodecEntry) -> str:
+    return codec.settings.model_copy(update=dict.fromkeys(RATES)).model_dump_json()
 
 
 def _compare_rates(
@@ -267,14 +243,6 @@ def _compare_rates(
         miou,
         "; ".join(dict.fromkeys(notes)),
     )
-
-
-def codec_title(entry: Mapping[str, Any]) -> str:
-    """Title of a stored codec entry: its label, or codec and rate."""
-    if entry.get("label"):
-        return str(entry["label"])
-    rate = next((key for key in ("bitrate_kbps", "crf", "qp") if entry.get(key) is not None), "")
-    return f"{entry.get('codec')} {entry.get(rate, 0):g} {rate.removesuffix('_kbps')} {entry.get('preset')}"
 
 
 def _curve(name: str, methods: Sequence[Seeded]) -> MeasuredCurve:

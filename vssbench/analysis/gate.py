@@ -11,18 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vssbench.errors import ConfigError, InputError, nearest
-from vssbench.analysis.run import Group, Run
+from vssbench.results.group import Group
+from vssbench.results.stored import StoredRun
 
-BASELINE_SCHEMA = 2
-"""2: class tables and further metrics; 1 is refused, for it could not tell other classes."""
+BASELINE_SCHEMA = 3
+"""Raised when the form of a baseline changes; others are refused."""
 
 MUST_MATCH = ("datasets", "codecs", "protocol")
-"""Sections of the experiment that must be equal before two runs may be compared."""
+"""Parts of the roster that must be equal before two runs may be compared."""
 
 NEUTRAL = "share of pixels"
 """Beginning of the names of further metrics that are neither good nor bad."""
 
-Verdict = Literal["pass", "regression", "improved", "skipped"]
+Outcome = Literal["pass", "regression", "improved", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,8 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One metric of one (dataset, codec, method)."""
+class Verdict:
+    """One metric of one (dataset, codec, method) held against its baseline."""
 
     dataset: str
     codec: str
@@ -58,15 +59,15 @@ class Row:
     metric: str
     baseline: float | str | None
     value: float | str | None
-    verdict: Verdict
+    outcome: Outcome
     reason: str
 
 
-def make_baseline(run: Run) -> dict[str, Any]:
+def make_baseline(run: StoredRun) -> dict[str, Any]:
     """Plain JSON data of a complete run that later runs are held against. Raises InputError if it is incomplete."""
     if not run.complete:
         raise InputError(
-            f"{run.path}: {run.unit_count} of {run.plan['units']} units are stored; a baseline needs a complete run"
+            f"{run.path}: {run.unit_count} of {run.plan.units} units are stored; a baseline needs a complete run"
         )
     return {
         "schema": BASELINE_SCHEMA,
@@ -76,17 +77,17 @@ def make_baseline(run: Run) -> dict[str, Any]:
     }
 
 
-def _must_match(run: Run) -> dict[str, Any]:
-    """What two runs must share: sections of the experiment, and the class tables behind the numbers."""
+def _must_match(run: StoredRun) -> dict[str, Any]:
+    """What two runs must share: parts of the roster, and the class tables behind the numbers."""
     tables = {
-        name: {key: dataset.get(key) for key in ("class_names", "ignore_index")}
+        name: {"class_names": list(dataset.class_names), "ignore_index": dataset.ignore_index}
         for name, dataset in sorted(run.datasets.items())
     }
-    return {**{key: run.experiment[key] for key in MUST_MATCH}, "classes": tables}
+    return {**run.roster.model_dump(mode="json", include=set(MUST_MATCH)), "classes": tables}
 
 
-def _row_of(run: Run, group: Group) -> dict[str, Any]:
-    cost = run.costs.get((group.dataset, group.method), {})
+def _row_of(run: StoredRun, group: Group) -> dict[str, Any]:
+    gmacs = run.gmacs(group.dataset, group.method)
     return {
         "dataset": group.dataset,
         "codec": group.codec,
@@ -98,7 +99,7 @@ def _row_of(run: Run, group: Group) -> dict[str, Any]:
             for row in group.further
             if (row.distance, row.class_index) == (-1, -1) and not row.metric.startswith(NEUTRAL)
         },
-        "gop_mean_gmacs": cost.get("gop_mean_gmacs"),
+        "gop_mean_gmacs": gmacs if np.isfinite(gmacs) else None,
         "achieved_kbps": group.kbps,
         "decoded_digest": _digest_of(group),
         "step_ms": {
@@ -112,8 +113,8 @@ def _digest_of(group: Group) -> str:
 
 
 def compare(
-    run: Run, baseline: dict[str, Any], limits: Limits = Limits(), *, paired: bool = False
-) -> list[Row]:
+    run: StoredRun, baseline: dict[str, Any], limits: Limits = Limits(), *, paired: bool = False
+) -> list[Verdict]:
     """Hold every metric of `run` against `baseline`.
 
     paired: both were measured in one job on one machine, so step times must be comparable; without it they are
@@ -124,24 +125,26 @@ def compare(
     _refuse_unlike(run, baseline, paired)
     if not run.complete:
         raise InputError(
-            f"{run.path}: {run.unit_count} of {run.plan['units']} units are stored; finish it with `vssbench run` first"
+            f"{run.path}: {run.unit_count} of {run.plan.units} units are stored; finish it with `vssbench run` first"
         )
     groups = {(g.dataset, g.codec, g.method): g for g in run.groups}
-    rows: list[Row] = []
+    rows: list[Verdict] = []
     for old in baseline["rows"]:
         key = (old["dataset"], old["codec"], old["method"])
         if key not in groups:
             rows.append(
-                Row(*key, "present", "yes", None, "regression", "the method is missing from this run")
+                Verdict(*key, "present", "yes", None, "regression", "the method is missing from this run")
             )
             continue
         rows += _compare_group(run, groups.pop(key), old, baseline, limits, paired)
-    rows += [Row(*key, "present", None, "yes", "skipped", "not in the baseline; update it") for key in groups]
+    rows += [
+        Verdict(*key, "present", None, "yes", "skipped", "not in the baseline; update it") for key in groups
+    ]
     refuse_unknown_limits(limits, rows)
     return rows
 
 
-def refuse_unknown_limits(limits: Limits, rows: Sequence[Row]) -> None:
+def refuse_unknown_limits(limits: Limits, rows: Sequence[Verdict]) -> None:
     """Raise ConfigError for a limit whose metric none of the rows has: it would hold nothing."""
     known = sorted({row.metric for row in rows})
     for name in limits.metrics:
@@ -149,7 +152,7 @@ def refuse_unknown_limits(limits: Limits, rows: Sequence[Row]) -> None:
             raise ConfigError(f"limits.metrics: no metric is called {name!r}; {nearest(name, known)}")
 
 
-def _refuse_unlike(run: Run, baseline: dict[str, Any], paired: bool) -> None:
+def _refuse_unlike(run: StoredRun, baseline: dict[str, Any], paired: bool) -> None:
     if not isinstance(baseline, dict) or baseline.get("schema") != BASELINE_SCHEMA:
         raise InputError(
             f"not a baseline of schema {BASELINE_SCHEMA}; make one with `vssbench baseline update`"
@@ -183,8 +186,8 @@ def _differing(old: Any, new: Any, path: str) -> Iterator[str]:
 
 
 def _compare_group(
-    run: Run, group: Group, old: dict[str, Any], baseline: dict[str, Any], limits: Limits, paired: bool
-) -> Iterator[Row]:
+    run: StoredRun, group: Group, old: dict[str, Any], baseline: dict[str, Any], limits: Limits, paired: bool
+) -> Iterator[Verdict]:
     key = (group.dataset, group.codec, group.method)
     new = _row_of(run, group)
     before = {"miou": old["miou"], **{f"miou_{d}": old["miou_d"][d] for d in sorted(old["miou_d"], key=int)}}
@@ -197,7 +200,7 @@ def _compare_group(
         limit = limits.of(metric, limits.miou_drop)
         yield _lower_is_worse(key, metric, value, now.get(metric, float("nan")), limit)
     for metric in sorted(set(new["further"]) - set(old["further"])):
-        yield Row(*key, metric, None, now[metric], "skipped", "not in the baseline; update it")
+        yield Verdict(*key, metric, None, now[metric], "skipped", "not in the baseline; update it")
     macs_limit = limits.of("gop_mean_gmacs", limits.macs_rise)
     yield _compare_macs(key, old["gop_mean_gmacs"], new["gop_mean_gmacs"], macs_limit)
     for metric in ("achieved_kbps", "decoded_digest"):
@@ -207,46 +210,46 @@ def _compare_group(
             if same
             else "other bits: encoder, settings or source frames changed; accuracies are not comparable"
         )
-        yield Row(*key, metric, old[metric], new[metric], "pass" if same else "regression", reason)
+        yield Verdict(*key, metric, old[metric], new[metric], "pass" if same else "regression", reason)
     processors = [e["machine"]["processor"] for e in (baseline["environment"], run.environment)]
     for kind in sorted(old["step_ms"]):
         if not paired and processors[0] != processors[1]:
             reason = f"measured on {processors[0]!r}, here {processors[1]!r}; compare with --paired"
-            yield Row(*key, f"{kind}_ms", None, None, "skipped", reason)
+            yield Verdict(*key, f"{kind}_ms", None, None, "skipped", reason)
         else:
             yield compare_latency(
                 key, f"{kind}_ms", old["step_ms"][kind], new["step_ms"].get(kind, []), limits
             )
 
 
-def _lower_is_worse(key: tuple[str, str, str], metric: str, old: float, new: float, limit: float) -> Row:
+def _lower_is_worse(key: tuple[str, str, str], metric: str, old: float, new: float, limit: float) -> Verdict:
     if np.isnan(old) and np.isnan(new):
-        return Row(*key, metric, old, new, "pass", "undefined in both")
+        return Verdict(*key, metric, old, new, "pass", "undefined in both")
     drop = old - new
     if not drop <= limit:  # also true for NaN
-        return Row(*key, metric, old, new, "regression", f"lower by {drop:.6f}, limit {limit:g}")
-    return Row(*key, metric, old, new, "improved" if drop < -limit else "pass", "")
+        return Verdict(*key, metric, old, new, "regression", f"lower by {drop:.6f}, limit {limit:g}")
+    return Verdict(*key, metric, old, new, "improved" if drop < -limit else "pass", "")
 
 
-def _compare_macs(key: tuple[str, str, str], old: float | None, new: float | None, limit: float) -> Row:
+def _compare_macs(key: tuple[str, str, str], old: float | None, new: float | None, limit: float) -> Verdict:
     if old is None or new is None:
-        return Row(*key, "gop_mean_gmacs", old, new, "skipped", "MACs were not counted in both runs")
+        return Verdict(*key, "gop_mean_gmacs", old, new, "skipped", "MACs were not counted in both runs")
     rise = new / old - 1 if old else float(new > 0)
     if rise > limit:
-        return Row(*key, "gop_mean_gmacs", old, new, "regression", f"{rise:+.4%}, limit {limit:.4%}")
-    return Row(*key, "gop_mean_gmacs", old, new, "improved" if rise < 0 else "pass", "")
+        return Verdict(*key, "gop_mean_gmacs", old, new, "regression", f"{rise:+.4%}, limit {limit:.4%}")
+    return Verdict(*key, "gop_mean_gmacs", old, new, "improved" if rise < 0 else "pass", "")
 
 
 def compare_latency(
     key: tuple[str, str, str], metric: str, old: Sequence[float], new: Sequence[float], limits: Limits
-) -> Row:
+) -> Verdict:
     """Ratio of medians of milliseconds with a seeded bootstrap.
 
     A regression must exceed the relative limit with the wanted confidence, and the absolute floor.
     """
     limit = limits.of(metric, limits.latency_rise)
     if len(old) < 3 or len(new) < 3:
-        return Row(
+        return Verdict(
             *key,
             metric,
             None,
@@ -262,8 +265,8 @@ def compare_latency(
             f"{after / before - 1:+.1%} ({after - before:+.2f} ms); at {limits.confidence:.0%} confidence at least "
             f"{low - 1:+.1%}, limit {limit:.0%}"
         )
-        return Row(*key, metric, before, after, "regression", reason)
-    return Row(*key, metric, before, after, "pass", f"{after / before - 1:+.1%}, within limits or noise")
+        return Verdict(*key, metric, before, after, "regression", reason)
+    return Verdict(*key, metric, before, after, "pass", f"{after / before - 1:+.1%}, within limits or noise")
 
 
 def _median_ratios(
@@ -279,6 +282,6 @@ def _median_ratios(
     return np.asarray(np.median(b, axis=1) / np.median(a, axis=1))
 
 
-def regressed(rows: Sequence[Row]) -> bool:
+def regressed(rows: Sequence[Verdict]) -> bool:
     """True if any row is a regression."""
-    return any(row.verdict == "regression" for row in rows)
+    return any(row.outcome == "regression" for row in rows)

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from vssbench.experiment.schema import validate
 from vssbench.cost import paper_thop as thop
-from vssbench.cost.blank import building_on
+from vssbench.cost.blank import construct
 from vssbench.cost.paper_thop import SETTINGS, LrTerm, Setting
 from vssbench.cost.steps import MethodCost, count_method_macs
 from vssbench.errors import ConfigError
-from vssbench.method import BuildContext, Method, MethodOptions
+from vssbench.experiment.schema import validate
+from vssbench.method import BuildContext, Method
 from vssbench.registry import methods, nearest
 from vssbench.results.published import PublishedRow, read_published
 
@@ -86,21 +86,8 @@ def build_ours(ours: Ours) -> Method:
     """The method of a row on the meta device, without weights."""
     method_class = methods.load(ours.method)
     options = validate(method_class.Options, ours.options, where=f"method {ours.method}")
-    return build_on_meta(
-        method_class, options, ours.setting.classes, ours.setting.size, ours.keyframe_interval
-    )
-
-
-def build_on_meta(
-    method_class: type[Method],
-    options: MethodOptions,
-    classes: int,
-    size: tuple[int, int],
-    keyframe_interval: int,
-) -> Method:
-    """A method without values, for counting."""
-    with building_on("meta"):
-        return method_class(options, BuildContext(classes, size, keyframe_interval, torch.device("meta")))
+    task = (ours.setting.classes, ours.setting.size, ours.keyframe_interval)
+    return construct(method_class, options, BuildContext(*task, torch.device("meta")))
 
 
 def cost_of_ours(ours: Ours) -> MethodCost:
@@ -168,7 +155,7 @@ def _plain(setting: Setting, lr_scale: float) -> tuple[Ours, float]:
 
 def _fused(setting: Setting, lr_scale: float) -> tuple[Ours, float]:
     """AR-Seg as in Table 1."""
-    return ar_seg(setting, lr_scale), thop.gop_mean(setting, thop.with_local_attention()(setting, lr_scale))
+    return ar_seg(setting, lr_scale), thop.thop_mean(setting, thop.with_local_attention()(setting, lr_scale))
 
 
 def _table1(row: PublishedRow) -> CostRow:
@@ -209,7 +196,7 @@ _LOCATION_NOTE = "not explained: the print is a per-frame cost of non-keyframes,
 def _interval(keyframe_interval: int) -> _Ablation:
     short, full = thop.with_local_attention(final_conv=False), thop.with_local_attention()
     setting = SETTINGS["camvid", "pspnet18"]
-    note = _INTERVAL_NOTE.format(thop.gop_mean(setting, full(setting, 0.5), keyframe_interval))
+    note = _INTERVAL_NOTE.format(thop.thop_mean(setting, full(setting, 0.5), keyframe_interval))
     return _Ablation("final", short, note, keyframe_interval)
 
 
@@ -253,7 +240,7 @@ def _table3(row: PublishedRow) -> CostRow:
         return _row(row, *_plain(setting, float(label.split()[1].rstrip("x"))), row=label)
     plan = _FINAL if row["experiment"] == "fst" else _ablations()[label]
     lr_cost = plan.lr_cost(setting, 0.5)
-    counted = thop.gop_mean(setting, lr_cost, plan.keyframe_interval) if plan.averaged else lr_cost
+    counted = thop.thop_mean(setting, lr_cost, plan.keyframe_interval) if plan.averaged else lr_cost
     return _row(
         row, ar_seg(setting, 0.5, plan.variant, plan.keyframe_interval), counted, row=label, note=plan.note
     )

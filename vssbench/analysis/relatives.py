@@ -16,11 +16,11 @@ from vssbench.metrics.confusion import (
 from vssbench.records import ClassTable
 from vssbench.results.group import Group
 
-Row = tuple[int, str, str, float]
+Relative = tuple[int, str, str, float]
 """(d, class or category, metric, value); d = -1 is the plain mean over distances."""
 
 
-def relatives(group: Group, categories: Sequence[str] | None) -> Iterator[Row]:
+def relatives(group: Group, categories: Sequence[str] | None) -> Iterator[Relative]:
     """Rows of one group; categories: that of each class, None where the dataset has none."""
     for metric, values in (
         ("frequency_weighted_iou", frequency_weighted_iou(group.total)),
@@ -32,7 +32,7 @@ def relatives(group: Group, categories: Sequence[str] | None) -> Iterator[Row]:
         yield from _categories(group, categories)
 
 
-def _categories(group: Group, categories: Sequence[str]) -> Iterator[Row]:
+def _categories(group: Group, categories: Sequence[str]) -> Iterator[Relative]:
     """Confusion inside a category is right: mean over categories by d, and each category over all d."""
     table = ClassTable(
         tuple(str(i) for i in range(len(categories))),

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
+from vssbench.results.documents import DatasetRecord
 from vssbench.results.group import Group
 
 
-def data_remarks(groups: Sequence[Group], datasets: Mapping[str, Any]) -> list[str]:
+def data_remarks(groups: Sequence[Group], datasets: Mapping[str, DatasetRecord]) -> list[str]:
     """One line per finding, nothing where all is as it should be."""
     lines = []
     for name in dict.fromkeys(group.dataset for group in groups):
         mine = [group for group in groups if group.dataset == name]
         lines += _unscored(name, mine)
-        lines += _without_truth(name, mine, datasets[name]["class_names"])
-        lines += _of_sequences(name, datasets[name].get("remarks", []))
+        lines += _without_truth(name, mine, datasets[name].class_names)
+        lines += _of_sequences(name, datasets[name])
     for place in dict.fromkeys((group.dataset, group.codec) for group in groups):
         here = [group for group in groups if (group.dataset, group.codec) == place]
         bits = unlike_bits(here)
@@ -36,10 +36,11 @@ def _unscored(dataset: str, groups: Sequence[Group]) -> list[str]:
     return [f"{dataset}: {found} (first: frame {frame} of {sequence}); they count nothing"]
 
 
-def _of_sequences(dataset: str, remarks: Sequence[str]) -> list[str]:
+def _of_sequences(title: str, dataset: DatasetRecord) -> list[str]:
     """How frames were read, where that was a choice; the first sequence stands for all."""
-    more = f" (and so on, {len(remarks)} sequences in all)" if len(remarks) > 1 else ""
-    return [f"{dataset}, {remarks[0]}{more}"] if remarks else []
+    said = [f"{name}: {remark}" for name, one in dataset.sequences.items() for remark in one.remarks]
+    more = f" (and so on, {len(said)} sequences in all)" if len(said) > 1 else ""
+    return [f"{title}, {said[0]}{more}"] if said else []
 
 
 def _without_truth(dataset: str, groups: Sequence[Group], names: Sequence[str]) -> list[str]:

@@ -1,86 +1,40 @@
-"""A finished or growing run as tables. Everything here is derived from the records on disk."""
+"""A finished or growing run as tables: the public face. Everything here is derived from the records on disk."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from vssbench.errors import InputError
-from vssbench.metrics.bootstrap import Interval
-from vssbench.metrics.confusion import mean_of_present
 from vssbench.analysis.decomposition import Decomposition, decompose
-from vssbench.results.gather import gather_all
-from vssbench.results.group import Group as Group
+from vssbench.analysis.families import (
+    FamilyComparison,
+    RateComparison,
+    family_comparisons,
+    rate_comparisons,
+)
 from vssbench.analysis.relatives import relatives
 from vssbench.analysis.remarks import data_remarks
-from vssbench.results.schema import UnitRecord
-from vssbench.results.store import RunFolder
+from vssbench.analysis.seeds import SeedRow, seed_rows
+from vssbench.metrics.bootstrap import Interval
+from vssbench.metrics.confusion import mean_of_present
+from vssbench.results.documents import CostRecord
+from vssbench.results.group import Group as Group
+from vssbench.results.stored import StoredRun
 
-if TYPE_CHECKING:
-    from vssbench.analysis.families import FamilyComparison, RateComparison
-    from vssbench.analysis.seeds import SeedRow
-
-GROUP = ("dataset", "codec", "method")
-COUNTED_WHILE_RUNNING = "the frames of the run"
-"""Key `counted_on` of the cost record of a method whose work depends on the pictures."""
 FEW_GROUPS = 10
 """Intervals from fewer blocks or sequences than this carry a warning."""
+GMACS = ("key_gmacs", "non_key_gmacs", "gop_mean_gmacs")
+"""Costs that stand in tables, by their name in `CostRecord`."""
 
 
-@dataclass(eq=False)
-class Run:
+class Run(StoredRun):
     """Results of one run folder."""
-
-    folder: RunFolder
-    experiment: dict[str, Any]
-    environment: dict[str, Any]
-    datasets: dict[str, Any]
-    plan: dict[str, Any]
-    costs: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
-    """(dataset, method) -> MACs record."""
-    helper: Executor | None = None
-    """Processes that read part of a large run (results/helper_processes.py)."""
-
-    @property
-    def path(self) -> Path:
-        """The run folder."""
-        return self.folder.path
-
-    def units(self) -> Iterator[UnitRecord]:
-        """All stored units, read from disk one by one."""
-        return self.folder.units()
-
-    @cached_property
-    def groups(self) -> list[Group]:
-        """Cases summed by (dataset, codec, method), in the order of the experiment."""
-        found = gather_all(self.folder, self.helper)
-        order = [
-            (d, c, m)
-            for d in self._titles("datasets")
-            for c in self._titles("codecs")
-            for m in self._titles("methods")
-        ]
-        return [found[key] for key in order if key in found]
-
-    def _titles(self, kind: str) -> list[str]:
-        return list(self.plan["titles"][kind])
-
-    @property
-    def unit_count(self) -> int:
-        """Stored units."""
-        return sum(group.units for group in self.groups)
-
-    @property
-    def complete(self) -> bool:
-        """True when every planned unit is stored."""
-        return bool(self.unit_count == self.plan["units"])
 
     @property
     def warnings(self) -> list[str]:
@@ -88,7 +42,7 @@ class Run:
         lines = []
         if not self.complete:
             lines.append(
-                f"incomplete: {self.unit_count} of {self.plan['units']} units are stored; run the same command again"
+                f"incomplete: {self.unit_count} of {self.plan.units} units are stored; run the same command again"
             )
         for changed in self.environment.get("forced", []):
             lines.append("resumed by force in another environment: " + "; ".join(changed))
@@ -100,7 +54,12 @@ class Run:
                 lines.append(
                     f"{group.method} on {group.dataset}, {group.codec}: some distances have no scored frame"
                 )
-        return lines + data_remarks(self.groups, self.datasets) + self._interval_warnings()
+        return (
+            lines
+            + self.roster.weights_warnings
+            + data_remarks(self.groups, self.datasets)
+            + self._interval_warnings()
+        )
 
     def _interval_warnings(self) -> list[str]:
         without = sorted(
@@ -132,10 +91,13 @@ class Run:
 
     @cached_property
     def summary(self) -> pd.DataFrame:
-        """One row per (dataset, codec, method): mIoU in 0..1, achieved kb/s, GMACs, milliseconds."""
+        """One row per (dataset, codec, method): mIoU in 0..1, achieved kb/s, GMACs, milliseconds.
+
+        `untrained` says it of methods with parts that have no weights: 'untrained', 'untrained: lr', or ''.
+        """
         rows = []
         for group in self.groups:
-            cost = self.costs.get((group.dataset, group.method), {})
+            cost = self.costs.get((group.dataset, group.method))
             rows.append(
                 {
                     "dataset": group.dataset,
@@ -146,14 +108,13 @@ class Run:
                     "miou_high": group.intervals.miou.high if group.intervals else np.nan,
                     "miou_key": group.miou_d[0] if group.distances[0] == 0 else np.nan,
                     "miou_last": group.miou_d[-1],
-                    "key_gmacs": cost.get("key_gmacs", np.nan),
-                    "non_key_gmacs": cost.get("non_key_gmacs", np.nan),
-                    "gop_mean_gmacs": cost.get("gop_mean_gmacs", np.nan),
+                    **_gmacs(cost),
                     "key_ms": group.step_ms.get("key", np.nan),
                     "non_key_ms": group.step_ms.get("non_key", np.nan),
                     "achieved_kbps": group.kbps,
                     "frames": int(group.frames.sum()),
                     "units": group.units,
+                    "untrained": self.roster.method(group.dataset, group.method).untrained_mark,
                 }
             )
         return pd.DataFrame(rows)
@@ -193,27 +154,21 @@ class Run:
     @cached_property
     def over_seeds(self) -> list[SeedRow]:
         """Methods with the mean over their training seeds; empty where no method has two."""
-        from vssbench.analysis.seeds import seed_rows
-
         return seed_rows(self)
 
     @cached_property
     def decompositions(self) -> list[Decomposition]:
         """Where the loss of each method comes from; empty if the run was made without oracles."""
-        return decompose(self.groups, self.experiment.get("methods", []))
+        return decompose(self.groups, self.roster)
 
     @cached_property
     def families(self) -> list[FamilyComparison]:
         """Families of methods against constant resolution; empty with fewer than two operating points."""
-        from vssbench.analysis.families import family_comparisons
-
         return family_comparisons(self)
 
     @cached_property
     def rates(self) -> list[RateComparison]:
         """Methods against the reference over bitrate; empty with one bitrate per codec."""
-        from vssbench.analysis.families import rate_comparisons
-
         return rate_comparisons(self)
 
     def _distances(self, dataset: str, codec: str) -> tuple[int, ...]:
@@ -226,18 +181,17 @@ class Run:
         yield (*head, -1, "", "miou", group.miou, *_ends(found.miou if found else None))
         for i, (d, value) in enumerate(zip(group.distances, group.miou_d, strict=True)):
             yield (*head, d, "", "miou", value, *_ends(found.miou_d[i] if found else None))
-        names = self.datasets[group.dataset]["class_names"]
+        dataset = self.datasets[group.dataset]
+        names = dataset.class_names
         for i, (name, value) in enumerate(zip(names, mean_of_present(group.iou_d.T), strict=True)):
             yield (*head, -1, name, "iou", value, *_ends(found.per_class[i] if found else None))
         for d, row in zip(group.distances, group.iou_d, strict=True):
             for name, value in zip(names, row, strict=True):
                 yield (*head, d, name, "iou", value, *nothing)
-        categories = self.datasets[group.dataset].get("categories")
-        yield from ((*head, *row, *nothing) for row in relatives(group, categories))
-        cost = self.costs.get((group.dataset, group.method), {})
-        for metric in ("key_gmacs", "non_key_gmacs", "gop_mean_gmacs"):
-            if metric in cost:
-                yield (*head, -1, "", metric, cost[metric], *nothing)
+        yield from ((*head, *row, *nothing) for row in relatives(group, dataset.categories))
+        for metric, value in _gmacs(self.costs.get((group.dataset, group.method))).items():
+            if np.isfinite(value):
+                yield (*head, -1, "", metric, value, *nothing)
         for kind, value in sorted(group.step_ms.items()):
             yield (*head, -1, "", f"{kind}_ms", value, *nothing)
         yield (*head, -1, "", "achieved_kbps", group.kbps, *nothing)
@@ -250,31 +204,14 @@ def _ends(interval: Interval | None) -> tuple[float, float]:
     return (interval.low, interval.high) if interval else (np.nan, np.nan)
 
 
+def _gmacs(cost: CostRecord | None) -> dict[str, float]:
+    """Every name of GMACS with its value, NaN where nothing was counted."""
+    return {name: np.nan if cost is None else getattr(cost, name) for name in GMACS}
+
+
 def load_run(path: str | Path, *, helper: Executor | None = None) -> Run:
     """Open a run folder. Raises InputError if it is none, or if files are damaged.
 
     helper: processes that read part of a large run, for commands (results/helper_processes.py).
     """
-    folder = RunFolder(Path(path))
-    if not (folder.path / "experiment.json").is_file():
-        raise InputError(
-            f"{folder.path}: not a vssbench run folder (no experiment.json); `vssbench run` makes one"
-        )
-    run = Run(
-        folder=folder,
-        experiment=folder.read_json("experiment.json"),
-        environment=folder.read_json("environment.json"),
-        datasets=folder.read_json("datasets.json"),
-        plan=folder.read_json("plan.json"),
-        helper=helper,
-    )
-    titles = run.plan.get("titles") if isinstance(run.plan, dict) else None
-    if not isinstance(titles, dict) or "units" not in run.plan:
-        raise InputError(
-            f"{folder.path / 'plan.json'}: damaged or of another version; `vssbench run` with the same experiment and "
-            "folder writes it anew"
-        )
-    for file in sorted((folder.path / "costs").glob("*/*.json")):
-        cost = folder.read_json(str(file.relative_to(folder.path)))
-        run.costs[cost["dataset"], cost["method"]] = cost
-    return run
+    return Run.read(Path(path), helper)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
-from vssbench.errors import InputError
-from vssbench.results.published import read_published
-from vssbench.results.store import slug, write_atomically
+from vssbench.files import write_atomically
+from vssbench.metrics.gop import gop_mean
+from vssbench.results.documents import CostRecord, read_costs
+from vssbench.results.latency_records import LatencyRecord, latency_records
+from vssbench.results.published import published_time
+from vssbench.results.roster import Roster, read_roster
+from vssbench.results.store import RunFolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,79 +39,56 @@ class RuntimeRow:
     stable: bool
 
 
-def runtime_rows(run: Path) -> list[RuntimeRow]:
+def runtime_rows(folder: RunFolder) -> list[RuntimeRow]:
     """Rows of all latency records of a run folder, per dataset in the order of the experiment.
 
-    Raises InputError if a record cannot be understood.
+    Raises InputError if a file is damaged.
     """
-    titles = _read(run / "plan.json")["titles"]["methods"]
-    found: dict[str, list[dict[str, Any]]] = {}
-    for path in sorted((run / "latency").glob("*/*.json")):
-        record = _read(path)
-        found.setdefault(record["dataset"], []).append(record)
+    roster, costs = read_roster(folder), read_costs(folder)
+    order = list(roster.combinations())
+    found: dict[str, list[LatencyRecord]] = {}
+    for record in latency_records(folder):
+        if _place(record) in order:
+            found.setdefault(record.dataset, []).append(record)
     rows = []
-    for dataset, records in found.items():
-        records.sort(key=lambda record: titles.index(record["method"]))
-        base = _gmacs(run, dataset, records[0]["method"])
-        rows += [_row(run, record, base) for record in records]
+    for records in found.values():
+        records.sort(key=lambda record: order.index(_place(record)))
+        base = costs.get((records[0].dataset, records[0].method))
+        rows += [_row(roster, record, costs.get((record.dataset, record.method)), base) for record in records]
     return rows
 
 
-def _row(run: Path, record: dict[str, Any], base_gmacs: float | None) -> RuntimeRow:
-    dataset, method = record["dataset"], record["method"]
-    kinds = record["frame_kinds"]
-    own = _gmacs(run, dataset, method)
-    published, published_base, device = _published(dataset, method)
-    interval = record["keyframe_interval"]
-    stages = {kind: sum(v["median_ms"] for v in held.values()) for kind, held in record["waterfall"].items()}
+def _place(record: LatencyRecord) -> tuple[str, str, str]:
+    return record.dataset, record.codec, record.method
+
+
+def _row(
+    roster: Roster, record: LatencyRecord, own: CostRecord | None, base: CostRecord | None
+) -> RuntimeRow:
+    kinds, interval = record.frame_kinds, record.keyframe_interval
+    published = published_time(roster.identity(*_place(record)))
+    stages = {
+        kind: sum(stage.median_ms for stage in held.values()) for kind, held in record.waterfall.items()
+    }
     key = stages.get("key", 0.0)
     others = [ms for kind, ms in stages.items() if kind != "key"] or [key]
+    counted = own is not None and base is not None and own.gop_mean_gmacs > 0
     return RuntimeRow(
-        dataset=dataset,
-        method=method,
-        device=record["device"],
-        key_ms=kinds["key"]["median_ms"] if "key" in kinds else None,
-        non_key_ms=next((k["median_ms"] for name, k in kinds.items() if name != "key"), None),
-        gop_mean_ms=record["gop_mean"]["median_ms"],
-        worst_frame_ms=record["worst_frame_ms"],
-        end_to_end_ms=(key + (interval - 1) * sum(others) / len(others)) / interval,
-        times_faster=record["times_faster_than"]["quartiles"][1],
-        macs_allow=base_gmacs / own if base_gmacs and own else None,
-        published_ms=published,
-        published_times_faster=published_base / published if published and published_base else None,
-        published_device=device,
-        stable=str(record["gop_mean"]["stability"]).startswith("stable"),
+        dataset=record.dataset,
+        method=record.method,
+        device=record.device,
+        key_ms=kinds["key"].median_ms if "key" in kinds else None,
+        non_key_ms=next((series.median_ms for name, series in kinds.items() if name != "key"), None),
+        gop_mean_ms=record.gop_mean.median_ms,
+        worst_frame_ms=record.worst_frame_ms,
+        end_to_end_ms=gop_mean(key, sum(others) / len(others), interval),
+        times_faster=record.times_faster_than.quartiles[1],
+        macs_allow=base.gop_mean_gmacs / own.gop_mean_gmacs if counted and own and base else None,
+        published_ms=published.latency_ms if published else None,
+        published_times_faster=published.times_faster if published else None,
+        published_device=published.device if published else "",
+        stable=record.gop_mean.stable,
     )
-
-
-def _published(dataset: str, method: str) -> tuple[float | None, float | None, str]:
-    """The paper's time of a row and of its 1.0x row; matched by dataset and scale, PSPNet18 only."""
-    scale = re.search(r"(\d\.\d)x?", method)
-    if scale is None or "psp" not in method.lower():
-        return None, None, ""
-    rows = [row for row in read_published("table5") if row["dataset"] == dataset]
-    times = {str(row["method"]): row["latency_ms"] for row in rows}
-    base = next((t for name, t in times.items() if "1.0x" in name), None)
-    wanted = f"AR{scale[1]}" if method.upper().startswith("AR") else f"{scale[1]}x"
-    own = next((t for name, t in times.items() if wanted in name), None)
-    device = str(rows[0]["device"]) if rows and own is not None else ""
-    return (
-        own if isinstance(own, float) else None,
-        base if isinstance(base, float) else None,
-        device,
-    )
-
-
-def _gmacs(run: Path, dataset: str, method: str) -> float | None:
-    path = run / "costs" / slug(dataset) / f"{slug(method)}.json"
-    return float(_read(path)["gop_mean_gmacs"]) if path.exists() else None
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable record ({error}); run the experiment again") from error
 
 
 def runtime_text(rows: list[RuntimeRow]) -> str:

@@ -12,7 +12,9 @@ import pandas as pd
 from vssbench.errors import InputError
 from vssbench.metrics.bootstrap import Interval, bootstrap_mean
 from vssbench.metrics.seeds import SeedInterval, over_seeds
-from vssbench.analysis.run import Group, Run
+from vssbench.results.group import Group
+from vssbench.results.roster import MethodEntry
+from vssbench.results.stored import StoredRun
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,8 +25,8 @@ class Seeded:
     codec: str
     title: str
     """Title without the seed."""
-    kind: str
-    """Registered name of the method."""
+    entry: MethodEntry
+    """Of the first seed."""
     groups: tuple[Group, ...]
     """Ascending by seed."""
     seeds: tuple[int | None, ...]
@@ -53,37 +55,35 @@ class SeedRow:
     gmacs: float
 
 
-def seeded_methods(run: Run) -> list[Seeded]:
+def seeded_methods(run: StoredRun) -> list[Seeded]:
     """All methods of a run with the seeds of one title together, in the order of the experiment."""
-    entries = {str(m.get("label") or m.get("name")): m for m in run.experiment.get("methods", [])}
-    found: dict[tuple[str, str, str], list[tuple[int | None, Group]]] = {}
+    found: dict[tuple[str, str, str], list[tuple[MethodEntry, Group]]] = {}
     for group in run.groups:
-        entry = entries.get(group.method, {})
-        title = str(entry.get("seeds_of") or group.method)
-        found.setdefault((group.dataset, group.codec, title), []).append((entry.get("training_seed"), group))
+        entry = run.roster.method(group.dataset, group.method)
+        place = (group.dataset, group.codec, entry.title_without_seed)
+        found.setdefault(place, []).append((entry, group))
     result = []
     for (dataset, codec, title), members in found.items():
-        members.sort(key=lambda pair: -1 if pair[0] is None else pair[0])
+        members.sort(key=lambda pair: -1 if pair[0].training_seed is None else pair[0].training_seed)
+        entry, first = members[0]
         groups = tuple(group for _, group in members)
-        cost = run.costs.get((dataset, groups[0].method), {}).get("gop_mean_gmacs", math.nan)
-        kind = str(entries.get(groups[0].method, {}).get("name", ""))
-        seeds = tuple(seed for seed, _ in members)
-        result.append(Seeded(dataset, codec, title, kind, groups, seeds, float(cost)))
+        seeds = tuple(entry.training_seed for entry, _ in members)
+        gmacs = run.gmacs(dataset, first.method)
+        result.append(Seeded(dataset, codec, title, entry, groups, seeds, gmacs))
     return result
 
 
-def seed_rows(run: Run) -> list[SeedRow]:
+def seed_rows(run: StoredRun) -> list[SeedRow]:
     """A row per method, dataset and codec; empty for a run in which no method has two seeds."""
     methods = seeded_methods(run)
     if all(len(method.groups) < 2 for method in methods):
         return []
-    chosen = str(run.experiment.get("reference") or "")
-    return [_row(method, _reference(method, methods, chosen)) for method in methods]
+    return [_row(method, _reference(method, methods, run.roster.reference)) for method in methods]
 
 
-def seed_table(run: Run) -> pd.DataFrame:
-    """`Run.over_seeds` as numbers: mIoU in 0..1; low/high over seeds, frames_low/high over frames."""
-    return pd.DataFrame([_record(row) for row in run.over_seeds])
+def seed_table(rows: Sequence[SeedRow]) -> pd.DataFrame:
+    """The rows as numbers: mIoU in 0..1; low/high over seeds, frames_low/high over frames."""
+    return pd.DataFrame([_record(row) for row in rows])
 
 
 def _record(row: SeedRow) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def _record(row: SeedRow) -> dict[str, Any]:
 def _reference(method: Seeded, methods: Sequence[Seeded], chosen: str) -> Seeded | None:
     """The chosen or the dearest constant-resolution method of the same section, None if that is the method itself."""
     section = [m for m in methods if (m.dataset, m.codec) == (method.dataset, method.codec)]
-    constant = [m for m in section if m.title == chosen] or [m for m in section if m.kind == "constant"]
+    constant = [m for m in section if m.title == chosen] or [m for m in section if m.entry.is_constant]
     found = max(constant, key=lambda m: m.gmacs if math.isfinite(m.gmacs) else -1.0, default=None)
     return None if found is method else found
 

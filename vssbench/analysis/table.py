@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from vssbench.errors import ConfigError
 from vssbench.analysis.run import Run
+from vssbench.errors import ConfigError
 
 COLUMNS = ("run", "dataset", "codec", "method", "d", "class", "metric", "value", "low", "high")
 

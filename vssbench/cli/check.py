@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from vssbench.analysis.benchmark_json import Benchmarks
-    from vssbench.analysis.gate import Limits, Row
+    from vssbench.analysis.gate import Limits, Verdict
 
 baseline_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -48,25 +48,29 @@ def check(
     """
     from rich.console import Console
 
-    from vssbench.rendering.tables.verdicts import as_junit, as_markdown, as_table, headline
     from vssbench.analysis.gate import regressed
-    from vssbench.results.store import write_atomically
+    from vssbench.files import write_atomically
+    from vssbench.rendering.tables.markdown import section
+    from vssbench.rendering.tables.terminal import terminal_table
+    from vssbench.rendering.tables.verdicts import headline, junit_xml, verdict_table
 
     given = {"miou_drop": miou_drop, "macs_rise": macs_rise, "latency_rise": latency_rise}
     rows = _compared(run, baseline, {k: v for k, v in given.items() if v is not None}, limit or [], paired)
-    Console().print(as_table(rows))
+    table = verdict_table(rows)
+    if table.rows:
+        Console().print(terminal_table(table))
     typer.echo(headline(rows))
     if markdown is not None:
-        write_atomically(markdown, as_markdown(rows).encode())
+        write_atomically(markdown, f"{section(table, 3)}\n".encode())
     if junit is not None:
-        write_atomically(junit, as_junit(rows).encode())
+        write_atomically(junit, junit_xml(rows).encode())
     if regressed(rows):
         raise typer.Exit(1)
 
 
 def _compared(
     run: Path, baseline: Path, given: dict[str, float], single: list[str], paired: bool
-) -> list[Row]:
+) -> list[Verdict]:
     """The rows of a check, by what the two arguments are: times only where one is pytest-benchmark's."""
     from vssbench.analysis.benchmark_json import (
         compare_benchmarks,
@@ -82,7 +86,7 @@ def _compared(
             read_benchmarks(run), _benchmarks_of(baseline), _limits({}, given, single), paired=paired
         )
     opened = load_run(run)
-    limits = _limits(opened.experiment.get("limits", {}), given, single)
+    limits = _limits(opened.roster.limits.model_dump(), given, single)
     if baseline.is_dir():
         return compare(opened, make_baseline(load_run(baseline)), limits, paired=paired)
     if is_benchmark_document(_read_baseline(baseline)):
@@ -99,8 +103,8 @@ def _benchmarks_of(path: Path) -> Benchmarks:
 
 def _limits(stored: dict[str, Any], given: dict[str, float], single: list[str]) -> Limits:
     """The experiment's limits with those of the command line. Raises ConfigError for a malformed one."""
-    from vssbench.errors import ConfigError
     from vssbench.analysis.gate import Limits
+    from vssbench.errors import ConfigError
 
     metrics = dict(stored.get("metrics", {}))
     for text in single:
@@ -140,7 +144,7 @@ def update(
     """Write the baseline file that `vssbench check` holds later runs against."""
     from vssbench.analysis.gate import make_baseline
     from vssbench.analysis.run import load_run
-    from vssbench.results.store import write_atomically
+    from vssbench.files import write_atomically
 
     text = json.dumps(make_baseline(load_run(run)), indent=1, sort_keys=True) + "\n"
     write_atomically(output, text.encode())
@@ -157,7 +161,7 @@ def benchmark(
     """Write the step times of a run as pytest-benchmark's JSON, for `pytest-benchmark compare` and `vssbench check`."""
     from vssbench.analysis.benchmark_json import of_run, to_document
     from vssbench.analysis.run import load_run
-    from vssbench.results.store import write_atomically
+    from vssbench.files import write_atomically
 
     write_atomically(output, (json.dumps(to_document(of_run(load_run(run))), indent=1) + "\n").encode())
     typer.echo(f"benchmarks: {output}")

@@ -27,13 +27,15 @@ def compare(
     """
     from rich.console import Console
 
-    from vssbench.errors import ConfigError
-    from vssbench.rendering.tables.comparison import comparison_markdown, comparison_of_runs
-    from vssbench.rendering.tables.csv_text import frame_csv
     from vssbench.analysis.differences import compare_runs
     from vssbench.analysis.run import load_run
-    from vssbench.results.store import write_atomically
     from vssbench.analysis.table import long_table
+    from vssbench.errors import ConfigError
+    from vssbench.files import write_atomically
+    from vssbench.rendering.tables.comparisons import run_comparison_table
+    from vssbench.rendering.tables.csv_text import frame_csv
+    from vssbench.rendering.tables.markdown import section
+    from vssbench.rendering.tables.terminal import terminal_table
 
     if len(runs) < 2 and csv is None:
         raise ConfigError("compare needs two runs or more, or one run and --csv FILE")
@@ -45,8 +47,8 @@ def compare(
     texts = []
     for path, other in zip(runs[1:], opened[1:], strict=True):
         names = (runs[0].resolve().name, path.resolve().name)
-        found = compare_runs(opened[0], other)
-        Console().print(comparison_of_runs(*names, found))
-        texts.append(comparison_markdown(*names, found))
+        found = run_comparison_table(*names, compare_runs(opened[0], other))
+        Console().print(terminal_table(found))
+        texts.append(section(found))
     if markdown is not None:
-        write_atomically(markdown, "\n".join(texts).encode())
+        write_atomically(markdown, ("\n\n".join(texts) + "\n").encode())

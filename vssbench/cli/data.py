@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from vssbench.errors import InputError, StorageError, printable
+from vssbench.errors import InputError, StorageError, escaped
 
 if TYPE_CHECKING:
     from vssbench.dataset import Dataset, VideoSequence
@@ -64,7 +64,7 @@ def verify(
             counts[finding.level] += 1
             progress.update(
                 task,
-                description=printable(
+                description=escaped(
                     f"{sum(counts.values())} checked, {counts['error']} errors: {finding.subject}"
                 ),
             )
@@ -80,7 +80,7 @@ def verify(
 def _line(finding: Finding, encoding: str) -> str:
     """What is printed about a finding, in characters that the terminal has."""
     remedy = f"; {finding.remedy}" if finding.remedy else ""
-    text = printable(f"{finding.level:7} {finding.subject}: {finding.message}{remedy}")
+    text = escaped(f"{finding.level:7} {finding.subject}: {finding.message}{remedy}")
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
@@ -144,6 +144,7 @@ def _overview() -> Any:
 
 def _counts(name: str, dataset: Dataset) -> Any:
     from rich.table import Table
+    from rich.text import Text
 
     mark = f" ({dataset.protocol_mark})" if dataset.protocol_mark else ""
     table = Table(
@@ -168,7 +169,7 @@ def _counts(name: str, dataset: Dataset) -> Any:
             table.add_row(split, *(str(c) for c in counts), ", ".join(sizes), ", ".join(rates))
         except InputError as error:
             failures.append(error)
-            table.add_row(split, "-", "-", "-", f"{error}", "")
+            table.add_row(split, "-", "-", "-", Text(str(error)), "")
     if len(failures) == len(_SPLITS):
         raise failures[0]
     return table

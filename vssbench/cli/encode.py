@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -60,6 +59,7 @@ def encode(
 ) -> None:
     """Encode a video or a folder of pictures as vssbench encodes its clips, and say what came out."""
     from vssbench.codec import encode as encode_frames
+    from vssbench.files import write_atomically
 
     given = {
         "codec": codec,
@@ -80,7 +80,7 @@ def encode(
     bitstream = encode_frames(
         _first(images, frames), settings, frame_rate or own_rate or 30.0, threads=threads
     )
-    _write(output, bitstream)
+    write_atomically(output, bitstream.data)
     _tell(output, bitstream)
 
 
@@ -139,19 +139,6 @@ def _first(images: Iterator[NDArray[np.uint8]], count: int | None) -> Iterator[N
         if count is not None and index >= count:
             return
         yield image
-
-
-def _write(output: Path, bitstream: Bitstream) -> None:
-    temporary = output.with_name(f".{output.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        bitstream.write(temporary)
-        os.replace(temporary, output)
-    except OSError as error:
-        raise StorageError(
-            f"{output}: cannot be written ({error.strerror or error}); free space or choose another folder"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _tell(output: Path, bitstream: Bitstream) -> None:

@@ -52,10 +52,17 @@ def _weights() -> list[tuple[str, str]]:
     import json
     from importlib.resources import files
 
-    manifest = json.loads(
-        (files("vssbench.baselines") / "weights" / "manifest.json").read_text(encoding="utf-8")
-    )
-    return [
-        (name, str(entry.get("summary", "")))
-        for name, entry in sorted(manifest.get("weights", manifest).items())
+    manifest = json.loads((files("vssbench.baselines.weights") / "manifest.json").read_text(encoding="utf-8"))
+    known = [
+        (name, "{network} width {width}, {classes} classes; {data}; ".format(**entry) + _score(entry["validation"]))
+        for name, entry in manifest["weights"].items()
     ]
+    aliases = [
+        (name, ", ".join(f"{part}: {target}" for part, target in parts.items()))
+        for name, parts in manifest["aliases"].items()
+    ]
+    return sorted(known) + sorted(aliases)
+
+
+def _score(validation: dict[str, float]) -> str:
+    return f"mIoU {100 * validation['miou']:.1f} %"

@@ -13,10 +13,10 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from vssbench.experiment.schema import DatasetSpec, MethodSpec
-    from vssbench.cost.cross_check import ToolCount
     from vssbench.analysis.paper_costs import CostRow
+    from vssbench.cost.cross_check import ToolCount
     from vssbench.cost.steps import MethodCost
+    from vssbench.experiment.schema import DatasetSpec, MethodSpec
     from vssbench.method import Method
 
 PAPER_PREFIX = "ar-seg/"
@@ -127,16 +127,19 @@ def _of_method(name: str, overrides: Sequence[str], task: _Task) -> tuple[str, M
 
 
 def _build(spec: MethodSpec, classes: int, size: tuple[int, int], keyframe_interval: int) -> Method:
-    from vssbench.analysis.paper_costs import build_on_meta
-    from vssbench.registry import methods
+    import torch
 
-    return build_on_meta(methods.load(spec.name), spec.options(), classes, size, keyframe_interval)
+    from vssbench.engine.build import untrained_method
+    from vssbench.method import BuildContext
+
+    context = BuildContext(classes, size, keyframe_interval, torch.device("meta"))
+    return untrained_method(spec.name, spec.options(), context, where=f"method {spec.title}")
 
 
 def _of_experiment(target: str, overrides: Sequence[str], task: _Task) -> Iterable[tuple[str, Method]]:
     """Every method of an experiment, for each of its datasets."""
-    from vssbench.experiment.schema import load_experiment, packaged_experiments
     from vssbench.errors import ConfigError
+    from vssbench.experiment.schema import load_experiment, packaged_experiments
     from vssbench.registry import methods, nearest
 
     if target not in packaged_experiments() and not Path(target).suffix and not Path(target).exists():
@@ -233,8 +236,8 @@ def _print_remarks(cost: MethodCost) -> None:
 
 
 def _paper_table(name: str, json_: str | None, cross_check: bool) -> None:
-    from vssbench.cost.cross_check import cross_check as check
     from vssbench.analysis.paper_costs import build_ours, cost_of_ours, cost_table, notes
+    from vssbench.cost.cross_check import cross_check as check
 
     rows = cost_table(name)
     counts: list[dict[str, ToolCount]] = [
@@ -283,8 +286,8 @@ def _row_notes(rows: Iterable[CostRow]) -> list[str]:
 
 def _reasons(rows: Sequence[CostRow], counts: Sequence[dict[str, ToolCount]]) -> list[str]:
     """Per tool the explanation for the row where it is furthest from exact, relatively."""
-    from vssbench.cost.cross_check import TOOLS, explain
     from vssbench.analysis.paper_costs import cost_of_ours
+    from vssbench.cost.cross_check import TOOLS, explain
 
     lines = []
     for column in TOOLS:

@@ -80,10 +80,10 @@ def report(
         return _compare(runs, output)
     if paper is not None:
         return _paper(runs, output, paper, pictures)
-    from vssbench.rendering.figures.files import load_modules
     from vssbench.analysis.differences import measured_against
-    from vssbench.results.helper_processes import helper_processes
     from vssbench.analysis.run import load_run
+    from vssbench.rendering.figures.files import load_modules
+    from vssbench.results.helper_processes import helper_processes
 
     folders = output_folders(runs, output)
     with helper_processes() as helper:
@@ -120,10 +120,10 @@ def _compare(runs: list[Path], output: Path | None) -> None:
 
 
 def _paper(runs: list[Path], output: Path | None, name: str, pictures: bool) -> None:
-    from vssbench.errors import ConfigError
-    from vssbench.rendering.paper.tables import PAPERS
-    from vssbench.rendering.paper.figures import write_paper
     from vssbench.analysis.run import load_run
+    from vssbench.errors import ConfigError
+    from vssbench.rendering.paper.figures import write_paper
+    from vssbench.rendering.paper.tables import PAPERS
 
     if name not in PAPERS:
         raise ConfigError(f"no layout of paper {name!r}; there is {', '.join(PAPERS)}")

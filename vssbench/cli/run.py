@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from vssbench.runner.plan import PlanSummary
+    from vssbench.results.documents import PlanSummary
 
 
 def run(
@@ -55,7 +55,7 @@ def run(
     """
     overrides = tuple(set_ or ())
     if dry_run:
-        _print_plan(experiment, overrides)
+        _print_plan(experiment, overrides, cache, device)
         return
     from rich.console import Console
 
@@ -63,9 +63,10 @@ def run(
     result = _run_with_progress(
         console, experiment, output, overrides, device, workers, threads, cache, force, cluster
     )
-    from vssbench.rendering.tables.terminal import comparison_table
+    from vssbench.rendering.tables.summary import titled_summary
+    from vssbench.rendering.tables.terminal import terminal_table
 
-    Console().print(comparison_table(result))
+    Console().print(terminal_table(titled_summary(result)))
     for warning in result.warnings:
         console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
     if not no_report:
@@ -76,30 +77,34 @@ def run(
     typer.echo(f"run:    {result.path}")
 
 
-def _print_plan(experiment: str, overrides: tuple[str, ...]) -> None:
+def _print_plan(experiment: str, overrides: tuple[str, ...], cache: Path | None, device: str) -> None:
     from vssbench.experiment.schema import load_experiment
+    from vssbench.results.roster import make_roster
     from vssbench.runner.estimate import estimate
-    from vssbench.runner.plan import make_plan, summarise
+    from vssbench.runner.plan import summarise
+    from vssbench.runner.session import prepare
 
     frozen = load_experiment(experiment, overrides)
-    items = make_plan(frozen)
-    summary = summarise(items)
+    shop, jobs = prepare(frozen, cache, device)
+    summary = summarise(jobs)
     typer.echo(f"experiment  {experiment}")
-    typer.echo(f"datasets    {_once(item.dataset for item in items)}")
-    typer.echo(f"codecs      {_once(item.codec for item in items)}")
-    typer.echo(f"methods     {_once(title for item in items for title in item.methods)}")
+    typer.echo(f"datasets    {_once(job.dataset for job in jobs)}")
+    typer.echo(f"codecs      {_once(job.codec for job in jobs)}")
+    typer.echo(f"methods     {_once(title for job in jobs for title in job.methods)}")
     typer.echo(f"protocol    {frozen.protocol.kind}, keyframe interval {frozen.protocol.keyframe_interval}")
-    typer.echo(f"jobs        {summary.items}")
+    typer.echo(f"jobs        {summary.jobs}")
     typer.echo(f"encodes     {summary.encodes} bitstreams, {summary.encoded_frames} frames")
     typer.echo(f"units       {summary.units}")
     typer.echo(f"cases       {summary.cases} scored frames")
-    cost = estimate(frozen, items)
+    cost = estimate(shop, jobs)
     typer.echo(
         f"time        about {_duration(cost.seconds)} on one core of this machine: encode "
         f"{_duration(cost.encode_seconds)}, decode {_duration(cost.decode_seconds)}, "
         f"methods {_duration(cost.method_seconds)} (extrapolated from a few frames)"
     )
     typer.echo(f"disk        about {cost.disk_bytes / 2**20:.0f} MiB of bitstreams and records")
+    for warning in shop.of_weights(make_roster(frozen)).weights_warnings:
+        typer.echo(f"warning: {warning}")
 
 
 def _once(titles: Iterable[str]) -> str:

@@ -125,10 +125,10 @@ def train(
     ] = False,
 ) -> None:
     """Train the contestants of an experiment; the same command continues after an interruption."""
-    from vssbench.runner.memory import set_threads
+    from vssbench.engine.memory import set_threads
     from vssbench.experiment.training import load_experiment
     from vssbench.training.distributed import joined_processes, local_device
-    from vssbench.training.seeds import train_seeds
+    from vssbench.training.seeds import single_trainings, train_seeds
     from vssbench.training.trainer import Trainer
 
     loaded = load_experiment(experiment, settings or ())
@@ -138,6 +138,9 @@ def train(
     folder = output or Path("training") / loaded.name
     if dry_run:
         _print_plan(_console(quiet=False), loaded, folder, seeds, only or ())
+        for single, place in single_trainings(loaded, folder, seeds):
+            for remark in Trainer(single, place, common=folder).prepare(only or ()):
+                typer.echo(f"warning: {remark}")
         return
     set_threads(threads or os.cpu_count() or 1)
     device = local_device(device)

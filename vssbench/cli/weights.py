@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from vssbench.networks.weights import WeightsMetadata
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -44,35 +48,48 @@ def convert(
 
 @app.command("list")
 def list_packaged() -> None:
-    """List the weights that ship with vssbench, and the names that stand for them."""
-    from vssbench.networks.weights import packaged_weights, weight_aliases
+    """List the weights that ship with vssbench, and the names that stand for them (`vssbench list weights`)."""
+    from vssbench.cli.list import list_names
 
-    for name, entry in sorted(packaged_weights().items()):
-        typer.echo(f"{name}  {entry.get('summary', entry['file'])}")
-    for name, parts in sorted(weight_aliases().items()):
-        typer.echo(f"{name}  = " + ", ".join(f"{part}: {target}" for part, target in parts.items()))
+    list_names("weights")
 
 
 @app.command()
 def show(
     reference: Annotated[str, typer.Argument(help="Packaged name or path of a .safetensors file.")],
 ) -> None:
-    """Describe a weight file: network, width, classes, where it comes from, parameters."""
+    """Describe a weight file: network, origin, licence, training, pixels, classes, digest, parameters."""
+    from vssbench.files import digest_file
     from vssbench.networks.weights import locate_weights, read_weights
 
     tensors, metadata = read_weights(reference)
-    typer.echo(f"file        {locate_weights(reference)}")
+    path = locate_weights(reference)
+    typer.echo(f"file           {path}")
+    typer.echo(f"digest         sha256 {digest_file(path)}")
+    numbers = sum(t.numel() for t in tensors.values())
+    typer.echo(f"parameters     {numbers} numbers in {len(tensors)} tensors")
     if metadata is None:
-        typer.echo("metadata    none: the file was not written by vssbench")
-    else:
-        typer.echo(f"network     {metadata.network}, width {metadata.width}, {metadata.classes} classes")
-        for word, value in (
-            ("classes", ", ".join(metadata.class_names)),
-            ("experiment", metadata.experiment),
-            ("seed", "" if metadata.seed is None else str(metadata.seed)),
-            ("metrics", ", ".join(f"{name} {value:g}" for name, value in sorted(metadata.metrics.items()))),
-            ("notes", metadata.notes),
-        ):
-            if value:
-                typer.echo(f"{word:<12}{value}")
-    typer.echo(f"parameters  {sum(t.numel() for t in tensors.values())} numbers in {len(tensors)} tensors")
+        typer.echo("metadata       none: the file was not written by vssbench")
+        return
+    for word, value in _described(metadata):
+        typer.echo(f"{word:<15}{value or 'not stated'}")
+
+
+def _described(metadata: WeightsMetadata) -> Iterator[tuple[str, str]]:
+    size, scale = metadata.size, metadata.lr_scale
+    yield "network", f"{metadata.network}, width {metadata.width}, {metadata.classes} classes"
+    yield "classes", ", ".join(metadata.class_names)
+    yield "origin", ", ".join(filter(None, (metadata.experiment, metadata.notes)))
+    yield "licence", metadata.licence
+    yield "trained on", metadata.data
+    yield "seed", "" if metadata.seed is None else str(metadata.seed)
+    yield "normalisation", metadata.normalisation.describe() if metadata.normalisation else ""
+    yield "frame size", f"{size[0]}x{size[1]}" if size else ""
+    yield "lr_scale", f"{scale:g}" if scale is not None else ""
+    yield (
+        "scores",
+        ", ".join(
+            f"{name} {value:g}"
+            for name, value in sorted(metadata.metrics.items(), key=lambda m: (len(m[0]), m[0]))
+        ),
+    )

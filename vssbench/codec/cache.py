@@ -7,7 +7,6 @@ flushed, and renamed, so a process that is killed leaves either a whole entry or
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
@@ -20,18 +19,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from vssbench.codec.colour import CONVERSION
 from vssbench.codec.encode import Bitstream, encode, encoder_build
 from vssbench.codec.settings import CodecSettings
-from vssbench.errors import DiskFullError, StorageError
+from vssbench.errors import StorageError
+from vssbench.files import locked, storage_error, write_atomically
 
 CACHE_VERSION = 1
 """Part of every key: raise it when the meaning of an entry changes."""
 
 LOCATION_VARIABLE = "VSSBENCH_CACHE"
+_REMEDY = f"set {LOCATION_VARIABLE} to another folder"
 _STREAM, _RECORD = "stream", "record.json"
 _STALE_SECONDS = 24 * 3600
 
@@ -82,19 +82,14 @@ class BitstreamCache:
         if stored is not None:
             return stored
         # Nothing is moved or written without the lock.
-        with _storage_errors(self.root):
-            self._entry(key).parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(str(self._entry(key)) + ".lock")
-            lock.acquire()
-        try:
+        entry = self._entry(key)
+        with locked(entry.with_name(f"{key}.lock"), remedy=_REMEDY):
             stored = self._read(key, settings)  # another process may have encoded it meanwhile
             if stored is None:
-                self._set_aside(self._entry(key))
+                self._set_aside(entry)
                 stored = encode(frames(), settings, frame_rate_hz, threads=threads)
                 with _storage_errors(self.root):
                     self._write(key, input_identity, stored)
-        finally:
-            lock.release()
         if self.limit_bytes is not None:
             self.evict(self.limit_bytes, keep=key)
         return stored
@@ -177,9 +172,9 @@ class BitstreamCache:
         temporary = folder.parent / f"{key}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp"
         try:
             temporary.mkdir()
-            _write_flushed(temporary / _STREAM, bitstream.data)
+            write_atomically(temporary / _STREAM, bitstream.data, remedy=_REMEDY)
             record = json.dumps(_to_record(input_identity, bitstream), indent=1).encode()
-            _write_flushed(temporary / _RECORD, record)
+            write_atomically(temporary / _RECORD, record, remedy=_REMEDY)
             os.replace(temporary, folder)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -198,13 +193,6 @@ class BitstreamCache:
         with contextlib.suppress(OSError):
             os.replace(folder, gone)
             shutil.rmtree(gone, ignore_errors=True)
-
-
-def _write_flushed(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _to_record(input_identity: str, bitstream: Bitstream) -> dict[str, Any]:
@@ -244,15 +232,5 @@ def _storage_errors(root: Path) -> Iterator[None]:
     """Failures to write, as StorageError that says what to do."""
     try:
         yield
-    except PermissionError as error:
-        raise StorageError(
-            f"{error.filename or root}: no permission to write the bitstream cache; choose a folder of your own with "
-            f"{LOCATION_VARIABLE}"
-        ) from error
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        remedy = "free space" if full else "check that the folder exists and is writable"
-        raise (DiskFullError if full else StorageError)(
-            f"{error.filename or root}: cannot write the bitstream cache ({error.strerror or error}); {remedy}, or set "
-            f"{LOCATION_VARIABLE} to another folder"
-        ) from error
+        raise storage_error(Path(error.filename or root), error, remedy=_REMEDY) from error

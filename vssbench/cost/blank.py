@@ -6,12 +6,14 @@ Torch derives some meta results by tracing Python code and imports its compiler 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from vssbench.method import BuildContext, Method, MethodOptions
 
 
 def _itself(target: Tensor, *_: Any, **__: Any) -> Tensor:
@@ -65,3 +67,13 @@ def building_on(device: torch.device | str) -> Iterator[None]:
     """Modules made inside the block live on `device`; on the meta device their initial values are skipped."""
     with torch.device(device), short_cuts():
         yield
+
+
+def construct(method_class: type[Method], options: MethodOptions, context: BuildContext) -> Method:
+    """A method without weights, all parts in eval mode on the context's device; on the meta device without values."""
+    on_meta = context.device.type == "meta"
+    with building_on(context.device) if on_meta else nullcontext():  # elsewhere a seed gives the same values
+        method = method_class(options, context)
+    for part in method.parts().values():
+        part.to(context.device).eval()
+    return method

@@ -18,8 +18,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from vssbench.cost.steps import MethodCost, blank_frame, build_twin
+from vssbench.cost.blank import construct
+from vssbench.cost.steps import MethodCost, blank_frame
 from vssbench.method import Frame, Method
+from vssbench.metrics.gop import gop_mean
 
 AGREEMENT = 1e-9
 """Relative difference up to which two counts are called equal."""
@@ -113,7 +115,7 @@ def _count(method: Method, cost: MethodCost, tool: str, count: Callable[[_Step],
     )
     figures = []
     for distance in (0, 1):
-        twin = build_twin(method, context)
+        twin = construct(type(method), method.options, context)
         quiet = contextlib.redirect_stdout(io.StringIO())
         with torch.no_grad(), quiet, warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -122,6 +124,4 @@ def _count(method: Method, cost: MethodCost, tool: str, count: Callable[[_Step],
                 twin.step(state, blank_frame(twin, index, index % cost.keyframe_interval))
             figures.append(count(_Step(twin, state, blank_frame(twin, distance, distance))) / 1e9)
     key, non_key = figures if cost.keyframe_interval > 1 else (figures[0], figures[0])
-    return ToolCount(
-        tool, key, non_key, (key + (cost.keyframe_interval - 1) * non_key) / cost.keyframe_interval
-    )
+    return ToolCount(tool, key, non_key, gop_mean(key, non_key, cost.keyframe_interval))

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from vssbench.cost.blank import building_on
 from vssbench.cost.ledger import MacsLedger
 from vssbench.cost.macs import count_macs
+from vssbench.metrics.gop import gop_mean
 from vssbench.registry import networks
 
 Size = tuple[int, int]
@@ -161,9 +162,9 @@ def _image(size: Size) -> Tensor:
     return torch.empty(1, 3, *size, device="meta")
 
 
-def gop_mean(setting: Setting, lr_cost: float, keyframe_interval: int = 12) -> float:
-    """(HR + (L - 1) LR) / L, in 1e9 counts."""
-    return (thop_hr(setting) + (keyframe_interval - 1) * lr_cost) / keyframe_interval
+def thop_mean(setting: Setting, lr_cost: float, keyframe_interval: int = 12) -> float:
+    """Mean over a GOP whose keyframe costs the HR figure, in 1e9 counts."""
+    return gop_mean(thop_hr(setting), lr_cost, keyframe_interval)
 
 
 def alias_excess(setting: Setting) -> float:

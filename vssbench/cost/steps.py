@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from vssbench.cost.blank import building_on
+from vssbench.cost.blank import construct
 from vssbench.cost.counter import MacsCounter
 from vssbench.cost.ledger import MacsLedger, combine
 from vssbench.errors import ConfigError
-from vssbench.method import BuildContext, Frame, Method, Prediction, StepKind
+from vssbench.method import Frame, Method, Prediction, StepKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +123,12 @@ def count_method_macs(
         )
     on_meta = replace(context, device=torch.device("meta"))
     try:  # a method without values holds nothing worth protecting and is stepped itself
-        return _count_gop(method if method.context == on_meta else build_twin(method, on_meta))
+        return _count_gop(
+            method if method.context == on_meta else construct(type(method), method.options, on_meta)
+        )
     except (NotImplementedError, RuntimeError):
-        return _count_gop(build_twin(method, replace(context, device=torch.device("cpu"))))
+        on_cpu = replace(context, device=torch.device("cpu"))
+        return _count_gop(construct(type(method), method.options, on_cpu))
 
 
 def step_under_ledger(method: Method, state: Any, frame: Frame) -> tuple[list[Prediction], StepCost]:
@@ -164,15 +167,6 @@ def blank_frame(method: Method, index: int, keyframe_distance: int) -> Frame:
         block_types=blocks if needs.block_types else None,
         time=index,
     )
-
-
-def build_twin(method: Method, context: BuildContext) -> Method:
-    """The same method with the same options built for another context, weights left out, all parts in eval mode."""
-    with building_on(context.device):
-        twin = type(method)(method.options, context)
-    for part in twin.parts().values():
-        part.to(context.device).eval()
-    return twin
 
 
 def _count_gop(method: Method) -> MethodCost:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from vssbench.cost.steps import step_under_ledger
+from vssbench.engine.feed import ClipFeed, DecodedClip
 from vssbench.errors import VssbenchError
 from vssbench.method import Frame, Method, Needs, Prediction
 from vssbench.metrics.confusion import count_pairs
-from vssbench.engine.feed import ClipFeed, DecodedClip
 
 
 @dataclass(eq=False)
@@ -36,6 +36,10 @@ class ClipResult:
     """Time of steps whose frames wait for their answer."""
     step_macs: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Distance -> (steps, MACs) of the clip's own frames, counted while they ran; adaptive methods only."""
+
+    def labels(self, position: int) -> NDArray[np.uint8]:
+        """What was answered for a scored position: class indices [H, W]."""
+        return np.asarray(self.predictions[position].labels[0].cpu().numpy(), dtype=np.uint8)
 
 
 def run_method(method: Method, clip: DecodedClip, feed: ClipFeed, memory: Any = None) -> ClipResult:
@@ -191,7 +195,7 @@ def _clock(
 def score(
     result: ClipResult,
     clip: DecodedClip,
-    labels: dict[int, NDArray[np.uint8]],
+    labels: Mapping[int, NDArray[np.uint8]],
     classes: int,
     ignore_index: int,
 ) -> NDArray[np.int64]:
@@ -199,7 +203,7 @@ def score(
     counts = []
     for position in clip.plan.scored:
         truth = labels[position]
-        predicted = result.predictions[position].labels[0].cpu().numpy()
+        predicted = result.labels(position)
         if predicted.shape != truth.shape:
             raise VssbenchError(
                 f"prediction is {predicted.shape}, its label map {truth.shape}; a method must answer at frame size"

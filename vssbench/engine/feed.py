@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vssbench.experiment.clips import Clip, Encode
-from vssbench.codec import KeyframeFlow, digest_decoded, flow_field_to_previous, prediction_residual
+from vssbench.codec import (
+    Bitstream,
+    KeyframeFlow,
+    digest_decoded,
+    flow_field_to_previous,
+    prediction_residual,
+)
 from vssbench.errors import BitstreamError
+from vssbench.experiment.clips import Clip, Encode
 from vssbench.method import FlowRule, Frame, Needs
 from vssbench.records import DecodedFrame, FlowField, MotionField
 
@@ -30,6 +37,8 @@ class DecodedClip:
     """Pictures before the keyframe, oldest first."""
     lookahead: Sequence[DecodedFrame] = ()
     """Pictures after the GOP, next keyframe first."""
+    coded: Bitstream | None = None
+    """What the GOP was decoded from, where that is known."""
     _flows_to_key: dict[FlowRule, list[FlowField]] = field(default_factory=dict)
 
     def at(self, position: int) -> DecodedFrame:
@@ -80,9 +89,17 @@ class DecodedClip:
             return self.frames, position
         return self.lookahead, position - len(self.frames)
 
+    @cached_property
     def digest(self) -> str:
         """SHA-256 over the GOP's decoded pixels and motion."""
         return digest_decoded(self.frames)
+
+    @property
+    def bitstream(self) -> Bitstream:
+        """What the GOP was decoded from. Raises ValueError where that is not known."""
+        if self.coded is None:
+            raise ValueError(f"the clip at frame {self.plan.first} was not read from a bitstream")
+        return self.coded
 
 
 def _motion(frame: DecodedFrame) -> MotionField:

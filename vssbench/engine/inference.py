@@ -17,11 +17,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vssbench.errors import (
+    CapabilityError,
+    ConfigError,
+    OutOfMemoryError,
+    is_out_of_memory,
+    out_of_memory,
+)
 from vssbench.experiment.schema import InferenceOptions
-from vssbench.errors import CapabilityError, ConfigError
 from vssbench.method import Frame, Method, Prediction
 from vssbench.networks.folding import fold_normalisation
-from vssbench.ops.local_attention import is_out_of_memory
 
 AUTOCAST_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 COMPILED_CALLS = ("forward", "partial", "resume", "classify")
@@ -120,14 +125,16 @@ def _naming_size(step: Step, method: Method, title: str) -> Step:
     def tuned(state: Any, frame: Frame) -> list[Prediction]:
         try:
             return step(state, frame)
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError, OutOfMemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             batch = 1 if frame.image is None else frame.image.shape[0]
-            raise CapabilityError(
-                f"method {title}: a step on {batch} frame(s) of {frame.size[0]}x{frame.size[1]} does not fit into the memory "
-                f"of {method.context.device} ({str(error).splitlines()[0]}); lower inference.batch, set "
-                "inference.autocast: bf16 or inference.half_reference: true, or use fewer --workers"
+            raise out_of_memory(
+                f"method {title}: a step on {batch} frame(s) of {frame.size[0]}x{frame.size[1]}",
+                str(method.context.device),
+                error,
+                "lower inference.batch, set inference.autocast: bf16 or inference.half_reference: true, or use fewer "
+                "--workers",
             ) from error
 
     return tuned

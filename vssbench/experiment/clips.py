@@ -36,44 +36,24 @@ class Encode:
     clips: tuple[Clip, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """The smallest piece of work that is handed to a worker: encodes whose units are stored together."""
+def cut(frames: int, labelled: Sequence[int], protocol: Protocol) -> Iterator[tuple[Encode, ...]]:
+    """The bitstreams of one sequence of `frames` frames, of which the ascending indices `labelled` have labels.
 
-    name: str
-    encodes: tuple[Encode, ...]
-
-    @property
-    def units(self) -> tuple[str, ...]:
-        """Names of the units this job fills, in order, each once; clips without a scored case make no unit."""
-        return tuple(
-            dict.fromkeys(clip.unit for encode in self.encodes for clip in encode.clips if clip.scored)
-        )
-
-    @property
-    def cases(self) -> int:
-        """Scored (frame, distance) pairs."""
-        return sum(len(clip.scored) for encode in self.encodes for clip in encode.clips)
-
-
-def cut(frames: int, labelled: Sequence[int], protocol: Protocol) -> Iterator[Job]:
-    """Jobs of one sequence of `frames` frames, of which the ascending indices `labelled` have labels.
-
-    Jobs without a single scored case are left out.
+    Those whose units are stored together come together. Where nothing is scored they are left out.
     """
     chosen = list(labelled)[:: protocol.labelled_stride]
-    jobs = (
+    found = (
         _cut_clips(frames, chosen, protocol)
         if protocol.kind == "clip"
         else _cut_streams(frames, chosen, protocol)
     )
-    for job in jobs:
-        if job.cases:
-            yield job
+    for encodes in found:
+        if any(clip.scored for encode in encodes for clip in encode.clips):
+            yield encodes
 
 
-def _cut_clips(frames: int, labelled: Sequence[int], protocol: Protocol) -> Iterator[Job]:
-    """One job per labelled frame t; a distance d > t has no clip because the sequence starts too late."""
+def _cut_clips(frames: int, labelled: Sequence[int], protocol: Protocol) -> Iterator[tuple[Encode, ...]]:
+    """All bitstreams of one labelled frame t together; a distance d > t has no clip because the sequence starts too late."""
     for t in labelled:
         unit = f"frame-{t:06d}"
         encodes = []
@@ -84,11 +64,11 @@ def _cut_clips(frames: int, labelled: Sequence[int], protocol: Protocol) -> Iter
             wanted = d + 1 if protocol.clip_frames == "until_labelled" else protocol.keyframe_interval
             length = min(wanted, frames - first)
             encodes.append(Encode(first, length, (Clip(unit, first, length, (d,)),)))
-        yield Job(unit, tuple(encodes))
+        yield tuple(encodes)
 
 
-def _cut_streams(frames: int, labelled: Sequence[int], protocol: Protocol) -> Iterator[Job]:
-    """One job per phase; every GOP is a unit. Frames before the phase are not encoded."""
+def _cut_streams(frames: int, labelled: Sequence[int], protocol: Protocol) -> Iterator[tuple[Encode, ...]]:
+    """One bitstream per phase; every GOP is a unit. Frames before the phase are not encoded."""
     interval = protocol.keyframe_interval
     wanted = set(protocol.scored_distances)
     has_label = set(labelled)
@@ -99,4 +79,4 @@ def _cut_streams(frames: int, labelled: Sequence[int], protocol: Protocol) -> It
             scored = tuple(d for d in range(length) if d in wanted and first + d in has_label)
             clips.append(Clip(f"phase-{phase:02d}-gop-{gop:06d}", first, length, scored))
         if clips:
-            yield Job(f"phase-{phase:02d}", (Encode(phase, frames - phase, tuple(clips)),))
+            yield (Encode(phase, frames - phase, tuple(clips)),)

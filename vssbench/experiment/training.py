@@ -14,12 +14,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from vssbench.codec import CodecSettings
-from vssbench.experiment.schema import DatasetSpec, read_yaml, validate
 from vssbench.errors import ConfigError, InputError
 from vssbench.experiment.expand import substitute
+from vssbench.experiment.scales import expand_scales
+from vssbench.experiment.schema import DatasetSpec, read_yaml, validate
 from vssbench.registry import nearest
 from vssbench.training.augment import Augmentation
-from vssbench.experiment.scales import expand_scales
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
@@ -121,6 +121,11 @@ class StageSection(Strict):
         if self.batch % self.accumulate:
             raise ValueError(f"batch {self.batch} is no multiple of accumulate {self.accumulate}")
         return self
+
+
+def is_stage(source: str) -> bool:
+    """True for 'label/stage/part' of a training experiment, False for weights that are stored."""
+    return source.count("/") == 2 and not source.endswith(".safetensors")
 
 
 class ContestantSection(Strict):
@@ -275,7 +280,7 @@ class TrainingExperiment(Strict):
             for stage, section in contestant.stages.items():
                 for part, source in section.initialise_from.items():
                     owner = source.rpartition("/")[0]
-                    if source.count("/") == 2 and not source.endswith(".safetensors") and owner not in known:
+                    if is_stage(source) and owner not in known:
                         raise ValueError(
                             f"contestants.{contestant.label}.stages.{stage}.initialise_from.{part}: "
                             f"{owner!r} is not trained earlier; {nearest(owner, known)}"
@@ -284,7 +289,7 @@ class TrainingExperiment(Strict):
         for evaluation in self.evaluations:
             for part, source in evaluation.parts.items():
                 owner = source.rpartition("/")[0]
-                if source.count("/") == 2 and not source.endswith(".safetensors") and owner not in known:
+                if is_stage(source) and owner not in known:
                     raise ValueError(
                         f"evaluations.{evaluation.label}.parts.{part}: no stage {owner!r}; {nearest(owner, known)}"
                     )

@@ -7,7 +7,14 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from vssbench.method import BuildContext, FlowRule, Method, MethodOptions, Stage, TrainingBatch
+from vssbench.method import (
+    CheckedNormalisation,
+    FlowRule,
+    Method,
+    MethodOptions,
+    Stage,
+    TrainingBatch,
+)
 from vssbench.networks.network import SegmentationNetwork
 from vssbench.ops.losses import SegmentationLoss
 
@@ -16,8 +23,10 @@ class NetworkOptions(MethodOptions):
     """Options of every method around segmentation networks; which ones it takes is the method's own to say."""
 
     width: int = Field(64, ge=1, description="base channels; 64 is the published network")
-    normalisation: tuple[tuple[float, float, float], tuple[float, float, float]] | None = Field(
-        None, description="mean and deviation of RGB in 0..1; default: the dataset's"
+    normalisation: CheckedNormalisation | None = Field(
+        None,
+        description="mean, deviation and, where they differ, value_range (1 or 255) and channel_order (RGB or BGR); "
+        "default: that of the weights, else the dataset's",
     )
     loss: SegmentationLoss | Literal["network"] = Field(
         "network", description="segmentation loss; default: the network's"
@@ -54,10 +63,6 @@ class NetworkMethod(Method):
 
     options: NetworkOptions
     network: SegmentationNetwork
-
-    def __init__(self, options: NetworkOptions, context: BuildContext) -> None:
-        super().__init__(options, context)
-        self.normalisation = options.normalisation or context.normalisation
 
     def parts(self) -> dict[str, nn.Module]:
         """'network'."""

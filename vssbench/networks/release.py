@@ -6,23 +6,25 @@ Layout of the release: `{dataset}-{backbone}/{HR,LR,AR}/PSPNet_{backend}_{scale}
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from torch import nn
 
-from vssbench.errors import CheckpointError, InputError, StorageError
+from vssbench.dataset import IMAGENET
+from vssbench.errors import InputError
+from vssbench.files import digest_file, storage_error
 from vssbench.networks.checkpoints import load_ar_seg_checkpoint
 from vssbench.networks.network import SegmentationNetwork
 from vssbench.networks.weights import WeightsMetadata, save_weights
+from vssbench.records import Normalisation
 from vssbench.registry import networks
 
 Branch = Literal["HR", "LR", "AR"]
@@ -35,6 +37,45 @@ MODELS: dict[str, tuple[str, int]] = {
     "cityscapes-bise18": ("bisenet18", 19),
 }
 """Folder of the release -> network and number of outputs."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Pictures:
+    """What the networks of one folder were trained on. Source: AR-Seg specification, section 4."""
+
+    data: str
+    size: tuple[int, int]
+    normalisation: Normalisation
+    class_names: tuple[str, ...]
+
+
+_CAMVID = _Pictures(
+    "camvid, train",
+    (720, 960),
+    Normalisation((0.39068785, 0.40521392, 0.41434407), (0.29652068, 0.30514979, 0.30080369)),
+    (
+        "sky", "building", "pole", "road", "pavement", "tree", "signsymbol", "fence", "car", "pedestrian", "bicyclist",
+        "void",
+    ),
+)  # fmt: skip
+_CITYSCAPES = _Pictures(
+    "cityscapes, train",
+    (1024, 2048),
+    IMAGENET,
+    (
+        "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation", "terrain",
+        "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
+    ),
+)  # fmt: skip
+_THIRD_PARTY = Normalisation((0.3257, 0.3690, 0.3223), (0.2112, 0.2148, 0.2115))
+"""Of the Cityscapes BiSeNet, whose HR weights the authors took from elsewhere."""
+_PICTURES = {
+    "camvid-psp18": _CAMVID,
+    "camvid-bise18": _CAMVID,
+    "cityscapes-psp18": _CITYSCAPES,
+    "cityscapes-bise18": replace(_CITYSCAPES, normalisation=_THIRD_PARTY),
+}
+
 
 _FILE_NAME = re.compile(r"^[^_]+_[^_]+_(?P<scale>\d+(\.\d+)?)_(?P<epoch>\d+)_?\.pth$")
 
@@ -147,7 +188,7 @@ def convert_release(
         out.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
     except OSError as error:
-        raise StorageError(f"{out}: cannot be written ({error}); choose another folder with -o") from error
+        raise storage_error(out, error) from error
     try:
         converted = []
         for one in released:
@@ -169,19 +210,28 @@ def _convert(released: ReleasedFile, scratch: Path, dtype: Literal["float32", "f
     else:
         load_ar_seg_checkpoint(released.path, network=network)
     source = f"{released.model}/{released.branch}/{released.path.name}"
-    metadata = WeightsMetadata.describing(network, experiment=f"AR-Seg release, {source}")
+    seen = _PICTURES[released.model]
+    metadata = WeightsMetadata.describing(
+        network,
+        experiment=f"AR-Seg release, {source}",
+        class_names=seen.class_names,
+        data=seen.data,
+        normalisation=seen.normalisation,
+        size=seen.size,
+        lr_scale=1.0 if released.branch == "HR" else released.lr_scale,
+    )
     path = save_weights(module, scratch / f"{released.name}.safetensors", metadata, dtype=dtype)
     return ConvertedFile(
         name=released.name,
         file=f"{released.name}.safetensors",
-        sha256=_sha256(path),
+        sha256=digest_file(path),
         network=network_name,
         classes=classes,
         branch=released.branch,
         lr_scale=released.lr_scale,
         epoch=released.epoch,
         source_file=source,
-        source_sha256=_sha256(released.path),
+        source_sha256=digest_file(released.path),
         superseded=released.superseded,
     )
 
@@ -196,15 +246,4 @@ def _publish(converted: list[ConvertedFile], scratch: Path, out: Path) -> None:
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             os.replace(scratch / name, out / name)
     except OSError as error:
-        raise StorageError(f"{out}: cannot be written ({error}); check space and permission") from error
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as opened:
-            while block := opened.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error})") from error
-    return digest.hexdigest()
+        raise storage_error(out, error) from error

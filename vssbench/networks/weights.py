@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
-import os
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
-from vssbench.errors import CheckpointError, StorageError
+from vssbench.errors import CheckpointError
+from vssbench.files import digest_file, write_atomically
+from vssbench.method import CheckedNormalisation
 from vssbench.networks.network import DescribedNetwork, SegmentationNetwork
 from vssbench.registry import nearest
 
@@ -37,16 +37,39 @@ class WeightsMetadata:
     classes: int
     class_names: tuple[str, ...] = ()
     experiment: str = ""
-    """Name or digest of the training experiment, or the file the weights were converted from."""
+    """Name and digest of the training experiment, or the file the weights were converted from."""
     seed: int | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     notes: str = ""
+    licence: str = ""
+    """Under which the weights may be used; '' where nobody said."""
+    data: str = ""
+    """Name of what the network was trained on, such as 'camvid'."""
+    normalisation: CheckedNormalisation | None = None
+    """Of the pixels it was trained on; None: not known."""
+    size: tuple[int, int] | None = None
+    """(H, W) of the frames it was trained on, before crops and lr_scale; None: not known."""
+    lr_scale: float | None = None
+    """Resize factor of those frames; None: not known."""
 
     @classmethod
     def describing(cls, module: nn.Module, **more: Any) -> WeightsMetadata:
         """Metadata of the named network inside `module`, completed by `more`."""
         network = find_network(module)
         return cls(network=network.name, width=network.width, classes=network.classes, **more)
+
+    @classmethod
+    def parse(cls, header: str) -> WeightsMetadata:
+        """The metadata in a file's header. Raises ValueError naming the first value that is not as expected."""
+        try:
+            return _SCHEMA.validate_json(header)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"])) or "the whole"
+            raise ValueError(f"{_HEADER_KEY!r} in its header: {place}: {first['msg']}") from error
+
+
+_SCHEMA = TypeAdapter(WeightsMetadata)
 
 
 def find_network(module: nn.Module) -> DescribedNetwork:
@@ -82,25 +105,13 @@ def save_weights(
         for name, value in module.state_dict().items()
         if not name.startswith(dropped or ("\0",))
     }
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-        try:
-            save_file(
-                tensors, temporary, metadata={_HEADER_KEY: json.dumps(asdict(metadata), sort_keys=True)}
-            )
-            os.chmod(temporary, 0o644)  # mkstemp makes it private
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-    except (OSError, SafetensorError) as error:
-        raise StorageError(
-            f"{path}: the weights could not be written ({error}); check space and permission"
-        ) from error
+    return write_file(Path(path), tensors, metadata)
+
+
+def write_file(path: Path, tensors: dict[str, Tensor], metadata: WeightsMetadata) -> Path:
+    """Write tensors and metadata to one file, completely or not at all. Raises StorageError."""
+    header = {_HEADER_KEY: json.dumps(asdict(metadata), sort_keys=True)}
+    write_atomically(path, save(tensors, metadata=header), remedy="choose another folder")
     return path
 
 
@@ -146,9 +157,7 @@ def locate_weights(reference: str | Path) -> Path:
     text = str(reference)
     if text.endswith(".safetensors"):
         if not Path(text).is_file():
-            raise CheckpointError(
-                f"{text}: no such weight file; train it or correct the path under `weights`"
-            )
+            raise CheckpointError(f"{text}: no such weight file; train it or correct the path")
         return Path(text)
     known, aliases = packaged_weights(), weight_aliases()
     if text in aliases:
@@ -167,7 +176,7 @@ def locate_weights(reference: str | Path) -> Path:
     if not path.is_file():
         raise CheckpointError(f"{path}: listed as packaged weights {text!r} but absent; reinstall vssbench")
     wanted = known[text].get("sha256")
-    if wanted and hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
+    if wanted and digest_file(path) != wanted:
         raise CheckpointError(f"{path}: does not match the checksum in manifest.json; reinstall vssbench")
     return path
 
@@ -177,20 +186,29 @@ def read_weights(reference: str | Path) -> tuple[dict[str, Tensor], WeightsMetad
 
     Raises CheckpointError if the file is absent or damaged.
     """
-    path = locate_weights(reference)
-    try:
-        with safe_open(str(path), framework="pt") as opened:
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  not a mapping
-            header = opened.metadata() or {}
-        metadata = _parse(header[_HEADER_KEY]) if _HEADER_KEY in header else None
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{path}: is not a readable safetensors file ({error})") from error
+    with _opened(reference) as (stored, metadata):
+        tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  not a mapping
     return {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}, metadata
 
 
-def _parse(header: str) -> WeightsMetadata:
-    values = json.loads(header)
-    return WeightsMetadata(**{**values, "class_names": tuple(values.get("class_names", ()))})
+def read_metadata(reference: str | Path) -> WeightsMetadata | None:
+    """What a weight file says about itself, without reading its tensors; None if another tool wrote it.
+
+    Raises CheckpointError if the file is absent or damaged.
+    """
+    with _opened(reference) as (_, metadata):
+        return metadata
+
+
+@contextmanager
+def _opened(reference: str | Path) -> Iterator[tuple[Any, WeightsMetadata | None]]:
+    path = locate_weights(reference)
+    try:
+        with safe_open(str(path), framework="pt") as stored:
+            header = stored.metadata() or {}
+            yield stored, WeightsMetadata.parse(header[_HEADER_KEY]) if _HEADER_KEY in header else None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: is not a readable safetensors file ({error})") from error
 
 
 def require_classes(metadata: WeightsMetadata | None, class_names: Sequence[str], reference: str) -> None:

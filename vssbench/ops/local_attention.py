@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from vssbench.errors import CapabilityError, ConfigError
+from vssbench.errors import CapabilityError, ConfigError, is_out_of_memory, out_of_memory
 from vssbench.ops import _kernels, accounting
 
 Border = Literal["zero", "exclude"]
@@ -67,7 +67,7 @@ def local_attention(
     backend 'auto' takes what `choose_backend` says; a name forces that one, which raises where it cannot work and never
     turns into another. Half-precision maps are computed in float32, on CUDA by 'triton' with float32 sums.
     Raises ConfigError if the window is even or reaches beyond the map from every pixel, or if the forced back end lacks
-    the window, type or size; CapabilityError if its device or Triton is absent, or memory does not suffice; ValueError
+    the window, type or size; CapabilityError if its device or Triton is absent; OutOfMemoryError; ValueError
     if shapes differ.
     """
     _check(query, key, value, window)
@@ -151,7 +151,7 @@ def _run(
         attend = {"eager": attend_eagerly, "tiled": tiled_attention, "fused": fused_attention}[backend]
         q, k, v = (_at_least_float32(maps) for maps in (query, key, value))
         return attend(q, k, v, window, scale=scale, border=border).to(query.dtype)
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         wide = max(4, query.element_size()) * query.numel()
@@ -159,15 +159,13 @@ def _run(
         remedy = (
             "use backend='auto', which copies no windows" if backend == "eager" else "use a smaller batch"
         )
-        raise CapabilityError(
-            f"local_attention: {backend!r} needs about {needed / 2**30:.1f} GiB for maps of {tuple(query.shape)} and "
-            f"window {window}, which {query.device} does not have; {remedy}, lr_scale or frame size"
+        raise out_of_memory(
+            f"local_attention: {backend!r} for maps of {tuple(query.shape)} and window {window}, about "
+            f"{needed / 2**30:.1f} GiB",
+            str(query.device),
+            error,
+            f"{remedy}, lr_scale or frame size",
         ) from error
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether torch failed for want of memory, on a GPU or on the CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
 
 
 def _at_least_float32(maps: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vssbench.errors import ConfigError
 from vssbench.ops.separable_resize import Enlarged, resize_by_products
+from vssbench.records import Normalisation
 
 Corners = Literal["align-corners", "half-pixel"]
 SizeRule = Literal["truncate", "round"]
@@ -92,12 +93,14 @@ def resize_input(
     return resize(image, scaled_size((height, width), lr_scale, size_rule=size_rule), corners=corners)
 
 
-def normalise_image(
-    image: Tensor, normalisation: tuple[tuple[float, float, float], tuple[float, float, float]]
-) -> Tensor:
-    """uint8 RGB [N, 3, H, W] -> float32 (image / 255 - mean) / standard deviation, both per channel in 0..1."""
+def normalise_image(image: Tensor, normalisation: Normalisation) -> Tensor:
+    """uint8 RGB [N, 3, H, W] -> float32 [N, 3, H, W] (pixel - mean) / deviation, in the network's range and channel order."""
+    wanted = Normalisation(*normalisation)
     mean, deviation = (
         torch.tensor(values, dtype=torch.float32, device=image.device).view(1, 3, 1, 1)
-        for values in normalisation
+        for values in wanted[:2]
     )
-    return image.to(torch.float32).div_(255.0).sub_(mean).div_(deviation)
+    pixels = (image.flip(1) if wanted.channel_order == "BGR" else image).to(torch.float32)
+    if wanted.value_range == 1:
+        pixels = pixels.div_(255.0)
+    return pixels.sub_(mean).div_(deviation)

@@ -7,39 +7,39 @@ OUT/summary.csv        one row per dataset, codec and method, not rounded
 OUT/table.csv          tidy: one row per number, with intervals
 OUT/seeds.csv          one row per method with mean and intervals over training seeds, where there are several
 OUT/table.tex          the summary for a paper (booktabs)
-OUT/figures/*.svg|pdf  mIoU_d, accuracy against cost, picture strips
+OUT/figures/*.svg|pdf  the charts of the page, picture strips
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vssbench.analysis.differences import paired_differences
+from vssbench.analysis.run import Run
+from vssbench.analysis.seeds import seed_table as seed_frame
 from vssbench.errors import InputError
-from vssbench.rendering.tables import latex
-from vssbench.rendering.tables import markdown
-from vssbench.rendering.figures.budget import budget_panels
-from vssbench.rendering.figures.curves import Panel, curve_names, panels, panels_over_seeds
-from vssbench.rendering.figures.decomposition import decomposition_markdown
-from vssbench.rendering.figures.files import Drawn, draw_curves, draw_parts, draw_strips
-from vssbench.rendering.page.frames import FrameCase, Track, tracks
-from vssbench.rendering.tables.further import further_markdown
+from vssbench.files import storage_error, write_atomically
+from vssbench.rendering.curves import Panel, looks, panels, panels_over_seeds
+from vssbench.rendering.figures.files import FigureFile, shared
+from vssbench.rendering.figures.report_charts import ReportCharts, report_charts
+from vssbench.rendering.images.tiles import strip
+from vssbench.rendering.page.frames import Track, tracks
+from vssbench.rendering.page.markdown import report_markdown
 from vssbench.rendering.page.media import FOLDER, MediaStore
 from vssbench.rendering.page.page import PageContent, page
 from vssbench.rendering.page.provenance import provenance
-from vssbench.rendering.tables.seeds import seed_text_rows
-from vssbench.rendering.tables.summary import SummaryTable, difference_rows, family_rows, printable, summary_table
 from vssbench.rendering.page.viewer import Viewer, make_viewer
-from vssbench.rendering.figures.waterfall import waterfalls
+from vssbench.rendering.tables import latex, markdown
+from vssbench.rendering.tables.comparisons import difference_table, family_table, seed_table
 from vssbench.rendering.tables.csv_text import frame_csv
-from vssbench.analysis.differences import paired_differences
+from vssbench.rendering.tables.scores import further_tables, loss_table
+from vssbench.rendering.tables.summary import summarise, summary_frame, summary_table
+from vssbench.rendering.text import printable
+from vssbench.results.frames import FrameCase
 from vssbench.results.helper_processes import Shared, in_reverse
-from vssbench.analysis.run import Run
-from vssbench.analysis.seeds import seed_table
-from vssbench.results.store import storage_error, write_atomically
 
 Progress = Callable[[str], None]
 
@@ -81,58 +81,67 @@ def write_report(
         raise InputError(
             f"{run.path}: no unit is stored yet, so there is nothing to report; run the experiment first"
         )
-    families = run.families
-    summary, drawn = summary_table(run, families), panels_over_seeds(run, panels(run))
-    budgets = budget_panels(drawn, families)
-    class_names = {name: list(dataset["class_names"]) for name, dataset in run.datasets.items()}
     on_stage("figures")
+    scores = panels_over_seeds(run, panels(run))
+    charts = report_charts(run, scores)
+    figures, drawings = charts.files() if figure_files else [], list[Shared[list[Path]]]()
     folder = output / "figures"
-    drawings: list[Shared[Drawn]] = []
     if figure_files:
         _make_folder(folder)
-        drawings += [
-            Shared(helper, draw_curves, drawn, budgets, folder),
-            Shared(helper, draw_parts, drawn, class_names, run.decompositions, folder),
-        ]
+        drawings += shared(helper, figures, folder)
     store = MediaStore(embed)
     viewer = make_viewer(run, _shortened(tracks(run), frames), store) if pictures else None
     stills = _stills(viewer)
     if figure_files:
-        strips = [(case.describe(), case.picture()) for case in stills]
-        drawings.append(Shared(helper, draw_strips, strips, folder))
+        strips = [
+            FigureFile(f"frame-{number}", f"Frame: {case.describe()}", strip(case.picture()))
+            for number, case in enumerate(stills)
+        ]
+        figures += strips
+        drawings += shared(helper, strips, folder)
     on_stage("page and tables")
-    content = PageContent(
+    content = _content(run, scores, charts, viewer, stills, embed)
+    html = page(content)
+    media = _write_media(output, store)
+    found = [path for paths in in_reverse(drawings) for path in paths]
+    for name, text in {"index.html": html, **_texts(content, figures)}.items():
+        write_atomically(output / name, text.encode("utf-8"))
+        found.append(output / name)
+    return Report(output, output / "index.html", (*found, *media))
+
+
+def _content(
+    run: Run,
+    scores: list[Panel],
+    charts: ReportCharts,
+    viewer: Viewer | None,
+    stills: list[FrameCase],
+    embed: bool,
+) -> PageContent:
+    summary, styles = summarise(run, run.families), looks(run, scores)
+    table = summary_table(summary)
+    return PageContent(
         run=run,
-        title=printable(str(run.experiment.get("title") or run.path.name)),
+        title=printable(run.title),
         summary=summary,
-        panels=drawn,
-        curve_names=curve_names(run),
-        class_names=class_names,
-        palettes={name: dataset["palette"] for name, dataset in run.datasets.items()},
+        panels=scores,
+        looks=styles,
         provenance=provenance(run),
         copies={
-            "CSV": summary_text(run, summary),
-            "Markdown": markdown.summary_markdown(summary),
-            "LaTeX": latex.summary_latex(summary),
+            "CSV": frame_csv(summary_frame(run, summary)),
+            "Markdown": markdown.pipe_table(table),
+            "LaTeX": f"{latex.NEEDS}\n{latex.tabular(table)}",
         },
-        differences=difference_rows(paired_differences(run)),
-        families=family_rows(families),
-        budgets=budgets,
-        seeds=seed_text_rows(run),
-        waterfalls=waterfalls(run),
+        charts=charts,
+        differences=difference_table(paired_differences(run), styles),
+        families=family_table(run.families),
+        seeds=seed_table(run, styles),
+        further=further_tables(run, styles),
+        losses=loss_table(run.decompositions, styles),
         viewer=viewer,
         stills=stills,
         embedded=embed,
     )
-    html = page(content)
-    media = _write_media(output, store)
-    figures = [figure for part in in_reverse(drawings) for figure in part]
-    found = [path for _, paths in figures for path in paths]
-    captions = [(caption, paths[0].relative_to(output).as_posix()) for caption, paths in figures]
-    for name, text in {"index.html": html, **_texts(content, drawn, captions)}.items():
-        write_atomically(output / name, text.encode("utf-8"))
-        found.append(output / name)
-    return Report(output, output / "index.html", (*found, *media))
 
 
 def _make_folder(folder: Path) -> None:
@@ -183,40 +192,15 @@ def _write_media(output: Path, store: MediaStore) -> list[Path]:
     return written
 
 
-def _texts(content: PageContent, curves: list[Panel], drawings: list[tuple[str, str]]) -> dict[str, str]:
-    """File name -> content of everything that is text but the page. `curves`: as in the figure files."""
+def _texts(content: PageContent, figures: list[FigureFile]) -> dict[str, str]:
+    """File name -> content of everything that is text but the page."""
     run = content.run
-    seeds = {"seeds.csv": frame_csv(seed_table(run))} if run.over_seeds else {}
+    seeds = {"seeds.csv": frame_csv(seed_frame(run.over_seeds))} if run.over_seeds else {}
+    captions = [(figure.caption, f"figures/{figure.stem}.svg") for figure in figures]
     return {
-        "report.md": markdown.report_markdown(
-            content.title,
-            content.summary,
-            curves,
-            content.class_names,
-            content.provenance,
-            drawings,
-            content.differences,
-            content.families,
-            content.seeds,
-        )
-        + "".join(
-            f"\n{text}"
-            for text in (decomposition_markdown(run.decompositions), further_markdown(run))
-            if text
-        ),
+        "report.md": report_markdown(content, captions),
         "summary.csv": content.copies["CSV"],
         **seeds,
         "table.csv": frame_csv(run.table),
         "table.tex": content.copies["LaTeX"],
     }
-
-
-def summary_text(run: Run, summary: SummaryTable) -> str:
-    """The summary as CSV: stored values, not rounded; mIoU in 0..1. Published numbers are in columns of their own."""
-    frame = run.summary.copy()
-    derived = [c.key for c in summary.columns if c.key not in frame.columns]
-    rows = {(row.dataset, row.codec, row.method): row for row in summary.rows}
-    for key in derived:
-        places = zip(frame["dataset"], frame["codec"], frame["method"], strict=True)
-        frame[key] = [rows[place].values[key] if place in rows else math.nan for place in places]
-    return frame_csv(frame)

@@ -201,9 +201,8 @@ Timed = dict[str, tuple[float, float]]
 
 
 def _timed(unit: UnitRecord) -> Timed:
-    """What was timed in a unit. Records without numbers of frames were timed by kind of step."""
     places = {name.removeprefix("step_"): s for name, s in unit.timings.items() if name.startswith("step_")}
-    frames = {place: unit.timings.get(f"steps_{place}", unit.steps.get(place, 0)) for place in places}
+    frames = {place: unit.timings[f"steps_{place}"] for place in places}
     return {place: (frames[place], seconds) for place, seconds in places.items() if frames[place] and seconds}
 
 

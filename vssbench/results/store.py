@@ -1,41 +1,43 @@
 """A run folder on disk: frozen experiment, environment, immutable unit records, costs and pictures.
 
 RUN/experiment.json     the frozen experiment
+RUN/roster.json         who takes part: datasets, codecs, methods with all options (results/roster.py)
 RUN/environment.json    code version, packages, encoder builds, device of every session that added to the run
 RUN/plan.json           how many units the run has when complete
+RUN/datasets.json       classes and sequences (results/documents.py)
 RUN/units/DATASET/CODEC/METHOD/SEQUENCE/UNIT.json
 RUN/costs/DATASET/METHOD.json
-RUN/pictures/...        see `PictureCase`
-RUN/damaged/            unit files that failed their digest, set aside
+RUN/frames/...          see `results.frames`
+RUN/damaged/            unit files that failed their digest and archives that cannot be read, set aside
 RUN/checked.txt         size and time of unit files whose digest was checked; may be deleted at any time
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import re
-import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from vssbench.errors import ConfigError, DiskFullError, InputError, StorageError
+from pydantic import BaseModel, ValidationError
+
+from vssbench.errors import ConfigError, InputError, StorageError
+from vssbench.files import storage_error, write_atomically
 from vssbench.results.schema import UnitKey, UnitRecord, from_json, to_json
 
+Document = TypeVar("Document", bound=BaseModel)
 FileStamp = tuple[int, int]
 """Size in bytes and modification time in nanoseconds."""
 
 _CHECKED = "checked.txt"
 _LONGEST_SLUG = 200
 """Characters; file systems take 255, of which records use some for what follows the title."""
-_PART = ".part-"
-"""Beginning of the names of files that are still being written."""
 
 
 @lru_cache(maxsize=1 << 16)
@@ -66,37 +68,6 @@ def unit_name(key: UnitKey) -> str:
     """Path of a unit's file below `units`: DATASET/CODEC/METHOD/SEQUENCE/UNIT.json."""
     folders = "/".join(map(slug, (key.dataset, key.codec, key.method, key.sequence)))
     return f"{folders}/{slug(key.unit)}.json"
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name and rename it. Raises StorageError on permission or a full disk."""
-    temporary: str | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_PART)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes it private; run folders are shared between people
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
-        raise storage_error(path, error, len(data)) from error
-
-
-def storage_error(path: Path, error: OSError, needed_bytes: int | None = None) -> StorageError:
-    """The error a user gets when `path` cannot be written: cause and remedy by errno."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        needed = f"; {needed_bytes} more bytes are needed at once" if needed_bytes else ""
-        what = "the limit on file sizes is reached" if error.errno == errno.EFBIG else "the disk is full"
-        return DiskFullError(
-            f"{path}: {what}{needed}. Free some space and run the same command again to go on"
-        )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return StorageError(f"{path}: no permission to write here; choose another folder with -o")
-    return StorageError(f"{path}: cannot be written ({error})")
 
 
 @dataclass(frozen=True)
@@ -163,17 +134,6 @@ class RunFolder:
                 write_atomically(self.path / _CHECKED, "\n".join([*lines, ""]).encode())
         return set(stored), damaged
 
-    def sweep(self) -> int:
-        """Remove what killed writers left half-written; returns how many files. For the holder of the lock only."""
-        removed = 0
-        for folder, _, names in os.walk(self.path):
-            for name in names:
-                if name.startswith(_PART):
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(os.path.join(folder, name))
-                        removed += 1
-        return removed
-
     def _checked(self) -> dict[str, FileStamp]:
         """What checked.txt remembers; nothing if it is absent or unreadable, which costs time only."""
         try:
@@ -184,8 +144,8 @@ class RunFolder:
             return {}
 
     def set_aside(self, path: Path) -> Path:
-        """Move a damaged unit file to damaged/, where it stays as evidence, and return its new path."""
-        target = self.path / "damaged" / "-".join(path.relative_to(self.path / "units").parts)
+        """Move a damaged unit file or archive to damaged/, where it stays as evidence, and return its new path."""
+        target = self.path / "damaged" / "-".join(path.relative_to(self.path).parts[1:])
         try:
             target.parent.mkdir(exist_ok=True)
             os.replace(path, target)
@@ -235,6 +195,24 @@ class RunFolder:
             raise InputError(
                 f"{path}: missing or not readable as JSON ({error}); is {self.path} a vssbench run folder?"
             ) from error
+
+    def write_record(self, relative: str, record: BaseModel) -> None:
+        """Store a typed document of the run. Raises StorageError."""
+        write_atomically(self.path / relative, (record.model_dump_json(indent=1) + "\n").encode())
+
+    def read_record(self, relative: str, kind: type[Document]) -> Document:
+        """Read a typed document of the run. Raises InputError if it is missing, damaged or of another version."""
+        path = self.path / relative
+        try:
+            return kind.model_validate_json(path.read_bytes())
+        except OSError as error:
+            reason = error.strerror or str(error)
+        except ValidationError as error:
+            first = error.errors()[0]
+            reason = f"{'.'.join(map(str, first['loc'])) or 'the whole'}: {first['msg']}"
+        raise InputError(
+            f"{path}: cannot be read ({reason}); `vssbench run` with the same experiment and folder writes it anew"
+        )
 
     def set_aside_damaged(self) -> list[Path]:
         """Names of unit files that were set aside so far."""

@@ -1,4 +1,4 @@
-"""Work items on a Dask cluster: the same units as on local processes, stored as the same records.
+"""Jobs on a Dask cluster: the same units as on local processes, stored as the same records.
 
 Needs the extra `cluster`. A worker that sees the run folder writes its units there; one that does not returns them,
 and the client checks and writes them. Which it is, is found for every job anew by a mark in the run folder.
@@ -22,15 +22,18 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from vssbench.experiment.schema import Experiment, read_yaml, validate
+from vssbench.engine.build import choose_device
+from vssbench.engine.memory import set_threads
 from vssbench.errors import CapabilityError, ConfigError, VssbenchError
+from vssbench.experiment.schema import Experiment, read_yaml, validate
+from vssbench.files import write_atomically
 from vssbench.results.schema import from_json
-from vssbench.results.store import RunFolder, unit_name, write_atomically
+from vssbench.results.store import RunFolder, unit_name
 from vssbench.runner.environment import describe, differences
-from vssbench.runner.job import JobReport, OwedItem, run_job
-from vssbench.runner.memory import set_threads
+from vssbench.runner.job import JobReport, run_job
+from vssbench.runner.plan import Job
 from vssbench.runner.pool import QUEUED_PER_WORKER, PoolListener, WorkerSettings, deaf_to_interrupt
-from vssbench.runner.workshop import Workshop, choose_device
+from vssbench.runner.workshop import Workshop
 
 CONNECT_SECONDS = 15
 """How long an address may take to answer, and its first worker to appear."""
@@ -67,12 +70,12 @@ class ClusterFile(BaseModel):
 
 
 @dataclass(frozen=True)
-class _Job:
+class _Task:
     """What travels to a worker; everything in it is plain data."""
 
     experiment: dict[str, Any]
     bits: dict[str, Any]
-    owing: OwedItem
+    job: Job
     settings: WorkerSettings
     mark: str
     """File in the run folder by which a worker knows that it sees the same folder."""
@@ -113,9 +116,9 @@ class DaskNodes:
         return dict(found)
 
     def execute(
-        self, experiment: Experiment, items: Sequence[OwedItem], settings: WorkerSettings
+        self, experiment: Experiment, jobs: Sequence[Job], settings: WorkerSettings
     ) -> Iterator[JobReport]:
-        """Run all items and yield a report per finished one. The first error stops the rest and is raised.
+        """Run all jobs and yield a report per finished one. The first error stops the rest and is raised.
 
         Raises VssbenchError if the scheduler is lost or one job keeps killing its workers.
         """
@@ -123,20 +126,15 @@ class DaskNodes:
         folder = RunFolder(settings.run_path)
         if self._shared:
             write_atomically(folder.path / mark, b"")
-        job = _Job(
-            experiment.canonical(),
-            self._bits,
-            items[0] if items else None,  # type: ignore[arg-type]  # replaced for every task
-            replace(
-                settings,
-                device=self._device,
-                run_path=settings.run_path.resolve(),
-                cache=settings.cache.resolve() if settings.cache else None,
-            ),
-            mark,
+        settings = replace(
+            settings,
+            device=self._device,
+            run_path=settings.run_path.resolve(),
+            cache=settings.cache.resolve() if settings.cache else None,
         )
+        plain = experiment.canonical()
         try:
-            for done in self._finished([replace(job, owing=owing) for owing in items]):
+            for done in self._finished([_Task(plain, self._bits, job, settings, mark) for job in jobs]):
                 _write_returned(folder, done)
                 for _ in range(done.report.units):
                     self._listener.on_unit()
@@ -144,18 +142,20 @@ class DaskNodes:
         finally:
             (folder.path / mark).unlink(missing_ok=True)
 
-    def _finished(self, jobs: Sequence[_Job]) -> Iterator[_Done]:
+    def _finished(self, tasks: Sequence[_Task]) -> Iterator[_Done]:
         """Results in the order in which they come; a window of tasks is kept on the cluster, so memory stays flat."""
         from distributed import wait
 
-        waiting = iter(jobs)
+        waiting = iter(tasks)
         running: set[Any] = set()
         silent_since = None
         try:
             while True:
-                for job in islice(waiting, max(0, self._window() - len(running))):
+                for task in islice(waiting, max(0, self._window() - len(running))):
                     running.add(
-                        self._client.submit(_run_on_worker, job, pure=False, retries=RETRIES, **self._where())
+                        self._client.submit(
+                            _run_on_worker, task, pure=False, retries=RETRIES, **self._where()
+                        )
                     )
                 if not running:
                     return
@@ -343,11 +343,11 @@ def _write_returned(folder: RunFolder, done: _Done) -> None:
         if relative.startswith("units/"):
             record = from_json(data.decode("utf-8"), relative)
             write_atomically(folder.path / "units" / unit_name(record.key), data)
-        elif relative.startswith(("pictures/", "frames/")) and ".." not in Path(relative).parts:
+        elif relative.startswith("frames/") and ".." not in Path(relative).parts:
             if not (folder.path / relative).exists():  # what is there is not made better by a second copy
                 write_atomically(folder.path / relative, data)
         else:
-            raise VssbenchError(f"a worker returned the file {relative!r}; expected units and pictures only")
+            raise VssbenchError(f"a worker returned the file {relative!r}; expected units and frames only")
 
 
 # What runs on workers -------------------------------------------------------------------------------------------------
@@ -366,36 +366,33 @@ def _describe_on_worker(
         return error  # as a value: what is wrong with the input is not tried again
 
 
-def _run_on_worker(job: _Job) -> _Done | VssbenchError:
+def _run_on_worker(task: _Task) -> _Done | VssbenchError:
     try:
         with _LOCK:
-            return _worked(job)
+            return _worked(task)
     except VssbenchError as error:
         return error
 
 
-def _worked(job: _Job) -> _Done:
-    shop = _shop(job)
-    if (job.settings.run_path / job.mark).exists():
-        return _Done(run_job(shop, RunFolder(job.settings.run_path), job.owing, lambda: None), {})
+def _worked(task: _Task) -> _Done:
+    shop = _shop(task)
+    if (task.settings.run_path / task.mark).exists():
+        return _Done(run_job(shop, RunFolder(task.settings.run_path), task.job, lambda: None), {})
     with tempfile.TemporaryDirectory(prefix="vssbench-") as name:
         folder = Path(name)
-        report = run_job(shop, RunFolder(folder), job.owing, lambda: None)
-        # case.json tells that a picture is complete, so it goes last
-        paths = sorted(
-            (p for p in folder.rglob("*") if p.is_file()), key=lambda p: (p.name == "case.json", p)
-        )
+        report = run_job(shop, RunFolder(folder), task.job, lambda: None)
+        paths = sorted(p for p in folder.rglob("*") if p.is_file())
         return _Done(report, {p.relative_to(folder).as_posix(): p.read_bytes() for p in paths})
 
 
-def _shop(job: _Job) -> Workshop:
+def _shop(task: _Task) -> Workshop:
     """The workshop of this experiment, kept from job to job; made after a look at what decides the bits."""
-    set_threads(job.settings.threads)
-    key = repr((job.experiment, job.settings.cache, job.settings.device, job.bits))
+    set_threads(task.settings.threads)
+    key = repr((task.experiment, task.settings.cache, task.settings.device, task.bits))
     if key not in _shops:
-        experiment = Experiment.model_validate(job.experiment)
-        own = describe(experiment, choose_device(job.settings.device), job.settings.threads)["bits"]
-        changed = differences(job.bits, own) if job.bits else []
+        experiment = Experiment.model_validate(task.experiment)
+        own = describe(experiment, choose_device(task.settings.device), task.settings.threads)["bits"]
+        changed = differences(task.bits, own) if task.bits else []
         if changed:
             raise ConfigError(
                 f"worker process {os.getpid()} on {os.uname().nodename} would give other bits than the rest: "
@@ -403,5 +400,5 @@ def _shop(job: _Job) -> Workshop:
                 + ". Install the same versions on every worker"
             )
         _shops.clear()  # one experiment at a time: networks are large
-        _shops[key] = Workshop(experiment, job.settings.cache, job.settings.device)
+        _shops[key] = Workshop(experiment, task.settings.cache, task.settings.device)
     return _shops[key]

@@ -12,8 +12,8 @@ import torch
 
 from vssbench import __version__
 from vssbench.codec import encoder_build
-from vssbench.experiment.schema import Experiment
 from vssbench.errors import CheckpointError, ConfigError
+from vssbench.experiment.schema import Experiment
 from vssbench.networks.weights import locate_weights
 from vssbench.runner.sources import code_digests, combined
 

@@ -10,13 +10,11 @@ from itertools import islice
 
 import torch
 
-from vssbench.experiment.clips import Encode
 from vssbench.codec import decode, encode
-from vssbench.experiment.schema import Experiment
 from vssbench.cost.steps import count_method_macs
+from vssbench.experiment.clips import Encode
 from vssbench.results.store import RunFolder
-from vssbench.runner.job import OwedItem
-from vssbench.runner.plan import WorkItem
+from vssbench.runner.plan import Job
 from vssbench.runner.workshop import Workshop
 
 SAMPLE_FRAMES = 4
@@ -41,28 +39,19 @@ class Estimate:
         return self.encode_seconds + self.decode_seconds + self.method_seconds
 
 
-def estimate(experiment: Experiment, items: Sequence[WorkItem]) -> Estimate:
-    """Extrapolate from one short clip per (dataset, codec) and a convolution benchmark.
-
-    Methods are built without weights, so nothing but the dataset has to be there.
-    """
-    bare = experiment.model_copy(
-        update={"methods": tuple(m.model_copy(update={"weights": {}}) for m in experiment.methods)}
-    )
-    shop = Workshop(bare, None, "cpu")
+def estimate(shop: Workshop, jobs: Sequence[Job]) -> Estimate:
+    """Extrapolate from one short clip per (dataset, codec) and a convolution benchmark."""
     macs_per_second = _convolution_rate()
     totals = [0.0, 0.0, 0.0]
     disk = 0.0
-    for dataset, codec in dict.fromkeys((i.dataset, i.codec) for i in items):
-        own = [i for i in items if (i.dataset, i.codec) == (dataset, codec)]
-        frames = sum(e.length for i in own for e in i.job.encodes)
+    for dataset, codec in dict.fromkeys((i.dataset, i.codec) for i in jobs):
+        own = [i for i in jobs if (i.dataset, i.codec) == (dataset, codec)]
+        frames = sum(e.length for i in own for e in i.encodes)
         encode_rate, decode_rate, bytes_per_frame = _codec_rates(shop, own[0])
         totals[0] += frames / encode_rate
         totals[1] += frames / decode_rate
         totals[2] += _method_macs(shop, own) / macs_per_second
-        disk += frames * bytes_per_frame + BYTES_PER_UNIT * sum(
-            len(i.job.units) * len(i.methods) for i in own
-        )
+        disk += frames * bytes_per_frame + BYTES_PER_UNIT * sum(len(i.units) * len(i.methods) for i in own)
     return Estimate(totals[0], totals[1], totals[2], disk_bytes=round(disk))
 
 
@@ -88,28 +77,29 @@ def _mebibytes(count: int) -> str:
     return f"{count / 2**20:.1f} MiB"
 
 
-def space_needed(shop: Workshop, folder: RunFolder, owed: Sequence[OwedItem]) -> Space:
-    """What the owed items will write: records as large as the stored ones, bitstreams at the settings' rate.
+def space_needed(shop: Workshop, folder: RunFolder, owed: Sequence[Job]) -> Space:
+    """What the jobs that owe units will write: records as large as the stored ones, bitstreams at the settings' rate.
 
     Without a bit rate, or without a stored record, a typical size stands in. Cached bitstreams are counted again.
     """
     sizes = [size for size, _ in folder.stored_units().values()]
-    records = sum(len(item.units) for item in owed) * (sum(sizes) / len(sizes) if sizes else BYTES_PER_UNIT)
+    records = sum(len(job.owed) for job in owed) * (sum(sizes) / len(sizes) if sizes else BYTES_PER_UNIT)
     bitstreams = 0.0
-    for owing in owed:
-        item = owing.item
-        rate = shop.codec(item.dataset, item.codec).bitrate_kbps
-        seconds = 1 / shop.sequence(item.dataset, item.sequence).frame_rate_hz
-        frames = sum(encode.length for encode in item.job.encodes)
+    for job in owed:
+        if not job.owed:
+            continue
+        rate = shop.codec(job.dataset, job.codec).bitrate_kbps
+        seconds = 1 / shop.sequence(job.dataset, job.sequence).frame_rate_hz
+        frames = sum(encode.length for encode in job.encodes)
         bitstreams += frames * (rate * 125 * seconds if rate else BYTES_PER_FRAME)
     return Space(round(records), round(bitstreams), shutil.disk_usage(folder.path).free)
 
 
-def _codec_rates(shop: Workshop, item: WorkItem) -> tuple[float, float, float]:
+def _codec_rates(shop: Workshop, job: Job) -> tuple[float, float, float]:
     """Frames/s of encoding and decoding and bytes per frame, from the first frames of one encode."""
-    sequence = shop.sequence(item.dataset, item.sequence)
-    settings = shop.experiment.codec_settings(shop.codec(item.dataset, item.codec))
-    first = item.job.encodes[0]
+    sequence = shop.sequence(job.dataset, job.sequence)
+    settings = shop.experiment.codec_settings(shop.codec(job.dataset, job.codec))
+    first = job.encodes[0]
     images = [
         sequence.image(i) for i in islice(range(first.first, first.first + first.length), SAMPLE_FRAMES)
     ]
@@ -127,11 +117,11 @@ def _codec_rates(shop: Workshop, item: WorkItem) -> tuple[float, float, float]:
     return len(images) / (encoded - started), len(images) / (decoded - encoded), size
 
 
-def _method_macs(shop: Workshop, items: Sequence[WorkItem]) -> float:
+def _method_macs(shop: Workshop, jobs: Sequence[Job]) -> float:
     """MACs of all steps that the runner would push."""
-    first = items[0]
+    first = jobs[0]
     size = shop.sequence(first.dataset, first.sequence).size
-    encodes = [encode for item in items for encode in item.job.encodes]
+    encodes = [encode for job in jobs for encode in job.encodes]
     total = 0.0
     for method in shop.methods(first.dataset, first.codec, size).values():
         cost = count_method_macs(method, size, shop.experiment.protocol.keyframe_interval)

@@ -6,46 +6,64 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from vssbench.experiment.clips import Job, cut
-from vssbench.experiment.schema import DatasetSpec, Experiment
 from vssbench.dataset import Dataset, VideoSequence
 from vssbench.errors import ConfigError, InputError
+from vssbench.experiment.clips import Clip, Encode, cut
+from vssbench.experiment.schema import DatasetSpec, Experiment
 from vssbench.registry import datasets
+from vssbench.results.documents import PlanSummary
+from vssbench.results.frames import archive_name
 from vssbench.results.schema import UnitKey
 from vssbench.results.store import require_distinct_slugs
 
 
 @dataclass(frozen=True, slots=True)
-class WorkItem:
-    """One job of one sequence under one codec setting; small and picklable."""
+class KeptFrames:
+    """Frames of a unit that are kept to look at."""
+
+    unit: str
+    distance: int | None = None
+    """None: all scored frames of the unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The smallest piece of work that is handed to a worker: bitstreams of one sequence whose units are stored together.
+
+    Small and picklable.
+    """
 
     dataset: str
     codec: str
     sequence: str
-    job: Job
+    encodes: tuple[Encode, ...]
     methods: tuple[str, ...]
     """Titles of the methods that run on it."""
-    picture: tuple[str, int] | None = None
-    """Unit and distance of the case that is kept as pictures, if it lies in this job."""
-    viewer_units: tuple[str, ...] = ()
-    """Units whose scored frames are kept for the report's viewer."""
+    kept: tuple[KeptFrames, ...] = ()
+    owed: frozenset[UnitKey] = frozenset()
+    """Units that are still missing; found once, by the session that holds the run folder."""
+
+    @property
+    def clips(self) -> tuple[Clip, ...]:
+        """The clips of all bitstreams in order."""
+        return tuple(clip for encode in self.encodes for clip in encode.clips)
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Names of the units in order, each once; clips without a scored frame make no unit."""
+        return tuple(dict.fromkeys(clip.unit for clip in self.clips if clip.scored))
+
+    def key(self, method: str, unit: str) -> UnitKey:
+        """Where the cases of one method on one unit are stored."""
+        return UnitKey(self.dataset, self.codec, method, self.sequence, unit)
 
     def unit_keys(self) -> Iterator[UnitKey]:
-        """Keys of all units this item fills."""
-        for unit in self.job.units:
-            for method in self.methods:
-                yield UnitKey(self.dataset, self.codec, method, self.sequence, unit)
+        """Keys of all units that this job fills."""
+        return (self.key(method, unit) for unit in self.units for method in self.methods)
 
-
-@dataclass(frozen=True)
-class PlanSummary:
-    """Size of a plan, for `--dry-run` and the progress bar."""
-
-    items: int
-    units: int
-    cases: int
-    encodes: int
-    encoded_frames: int
+    def archive(self, kept: KeptFrames) -> str:
+        """Where frames are kept, relative to the run folder."""
+        return archive_name(self.dataset, self.codec, self.sequence, kept.unit, kept.distance)
 
 
 def load_dataset(spec: DatasetSpec) -> Dataset:
@@ -75,9 +93,9 @@ def chosen_sequences(spec: DatasetSpec, dataset: Dataset) -> Sequence[VideoSeque
     return chosen
 
 
-def make_plan(experiment: Experiment) -> list[WorkItem]:
+def make_plan(experiment: Experiment) -> list[Job]:
     """All work of an experiment, in a fixed order. Raises InputError if nothing would be scored."""
-    items: list[WorkItem] = []
+    jobs: list[Job] = []
     for kind in ("datasets", "codecs", "methods"):
         require_distinct_slugs(kind, (entry.title for entry in getattr(experiment, kind)))
     for spec in experiment.datasets:
@@ -90,78 +108,75 @@ def make_plan(experiment: Experiment) -> list[WorkItem]:
             if not methods:
                 continue
             found = [
-                WorkItem(spec.title, codec.title, sequence.name, job, methods)
+                Job(spec.title, codec.title, sequence.name, encodes, methods)
                 for sequence in sequences
-                for job in cut(len(sequence), sequence.labelled, protocol)
+                for encodes in cut(len(sequence), sequence.labelled, protocol)
             ]
-            items += _with_viewer(_with_picture(found, experiment), experiment)
-    if not items:
+            jobs += _with_kept_frames(found, experiment)
+    if not jobs:
         raise InputError(
             "no labelled frame can be scored: the sequences are shorter than the smallest distance, "
             "have no labels, or no method runs on any codec"
         )
-    return items
+    return jobs
 
 
-def _with_picture(items: list[WorkItem], experiment: Experiment) -> list[WorkItem]:
-    """Mark the case in the middle of the plan at the wanted distance (default: the largest that occurs)."""
-    if not experiment.pictures.per_codec:
-        return items
-    cases = [
-        (i, clip.unit, d)
-        for i, item in enumerate(items)
-        for e in item.job.encodes
-        for clip in e.clips
-        for d in clip.scored
+def _with_kept_frames(jobs: list[Job], experiment: Experiment) -> list[Job]:
+    """Mark what is kept of one dataset and codec: the units of the viewer, and stills that these leave out."""
+    stills = _stills(jobs, experiment)
+    units = _viewer_units(jobs, experiment, jobs[stills[0][0]].sequence if stills else None)
+    kept = [(index, KeptFrames(unit)) for index, unit in units]
+    kept += [(index, KeptFrames(unit, d)) for index, unit, d in stills if (index, unit) not in units]
+    return [
+        replace(job, kept=tuple(one for place, one in kept if place == index))
+        for index, job in enumerate(jobs)
     ]
+
+
+def _stills(jobs: list[Job], experiment: Experiment) -> list[tuple[int, str, int]]:
+    """(job, unit, distance) of cases spread over the plan at the wanted distance (default: the largest that occurs)."""
+    cases = [(i, clip.unit, d) for i, job in enumerate(jobs) for clip in job.clips for d in clip.scored]
     if not cases:
-        return items
+        return []
     wanted = experiment.pictures.distance
     largest = max(d for _, _, d in cases) if wanted is None else wanted
     candidates = [case for case in cases if case[2] == largest] or cases
     count = min(experiment.pictures.per_codec, len(candidates))
-    marked = list(items)
-    for k in range(count):
-        index, unit, distance = candidates[(2 * k + 1) * len(candidates) // (2 * count)]
-        item = items[index]
-        marked[index] = replace(item, picture=(unit, distance))
-    return marked
+    return [candidates[(2 * k + 1) * len(candidates) // (2 * count)] for k in range(count)]
 
 
-def _with_viewer(items: list[WorkItem], experiment: Experiment) -> list[WorkItem]:
-    """Mark the units whose frames are kept, as many as `pictures.frames` allows, one at least.
+def _viewer_units(jobs: list[Job], experiment: Experiment, shown: str | None) -> list[tuple[int, str]]:
+    """(job, unit) of which all frames are kept, as many as `pictures.frames` allows, one at least.
 
-    Streams keep neighbouring groups of pictures, so that a sequence can be followed, from that of the picture on;
+    Streams keep neighbouring groups of pictures, so that a sequence can be followed, from the sequence `shown` on;
     single clips are spread evenly over the dataset.
     """
     budget = experiment.pictures.frames
-    cases = Counter(
-        (i, c.unit) for i, it in enumerate(items) for e in it.job.encodes for c in e.clips for _ in c.scored
-    )
+    cases = Counter((i, clip.unit) for i, job in enumerate(jobs) for clip in job.clips for _ in clip.scored)
     if not budget or not cases:
-        return items
+        return []
     order = list(cases)
     if experiment.protocol.kind == "stream":
-        shown = next((item.sequence for item in items if item.picture is not None), items[0].sequence)
-        order.sort(key=lambda place: items[place[0]].sequence != shown)  # stable: the rest keeps its order
+        first = shown or jobs[0].sequence
+        order.sort(key=lambda place: jobs[place[0]].sequence != first)  # stable: the rest keeps its order
     else:
         count = max(1, min(len(order), budget * len(order) // sum(cases.values())))
         order = [order[(2 * k + 1) * len(order) // (2 * count)] for k in range(count)]
-    kept: dict[int, list[str]] = {}
-    for index, unit in order:
-        if kept and cases[index, unit] > budget:
+    kept: list[tuple[int, str]] = []
+    for place in order:
+        if kept and cases[place] > budget:
             break
-        budget -= cases[index, unit]
-        kept.setdefault(index, []).append(unit)
-    return [replace(item, viewer_units=tuple(kept.get(i, ()))) for i, item in enumerate(items)]
+        budget -= cases[place]
+        kept.append(place)
+    return kept
 
 
-def summarise(items: Sequence[WorkItem]) -> PlanSummary:
+def summarise(jobs: Sequence[Job]) -> PlanSummary:
     """Count a plan."""
     return PlanSummary(
-        items=len(items),
-        units=sum(len(item.job.units) * len(item.methods) for item in items),
-        cases=sum(item.job.cases * len(item.methods) for item in items),
-        encodes=sum(len(item.job.encodes) for item in items),
-        encoded_frames=sum(encode.length for item in items for encode in item.job.encodes),
+        jobs=len(jobs),
+        units=sum(len(job.units) * len(job.methods) for job in jobs),
+        cases=sum(len(clip.scored) * len(job.methods) for job in jobs for clip in job.clips),
+        encodes=sum(len(job.encodes) for job in jobs),
+        encoded_frames=sum(encode.length for job in jobs for encode in job.encodes),
     )

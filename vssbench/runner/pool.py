@@ -1,4 +1,4 @@
-"""Work items on local processes: one worker per core, one thread each, so that counts do not depend on `--workers`."""
+"""Jobs on local processes: one worker per core, one thread each, so that counts do not depend on `--workers`."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, Protocol
 
-from vssbench.experiment.schema import Experiment
+from vssbench.engine.memory import set_threads
 from vssbench.errors import ConfigError, VssbenchError
+from vssbench.experiment.schema import Experiment
 from vssbench.results.helper_processes import end_with_parent
 from vssbench.results.store import RunFolder
-from vssbench.runner.job import JobReport, OwedItem, run_job
-from vssbench.runner.memory import set_threads
+from vssbench.runner.job import JobReport, run_job
+from vssbench.runner.plan import Job
 from vssbench.runner.workshop import Workshop
 
 QUEUED_PER_WORKER = 4
@@ -58,30 +59,30 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def choose_workers(requested: int | None, device: str, items: int) -> int:
-    """Number of workers: as asked, else one per core on CPU and one on a GPU, never more than items."""
+def choose_workers(requested: int | None, device: str, jobs: int) -> int:
+    """Number of workers: as asked, else one per core on CPU and one on a GPU, never more than jobs."""
     if requested is not None and requested < 1:
         raise ConfigError(f"--workers {requested}: expected 1 or more")
     default = 1 if device.startswith("cuda") else available_cores()
-    return max(1, min(requested or default, items))
+    return max(1, min(requested or default, jobs))
 
 
 def execute(
     experiment: Experiment,
-    items: Sequence[OwedItem],
+    jobs: Sequence[Job],
     settings: WorkerSettings,
     workers: int,
     listener: PoolListener,
 ) -> Iterator[JobReport]:
-    """Run all items and yield a report per finished one. The first error stops the rest and is raised."""
+    """Run all jobs and yield a report per finished one. The first error stops the rest and is raised."""
     if workers == 1:
         set_threads(settings.threads)
         shop = Workshop(experiment, settings.cache, settings.device)
         folder = RunFolder(settings.run_path)
-        for item in items:
-            yield run_job(shop, folder, item, listener.on_unit)
+        for job in jobs:
+            yield run_job(shop, folder, job, listener.on_unit)
         return
-    left = dict(enumerate(items))
+    left = dict(enumerate(jobs))
     lost = 0
     while left:
         before = len(left)
@@ -99,12 +100,12 @@ def execute(
 
 def _execute_in_processes(
     experiment: Experiment,
-    left: dict[int, OwedItem],
+    left: dict[int, Job],
     settings: WorkerSettings,
     workers: int,
     listener: PoolListener,
 ) -> Iterator[JobReport]:
-    """Run the items in `left` and take each out of it when it is done. Raises BrokenProcessPool if a worker dies."""
+    """Run the jobs in `left` and take each out of it when it is done. Raises BrokenProcessPool if a worker dies."""
     context = multiprocessing.get_context("spawn")
     finished_units: Any = context.Queue()
     pool = ProcessPoolExecutor(
@@ -118,9 +119,9 @@ def _execute_in_processes(
     try:
         while left:
             # Few at a time: submitting all would make every wait look at all of them.
-            for number, item in islice(waiting, QUEUED_PER_WORKER * workers - len(running)):
+            for number, job in islice(waiting, QUEUED_PER_WORKER * workers - len(running)):
                 with deaf_to_interrupt():  # submitting starts workers
-                    running[pool.submit(_run_in_worker, item)] = number
+                    running[pool.submit(_run_in_worker, job)] = number
             done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
             _drain(finished_units, listener.on_unit)
             for future in done:
@@ -179,5 +180,5 @@ def _start_worker(experiment: dict[str, Any], settings: WorkerSettings, finished
     _worker["finished_units"] = finished_units
 
 
-def _run_in_worker(item: OwedItem) -> JobReport:
-    return run_job(_worker["shop"], _worker["folder"], item, lambda: _worker["finished_units"].put(1))
+def _run_in_worker(job: Job) -> JobReport:
+    return run_job(_worker["shop"], _worker["folder"], job, lambda: _worker["finished_units"].put(1))

@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from filelock import FileLock, Timeout
+import numpy as np
 
 from vssbench import __version__
-from vssbench.experiment.schema import Experiment, load_experiment
-from vssbench.errors import ConfigError, DiskFullError, StorageError
 from vssbench.analysis.run import Run, load_run
-from vssbench.results.store import RunFolder, slug, storage_error
-from vssbench.runner.observers.macs import measure_costs
+from vssbench.engine.build import check_lookahead, choose_device
+from vssbench.engine.ownership import owned, sweep
+from vssbench.errors import (
+    ConfigError,
+    DiskFullError,
+    InputError,
+    OutOfMemoryError,
+    is_out_of_memory,
+    out_of_memory,
+)
+from vssbench.experiment.schema import Experiment, load_experiment
+from vssbench.files import storage_error
+from vssbench.metrics.confusion import count_pairs
+from vssbench.results.documents import DatasetRecord, PlanSummary, describe_dataset
+from vssbench.results.roster import make_roster
+from vssbench.results.store import RunFolder, slug, unit_name
+from vssbench.results.stored import write_start
 from vssbench.runner.environment import describe, differences, drift, refuse_drift
 from vssbench.runner.estimate import space_needed
-from vssbench.runner.job import JobReport, OwedItem, owed_item
+from vssbench.runner.job import JobReport
+from vssbench.runner.observers.frames import missing_frames, set_aside_damaged
 from vssbench.runner.observers.latency import measure_run_latency
-from vssbench.runner.observers.further import refuse_what_cannot_be_measured
-from vssbench.runner.plan import PlanSummary, WorkItem, make_plan, summarise
+from vssbench.runner.observers.macs import measure_costs
+from vssbench.runner.observers.oracles import refuse_impossible_oracles
+from vssbench.runner.plan import Job, make_plan, summarise
 from vssbench.runner.pool import WorkerSettings, choose_workers, execute
-from vssbench.runner.workshop import Workshop, check_lookahead, choose_device
+from vssbench.runner.workshop import Workshop
+
+KEPT = "Finished units are kept: run the same command again"
+
+
+TRIED_SEQUENCES = 8
+"""Sequences of a dataset of which a frame and its label are read before work starts."""
 
 
 @dataclass
@@ -82,7 +102,7 @@ def run(
     if cluster is not None and workers is not None:
         raise ConfigError("--workers counts local processes and --cluster has its own; give one of them")
     settings = WorkerSettings(folder.path, Path(cache) if cache else None, device, threads)
-    with _Locked(folder.path), _Log(folder.path / "log.txt") as log:
+    with owned(folder.path), _Log(folder.path / "log.txt") as log:
         listener = log.following(listener or Listener())
         log.write(
             f"session of vssbench {__version__}: {experiment if isinstance(experiment, (str, Path)) else 'experiment'}"
@@ -105,7 +125,7 @@ class _Workplace(Protocol):
     ) -> dict[str, Any]: ...
 
     def execute(
-        self, experiment: Experiment, items: Sequence[OwedItem], settings: WorkerSettings
+        self, experiment: Experiment, jobs: Sequence[Job], settings: WorkerSettings
     ) -> Iterator[JobReport]: ...
 
 
@@ -121,10 +141,10 @@ class _LocalProcesses:
         return describe(experiment, choose_device(device), threads)
 
     def execute(
-        self, experiment: Experiment, items: Sequence[OwedItem], settings: WorkerSettings
+        self, experiment: Experiment, jobs: Sequence[Job], settings: WorkerSettings
     ) -> Iterator[JobReport]:
-        workers = choose_workers(self.workers, settings.device, max(1, len(items)))
-        return execute(experiment, items, settings, workers, self.listener)
+        workers = choose_workers(self.workers, settings.device, max(1, len(jobs)))
+        return execute(experiment, jobs, settings, workers, self.listener)
 
 
 @contextmanager
@@ -145,30 +165,36 @@ def _session(
     workplace: _Workplace,
     listener: Listener,
 ) -> None:
-    """Plan, do what is owed, count MACs. Raises as `run`; on a full disk with the space that is missing."""
+    """Plan, do what is owed, count MACs and time. Raises as `run`; on a full disk with the space that is missing."""
     listener.on_stage("planning")
-    items = make_plan(experiment)
-    owed = _owed_items(folder, items, listener)
-    shop = Workshop(experiment, settings.cache, workplace.planning_device or settings.device)
-    _build_everything_once(shop, items)
-    summary = summarise(items)
+    shop, jobs = prepare(experiment, settings.cache, workplace.planning_device or settings.device)
+    jobs = _with_owed_units(folder, jobs, listener)
+    owed = [job for job in jobs if job.owed or missing_frames(folder, job)]
+    summary = summarise(jobs)
     try:
-        folder.write_json("plan.json", {**asdict(summary), "titles": _titles(experiment)})
-        folder.write_json("datasets.json", _describe_datasets(shop, items))
-        listener.on_plan(summary, sum(len(item.units) for item in owed))
+        roster = shop.of_weights(make_roster(experiment))
+        write_start(folder, experiment, roster, summary, _describe_datasets(shop, jobs))
+        listener.on_plan(summary, sum(len(job.owed) for job in owed))
         for report in workplace.execute(experiment, owed, settings):
             listener.totals.add(report)
         if owed:
-            folder.sweep()  # a worker that was killed while this session went on leaves what it was writing
+            sweep(
+                folder.path
+            )  # a worker that was killed while this session went on leaves what it was writing
         if experiment.measure.macs:
             listener.on_stage("counting MACs")
-            measure_costs(shop, folder, items)
+            measure_costs(shop, folder, jobs)
         if experiment.measure.latency:
-            measure_run_latency(shop, folder, items, listener.on_stage)
+            measure_run_latency(shop, folder, jobs, listener.on_stage)
     except DiskFullError as error:
-        stored = folder.stored_units()
-        still_owed = [owed_item(folder, item, stored) for item in items]
+        still_owed = _owing(jobs, folder.stored_units())
         raise DiskFullError(f"{error}. {space_needed(shop, folder, still_owed).text}") from error
+    except OutOfMemoryError as error:
+        raise OutOfMemoryError(f"{error}. {KEPT}") from error
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise out_of_memory("the run", settings.device, error, f"use fewer --workers. {KEPT}") from error
 
 
 def default_output(experiment: str | Path | Mapping[str, Any] | Experiment) -> Path:
@@ -221,36 +247,6 @@ class _Log:
         return replace(listener, on_plan=on_plan, on_stage=on_stage)
 
 
-class _Locked:
-    """Holds the run folder for one session and says who holds it if that fails."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            self.lock = FileLock(path / ".lock", timeout=0)
-            self.lock.acquire()
-        except Timeout:
-            owner = (path / ".owner").read_text() if (path / ".owner").exists() else "another process"
-            raise StorageError(
-                f"{path}: in use by {owner}; wait for it to end or choose another folder with -o"
-            ) from None
-        except OSError as error:
-            raise storage_error(path, error) from error
-        with suppress(OSError):  # without the note a second session only learns less about this one
-            (path / ".owner").write_text(
-                f"process {os.getpid()} on {platform.node()}, started {time.strftime('%Y-%m-%d %H:%M:%S')}"
-            )
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *exception: object) -> None:
-        with suppress(OSError):
-            (self.path / ".owner").unlink(missing_ok=True)
-        self.lock.release()
-
-
 def _freeze_experiment(folder: RunFolder, experiment: Experiment) -> None:
     values = experiment.canonical()
     if not (folder.path / "experiment.json").exists():
@@ -263,8 +259,6 @@ def _freeze_experiment(folder: RunFolder, experiment: Experiment) -> None:
             f"{folder.path}: holds a run of another experiment; different keys: {'; '.join(changed[:8])}. "
             "Choose another folder with -o, or delete this one"
         )
-    if values != before:
-        folder.write_json("experiment.json", values)  # its words and limits are the newer file's
 
 
 def _comparable(values: dict[str, Any]) -> dict[str, Any]:
@@ -295,58 +289,71 @@ def _check_environment(folder: RunFolder, now: dict[str, Any], force: bool) -> N
         folder.write_json("environment.json", {**before, "forced": [*before["forced"], changed]})
 
 
-def _owed_items(folder: RunFolder, items: Sequence[WorkItem], listener: Listener) -> list[OwedItem]:
-    """Items with missing units or pictures. Damaged unit files are set aside, told, and count as missing."""
-    folder.sweep()
+def _with_owed_units(folder: RunFolder, jobs: Sequence[Job], listener: Listener) -> list[Job]:
+    """The jobs with the units they still owe. What is damaged is set aside, told, and counts as missing."""
+    sweep(folder.path)
     intact, damaged = folder.intact_units()
     for path in damaged:
         listener.on_stage(f"damaged unit file set aside as {path}; it is made again")
-    found = (owed_item(folder, item, intact) for item in items)
-    return [owing for owing in found if owing.units or owing.picture]
+    for job in jobs:
+        for told in set_aside_damaged(folder, job):
+            listener.on_stage(told)
+    return _owing(jobs, intact)
 
 
-def _titles(experiment: Experiment) -> dict[str, list[str]]:
-    return {
-        "datasets": [entry.title for entry in experiment.datasets],
-        "codecs": list(dict.fromkeys(entry.title for entry in experiment.codecs)),
-        "methods": list(dict.fromkeys(entry.title for entry in experiment.methods)),
-    }
+def _owing(jobs: Sequence[Job], stored: Collection[str]) -> list[Job]:
+    return [
+        replace(job, owed=frozenset(key for key in job.unit_keys() if unit_name(key) not in stored))
+        for job in jobs
+    ]
 
 
-def _describe_datasets(shop: Workshop, items: Sequence[WorkItem]) -> dict[str, Any]:
-    """What tables and figures must know of each dataset, so that they need not open it."""
+def _describe_datasets(shop: Workshop, jobs: Sequence[Job]) -> dict[str, DatasetRecord]:
     described = {}
-    for title in dict.fromkeys(item.dataset for item in items):
-        dataset = shop.dataset(title)
-        names = list(dict.fromkeys(item.sequence for item in items if item.dataset == title))
-        sequences = [shop.sequence(title, name) for name in names]
-        described[title] = {
-            "class_names": list(dataset.classes.names),
-            "palette": [list(colour) for colour in dataset.classes.palette],
-            "ignore_index": dataset.classes.ignore_index,
-            "categories": list(dataset.classes.categories) if dataset.classes.categories else None,
-            "protocol_mark": dataset.protocol_mark,
-            "remarks": [f"{s.name}: {remark}" for s in sequences for remark in s.remarks()],
-            "sequences": {
-                s.name: {
-                    "frames": len(s),
-                    "labelled": len(s.labelled),
-                    "size": list(s.size),
-                    "frame_rate_hz": s.frame_rate_hz,
-                }
-                for s in sequences
-            },
-        }
+    for title in dict.fromkeys(job.dataset for job in jobs):
+        names = dict.fromkeys(job.sequence for job in jobs if job.dataset == title)
+        described[title] = describe_dataset(
+            shop.dataset(title), [shop.sequence(title, name) for name in names]
+        )
     return described
 
 
-def _build_everything_once(shop: Workshop, items: Sequence[WorkItem]) -> None:
-    """Build every method for every size before work starts, so that what cannot work fails in the first second."""
-    for item in items:
-        sequence = shop.sequence(item.dataset, item.sequence)
-        for title, method in shop.methods(item.dataset, item.codec, sequence.size).items():
-            check_lookahead(method, title, sequence, item.job)
-    for dataset, codec, name in dict.fromkeys((i.dataset, i.codec, i.sequence) for i in items):
-        refuse_what_cannot_be_measured(
-            shop.experiment, dataset, shop.specs(dataset, codec), shop.sequence(dataset, name)
-        )
+def prepare(experiment: Experiment, cache: Path | None, device: str) -> tuple[Workshop, list[Job]]:
+    """The plan of an experiment, and everything it needs built and tried once: what cannot work is refused here.
+
+    Weights, capabilities of codecs, sizes, and a frame with its label of the first sequences. Raises as `run`.
+    """
+    jobs = make_plan(experiment)
+    shop = Workshop(experiment, cache, device)
+    for job in jobs:
+        sequence = shop.sequence(job.dataset, job.sequence)
+        for title, method in shop.methods(job.dataset, job.codec, sequence.size).items():
+            check_lookahead(method, title, sequence, job.encodes)
+    for dataset, codec, name in dict.fromkeys((job.dataset, job.codec, job.sequence) for job in jobs):
+        if experiment.oracles:
+            refuse_impossible_oracles(dataset, shop.specs(dataset, codec), shop.sequence(dataset, name))
+    first = {(job.dataset, job.sequence): job for job in reversed(jobs)}
+    tried: Counter[str] = Counter()
+    for job in reversed(first.values()):
+        tried[job.dataset] += 1
+        if tried[job.dataset] <= TRIED_SEQUENCES:
+            _read_first(shop, job)
+    return shop, jobs
+
+
+def _read_first(shop: Workshop, job: Job) -> None:
+    """Read the first scored frame and its label. Raises InputError as the dataset, or naming what does not fit."""
+    sequence, classes = shop.sequence(job.dataset, job.sequence), shop.dataset(job.dataset).classes
+    scored = [clip.first + d for encode in job.encodes for clip in encode.clips for d in clip.scored]
+    for frame in sorted(scored)[:1]:
+        try:
+            size, label = sequence.image(frame).shape[:2], sequence.label(frame)
+            if not size == label.shape == sequence.size:
+                raise InputError(
+                    f"the frame is {size}, its label {label.shape} and its sequence {sequence.size}"
+                )
+            count_pairs(label, np.zeros_like(label), len(classes), classes.ignore_index)
+        except InputError as error:
+            raise InputError(
+                f"{job.dataset}, {job.sequence}, frame {frame}: {error}; `vssbench data verify` looks at all of them"
+            ) from error

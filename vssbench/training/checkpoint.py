@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from vssbench.errors import CheckpointError
-from vssbench.training.storage import write_atomically
+from vssbench.files import write_atomically
 
 FORMAT = 1
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from vssbench.method import Recipe, SampleMemory, TrainingBatch
-from vssbench.records import IGNORE_INDEX
+from vssbench.records import IGNORE_INDEX, Normalisation
 from vssbench.training.augment import Augmentation, Sample, augment
 from vssbench.training.pairs import PairEntry, PairStore
 from vssbench.training.windows import WindowEntry, WindowStore
@@ -56,7 +56,7 @@ class BatchSource:
         seed: int,
         stage_key: int,
         original_share: float,
-        normalisation: tuple[tuple[float, float, float], tuple[float, float, float]],
+        normalisation: Normalisation,
         device: torch.device,
         ignore_index: int = IGNORE_INDEX,
         channels_last: bool = True,
@@ -80,7 +80,9 @@ class BatchSource:
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.class_weights = class_weights
         self.rank, self.world_size = rank, world_size
-        mean, deviation = (torch.tensor(v).view(1, 3, 1, 1) * 255 for v in normalisation)
+        self.normalisation = Normalisation(*normalisation)
+        to_bytes = 255 / self.normalisation.value_range
+        mean, deviation = (torch.tensor(v).view(1, 3, 1, 1) * to_bytes for v in self.normalisation[:2])
         self._mean, self._inverse_deviation = mean.to(device), (1 / deviation).to(device)
         self._order: tuple[int, np.ndarray] | None = None
 
@@ -221,6 +223,8 @@ class BatchSource:
     def _normalise(self, images: list[np.ndarray | None]) -> Tensor:
         stacked = torch.from_numpy(np.stack([image for image in images if image is not None]))
         pixels = stacked.to(self.device).permute(0, 3, 1, 2).float()
+        if self.normalisation.channel_order == "BGR":
+            pixels = pixels.flip(1)
         normalised = (pixels - self._mean) * self._inverse_deviation
         return normalised.contiguous(memory_format=self.memory_format)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from vssbench.errors import ConfigError, StorageError
+from vssbench.errors import ConfigError
+from vssbench.files import storage_error, write_atomically
 
 
 class Reporter(Protocol):
@@ -41,7 +43,7 @@ class StageLog:
             for name in ("train", "validation"):
                 self._truncate(name, resumed_step)
         except OSError as error:
-            raise StorageError(f"{folder}: the training log cannot be written ({error})") from error
+            raise storage_error(folder, error) from error
         self._board = _tensorboard(folder, resumed_step) if tensorboard else None
 
     def step(self, step: int, values: Mapping[str, float]) -> None:
@@ -80,7 +82,7 @@ class StageLog:
                     writer.writeheader()
                 writer.writerow({"step": step, **{key: repr(float(value)) for key, value in values.items()}})
         except OSError as error:
-            raise StorageError(f"{path}: the training log cannot be written ({error})") from error
+            raise storage_error(path, error) from error
         if self._board is not None:
             for key, value in values.items():
                 self._board.add_scalar(f"{name}/{key}", value, step)
@@ -102,12 +104,11 @@ class StageLog:
 
 
 def _rewrite(path: Path, columns: list[str], rows: list[dict[str, str]]) -> None:
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, columns, extrasaction="ignore", restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-    temporary.replace(path)
+    stream = io.StringIO(newline="")
+    writer = csv.DictWriter(stream, columns, extrasaction="ignore", restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, stream.getvalue().encode())
 
 
 def read_log(path: Path) -> list[dict[str, float]]:

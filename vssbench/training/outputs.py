@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-from filelock import FileLock
-
 from vssbench.dataset import Dataset
-from vssbench.errors import ConfigError
+from vssbench.errors import CheckpointError, ConfigError
+from vssbench.experiment.training import ContestantSection, OutputSection, TrainingExperiment
+from vssbench.files import digest_file, locked, write_atomically
 from vssbench.method import Method
-from vssbench.networks.weights import WeightsMetadata, save_weights
+from vssbench.networks.weights import WeightsMetadata, find_network, save_weights
 from vssbench.registry import nearest
 from vssbench.training.checkpoint import load_checkpoint, restore
-from vssbench.experiment.training import ContestantSection, OutputSection, TrainingExperiment
-from vssbench.training.storage import write_atomically
 
 
 def write_weights(
@@ -42,18 +38,18 @@ def write_weights(
         state = load_checkpoint(path, experiment=experiment.digest(label), stage=f"{label}/{stage}")
         weights = (state["average"] or state["parts"])[part]
         restore({part: method.parts()[part]}, {part: weights}, path)
-        entries[output.weights] = _write(experiment, common, dataset, method.parts()[part], output, summary)
+        entries[output.weights] = _write(experiment, common, dataset, method, output, summary)
     if entries:
         manifest = common / "weights" / "manifest.json"
-        with FileLock(str(manifest.with_name(".lock"))):
+        with locked(manifest.with_name(".lock")):
             before = json.loads(manifest.read_text(encoding="utf-8"))["weights"] if manifest.exists() else {}
             document = {"schema": 1, "weights": {**before, **entries}}
-            text = json.dumps(document, indent=1, sort_keys=True).encode()
-            write_atomically(manifest, lambda stream: stream.write(text))
+            write_atomically(manifest, json.dumps(document, indent=1, sort_keys=True).encode())
 
 
 def require_outputs(experiment: TrainingExperiment, contestant: ContestantSection, method: Method) -> None:
-    """Raise ConfigError if an output's stage does not train its part or the part lacks a module to leave out.
+    """Raise ConfigError if an output's stage does not train its part, or the part holds no network to describe or lacks
+    a module to leave out.
 
     To be asked before training.
     """
@@ -67,6 +63,14 @@ def require_outputs(experiment: TrainingExperiment, contestant: ContestantSectio
                 f"outputs.{output.weights}.source: stage {stage!r} of {label!r} trains no part {part!r}; "
                 f"{nearest(part, list(trained[stage]))}"
             )
+        try:
+            find_network(method.parts()[part])
+        except CheckpointError as error:
+            raise ConfigError(
+                f"outputs.{output.weights}.source: {output.source}: {error}, and weights without a description cannot be "
+                "stored; derive a module of the part from vssbench.networks.DescribedNetwork (its name, width and classes), "
+                "or remove the output"
+            ) from error
         modules = [name for name, _ in method.parts()[part].named_modules() if name]
         for name in output.leave_out:
             if name not in modules:
@@ -80,11 +84,12 @@ def _write(
     experiment: TrainingExperiment,
     folder: Path,
     dataset: Dataset,
-    module: torch.nn.Module,
+    method: Method,
     output: OutputSection,
     summary: dict[str, Any],
 ) -> dict[str, Any]:
-    label = output.source.split("/")[0]
+    label, _, part = output.source.split("/")
+    module = method.parts()[part]
     own = next(c.seed for c in experiment.contestants if c.label == label)
     seed = experiment.seed if own is None else own
     final = summary["contestants"].get(label, {}).get("final", {})
@@ -95,16 +100,21 @@ def _write(
         seed=seed,
         metrics={key: float(value) for key, value in final.items()},
         notes=output.source,
+        data=f"{experiment.dataset.name}, {experiment.pairs.split}",
+        normalisation=method.normalisation,
+        size=method.context.size,
+        lr_scale=method.lr_scale_of(part),
     )
     path = folder / "weights" / f"{output.weights}.safetensors"
     save_weights(module, path, metadata, dtype=output.dtype, training_heads=False, leave_out=output.leave_out)
     return {
         "file": f"{output.weights}.safetensors",
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": digest_file(path),
         "bytes": path.stat().st_size,
         "network": metadata.network,
         "width": metadata.width,
         "classes": metadata.classes,
+        "data": metadata.data,
         "dtype": output.dtype,
         "experiment": experiment.name,
         "experiment_digest": experiment.digest(),

@@ -17,18 +17,18 @@ from typing import Any, Literal
 from zipfile import BadZipFile
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from vssbench.codec import CodecSettings
 from vssbench.dataset import Dataset, VideoSequence
+from vssbench.engine.ownership import sweep
 from vssbench.errors import ConfigError, InputError
+from vssbench.experiment.training import PairSection
+from vssbench.files import locked, write_atomically
 from vssbench.records import ClassTable, FlowField
 from vssbench.training.augment import Sample
 from vssbench.training.coded_clip import code_clip
-from vssbench.experiment.training import PairSection
 from vssbench.training.pseudo_video import pseudo_clip
-from vssbench.training.storage import write_atomically
 
 STORE_VERSION = 1
 FLOW_UNITS_PER_PIXEL = 32
@@ -145,7 +145,8 @@ def build_pairs(
     digest = _digest(dataset, list(sequences.values()), section, codecs, seed)
     folder = root / f"pairs-{digest}"
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(str(folder / ".lock")):
+    with locked(folder / ".lock"):
+        sweep(folder)
         if not (folder / "index.json").exists():
             _fill(folder, digest, dataset, sequences, plans, section, codecs, seed, progress)
     return PairStore(folder)
@@ -270,8 +271,7 @@ def _fill(
         "mean_motion_pixels": float(np.mean(motion)) if motion else 0.0,
         "entries": [asdict(entry) for entry in entries],
     }
-    text = json.dumps(document, indent=1).encode()
-    write_atomically(folder / "index.json", lambda stream: stream.write(text))
+    write_atomically(folder / "index.json", json.dumps(document, indent=1).encode())
 
 
 def _code(

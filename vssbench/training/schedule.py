@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from vssbench.errors import ConfigError
-from vssbench.registry import nearest
 from vssbench.experiment.training import StageSection
+from vssbench.registry import nearest
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from vssbench.errors import CheckpointError
-from vssbench.metrics.seeds import over_seeds
 from vssbench.experiment.training import TrainingExperiment
-from vssbench.training.storage import write_atomically
+from vssbench.files import write_atomically
+from vssbench.metrics.seeds import over_seeds
 from vssbench.training.trainer import Trainer
 
 MakeTrainer = Callable[[TrainingExperiment, Path], Trainer]
@@ -39,6 +39,15 @@ def seed_experiment(experiment: TrainingExperiment, seed: int) -> TrainingExperi
     return experiment.model_copy(update={"outputs": outputs}).for_seed(seed)
 
 
+def single_trainings(
+    experiment: TrainingExperiment, folder: Path, seeds: Sequence[int]
+) -> list[tuple[TrainingExperiment, Path]]:
+    """The experiment of each seed and its folder; without seeds the experiment's own."""
+    if not seeds:
+        return [(experiment.for_seed(experiment.seed), folder)]
+    return [(seed_experiment(experiment, seed), seed_folder(folder, seed)) for seed in seeds]
+
+
 def train_seeds(
     experiment: TrainingExperiment,
     folder: Path,
@@ -57,8 +66,7 @@ def train_seeds(
         trainer.processes.wait()
     summary = summarise_seeds(experiment, folder)
     if trainer.processes.rank == 0:
-        text = json.dumps(summary, indent=1).encode()
-        write_atomically(folder / "summary.json", lambda stream: stream.write(text))
+        write_atomically(folder / "summary.json", json.dumps(summary, indent=1).encode())
     return summary
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vssbench.errors import VssbenchError
+from vssbench.errors import OutOfMemoryError, VssbenchError, is_out_of_memory, out_of_memory
+from vssbench.experiment.training import StageSection
 from vssbench.method import Method, Stage
 from vssbench.training.checkpoint import load_checkpoint, restore, save_checkpoint, state_of
-from vssbench.experiment.training import StageSection
 from vssbench.training.data import BatchSource, NamedBatch, Prefetcher
 from vssbench.training.ema import MovingAverage
 from vssbench.training.log import Reporter, StageLog
@@ -100,12 +100,14 @@ class StageTrainer:
                 elif time.monotonic() - saved > CHECKPOINT_SECONDS:
                     self._save("last.pt")
                     saved = time.monotonic()
-        except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+        except (RuntimeError, MemoryError, OutOfMemoryError) as error:
+            if not is_out_of_memory(error):
                 raise
-            raise VssbenchError(
-                f"{self.setup.title}: out of memory at batch {self.section.batch} on {self.setup.device}; raise "
-                f"`accumulate` (now {self.section.accumulate}) or lower `batch` or `augmentation.crop`"
+            raise out_of_memory(
+                f"{self.setup.title}: batch {self.section.batch}",
+                str(self.setup.device),
+                error,
+                f"raise `accumulate` (now {self.section.accumulate}) or lower `batch` or `augmentation.crop`",
             ) from error
         finally:
             reader.close()
@@ -303,12 +305,6 @@ class StageTrainer:
 def _in_percent(scores: dict[str, float], monitors: dict[str, float]) -> dict[str, float]:
     """What the line of a validation shows behind the mIoU."""
     return {**{k: 100 * v for k, v in scores.items() if k != "miou"}, **monitors}
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """On a GPU torch has a class for it; its CPU allocator only says so in words."""
-    known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-    return known or "can't allocate memory" in str(error) or "not enough memory" in str(error)
 
 
 def hash_seed(*numbers: int) -> int:

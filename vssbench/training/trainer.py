@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,21 +23,27 @@ import yaml
 from torch import Tensor, nn
 
 from vssbench import __version__
-from vssbench.experiment.schema import validate
 from vssbench.dataset import Dataset
+from vssbench.engine.build import check_capabilities, check_motion, untrained_method
+from vssbench.engine.ownership import owned, sweep
 from vssbench.errors import CheckpointError, ConfigError
-from vssbench.method import BuildContext, Method, Stage
-from vssbench.networks.adoption import start_from
-from vssbench.networks.checkpoints import imagenet_networks, load_imagenet_backbone
-from vssbench.networks.weights import read_weights, require_classes
-from vssbench.registry import datasets, methods, nearest
-from vssbench.training.checkpoint import load_checkpoint
+from vssbench.experiment.schema import validate
 from vssbench.experiment.training import (
     ContestantSection,
     EvaluationSection,
     StageSection,
     TrainingExperiment,
+    is_stage,
 )
+from vssbench.files import write_atomically
+from vssbench.method import BuildContext, Method, Stage
+from vssbench.networks.adoption import start_from
+from vssbench.networks.agreement import Agreed, Said, agree
+from vssbench.networks.checkpoints import imagenet_networks, load_imagenet_backbone
+from vssbench.networks.weights import read_metadata, read_weights, require_classes
+from vssbench.records import Normalisation
+from vssbench.registry import datasets, methods, nearest
+from vssbench.training.checkpoint import load_checkpoint
 from vssbench.training.data import BatchSource, class_weights
 from vssbench.training.feature_memory import FeatureMemory
 from vssbench.training.layout import trains_channels_last
@@ -47,7 +53,6 @@ from vssbench.training.pairs import PairEntry, PairStore, build_pairs
 from vssbench.training.plateau import ENOUGH, last_third, still_improving
 from vssbench.training.schedule import Span, spans
 from vssbench.training.stage_trainer import Setup, StageTrainer, hash_seed
-from vssbench.training.storage import write_atomically
 from vssbench.training.validation import ValidationSet
 from vssbench.training.windows import WindowEntry, WindowStore, build_windows
 
@@ -95,11 +100,18 @@ class Trainer:
     def run(self, only: Sequence[str] = ()) -> dict[str, Any]:
         """Train every contestant (or those labelled in `only`) and return the summary, which is also written.
 
-        Raises ConfigError, InputError, CheckpointError, StorageError or DivergedError.
+        Raises ConfigError, InputError, CheckpointError, DivergedError, OutOfMemoryError, and StorageError also where
+        another training works in the folder.
         """
-        self.experiment.require_labels(only)
-        self._refuse_uneven_shares(only)
-        self._refuse_early(only)
+        for remark in self.prepare(only):
+            self.reporter.message(f"warning: {remark}")
+        if self.processes.rank:
+            return self._run(only)
+        with owned(self.folder):
+            sweep(self.folder)
+            return self._run(only)
+
+    def _run(self, only: Sequence[str]) -> dict[str, Any]:
         if self.processes.rank == 0:
             self._write_experiment()
         unmatched = self.experiment.unmatched_steps()
@@ -119,6 +131,20 @@ class Trainer:
             if not only:
                 write_weights(self.experiment, self.folder, self.common, self.dataset, self.build, summary)
         return summary
+
+    def prepare(self, only: Sequence[str] = ()) -> list[str]:
+        """Refuse what cannot be trained, before the first step and without writing anything.
+
+        Returns what a reader must know of the weights it begins from. Raises as `run`.
+        """
+        self.experiment.require_labels(only)
+        self._refuse_uneven_shares(only)
+        self._refuse_early(only)
+        rows: list[ContestantSection | EvaluationSection] = [
+            *(row for row in self.experiment.contestants if not only or row.label in only),
+            *(() if only else self.experiment.evaluations),
+        ]
+        return list(dict.fromkeys(remark for row in rows for remark in self._pixels(row).remarks))
 
     def _refuse_uneven_shares(self, only: Sequence[str]) -> None:
         """Every process must have as many samples of a micro-batch as the others: gradients are averaged over them."""
@@ -140,15 +166,32 @@ class Trainer:
         for contestant in self.experiment.contestants:
             finished = self._finished(self.folder / contestant.label / "final.json", contestant.label)
             if finished is None and (not only or contestant.label in only):
-                self._offered(contestant, self.build(contestant))
+                method = self.build(contestant)
+                self._offered(contestant, method)
+                self._refuse_blind(contestant, method)
+                for name, stage in contestant.stages.items():
+                    self._try_sources(method, stage.initialise_from, f"{contestant.label}/{name}")
         for evaluation in () if only else self.experiment.evaluations:
-            parts = self.build(evaluation).parts()
-            for part in evaluation.parts:
-                if part not in parts:
-                    raise ConfigError(
-                        f"evaluations.{evaluation.label}.parts: method {evaluation.name} has no part {part!r}; "
-                        f"{nearest(part, list(parts))}"
-                    )
+            method = self.build(evaluation)
+            self._refuse_blind(evaluation, method)
+            self._try_sources(method, evaluation.parts, f"evaluations.{evaluation.label}.parts")
+
+    def _refuse_blind(self, contestant: ContestantSection | EvaluationSection, method: Method) -> None:
+        """Raise CapabilityError if codecs or frames cannot give what is trained on and validated with."""
+        experiment, size = self.experiment, self.dataset.sequences(self.experiment.validation.split)[0].size
+        codec = experiment.validation_codec or experiment.codecs[0]
+        check_capabilities(method, contestant.label, codec, size, "stream")
+        if experiment.pairs.keyframe_interval > 1:
+            for settings in experiment.codecs:
+                check_motion("training", settings, experiment.pairs.flow_rule)
+
+    def _try_sources(self, method: Method, sources: Mapping[str, str], title: str) -> None:
+        """Raise ConfigError or CheckpointError where a part is not there, or stored weights do not fit it."""
+        for part, source in sources.items():
+            if is_stage(source):
+                self._part(method, part, title)
+            else:
+                self._initialise(method, part, source, title)
 
     def _offered(self, contestant: ContestantSection, method: Method) -> dict[str, Stage]:
         """The method's stages by name. Raises ConfigError if the contestant or an output asks for what it lacks."""
@@ -182,9 +225,7 @@ class Trainer:
 
     def build(self, contestant: ContestantSection | EvaluationSection) -> Method:
         """The contestant's method with freshly initialised networks on the device."""
-        method_class = methods.load(contestant.name)
-        options = validate(method_class.Options, contestant.options, where=f"contestant {contestant.label}")
-        if options.weights:
+        if contestant.options.get("weights"):
             raise ConfigError(
                 f"contestant {contestant.label}: options.weights is for runs; here stages say initialise_from and "
                 "evaluations say parts"
@@ -194,19 +235,51 @@ class Trainer:
             size=self.dataset.sequences(self.experiment.pairs.split)[0].size,
             keyframe_interval=self.experiment.pairs.keyframe_interval,
             device=self.device,
-            normalisation=self.dataset.normalisation,
+            normalisation=self._pixels(contestant).normalisation,
             seed=self._seed(contestant),
         )
-        torch.manual_seed(hash_seed(self._seed(contestant), 77))
-        method: Method = method_class(options, context)
+        method = untrained_method(
+            contestant.name,
+            contestant.options,
+            context,
+            where=f"contestant {contestant.label}",
+            seed=hash_seed(self._seed(contestant), 77),
+        )
         self._load_backbones(method, contestant.label)
-        layout = torch.channels_last if self._is_channels_last(contestant, method) else torch.contiguous_format
+        layout = (
+            torch.channels_last if self._is_channels_last(contestant, method) else torch.contiguous_format
+        )
         for part in method.parts().values():
-            part.to(self.device)
             part.to(memory_format=layout)  # type: ignore[call-overload]
             if self.processes.share_norms is not None:
                 self.processes.share_norms(part)
         return method
+
+    def _pixels(self, row: ContestantSection | EvaluationSection) -> Agreed:
+        """How the pixels of a row are normalised: as its option says, else as what it begins from, else as the dataset.
+
+        Raises CheckpointError if what it begins from was trained on different pixels.
+        """
+        if isinstance(row, EvaluationSection):
+            sources = {f"part {part}": source for part, source in row.parts.items()}
+        else:
+            sources = {
+                f"{name}, part {part}": source
+                for name, stage in row.stages.items()
+                for part, source in stage.initialise_from.items()
+            }
+        options = validate(methods.load(row.name).Options, row.options, where=f"contestant {row.label}")
+        said = {place: Said(source, self._pixels_of(source, row)) for place, source in sources.items()}
+        chosen: Normalisation | None = getattr(options, "normalisation", None)
+        return agree(row.label, said, chosen, self.dataset.normalisation)
+
+    def _pixels_of(self, source: str, row: ContestantSection | EvaluationSection) -> Normalisation | None:
+        """What `row` begins from was trained on; None where it does not say, or is the row itself."""
+        if not is_stage(source):
+            metadata = read_metadata(source)
+            return metadata.normalisation if metadata else None
+        owner = next(c for c in self.experiment.contestants if c.label == source.split("/")[0])
+        return None if owner is row else self._pixels(owner).normalisation
 
     def _is_channels_last(
         self, contestant: ContestantSection | EvaluationSection | None, method: Method | None
@@ -266,7 +339,9 @@ class Trainer:
         folder = self.folder / contestant.label / stage.name
         section = contestant.stages[stage.name]
         for part, source in section.initialise_from.items():
-            self._initialise(method, part, source, title)
+            told = self._initialise(method, part, source, title)
+            if told:
+                self.reporter.message(told)
         validation = self.experiment.validation
         setup = Setup(
             folder=folder,
@@ -351,8 +426,7 @@ class Trainer:
             seed=self.experiment.seed if contestant is None else self._seed(contestant),
             stage_key=hash_seed(*title.encode()) % 2**32,
             original_share=self.experiment.pairs.original_share,
-            # a method may normalise its pixels otherwise than the dataset says (Cityscapes BiSeNet: section 4.2)
-            normalisation=getattr(method, "normalisation", self.dataset.normalisation),
+            normalisation=self.dataset.normalisation if method is None else method.normalisation,
             device=self.device,
             ignore_index=self.dataset.classes.ignore_index,
             channels_last=self._is_channels_last(contestant, method),
@@ -374,20 +448,23 @@ class Trainer:
             return None
         return class_weights(self.store.label_counts).to(self.device)
 
-    def _initialise(self, method: Method, part: str, source: str, title: str) -> None:
-        parts = method.parts()
-        if part not in parts:
-            raise ConfigError(f"{title}: initialise_from names part {part!r}; {nearest(part, list(parts))}")
-        stored = source.count("/") != 2 or source.endswith(".safetensors")
-        values, metadata = read_weights(source) if stored else (self.trained_part(source), None)
+    def _initialise(self, method: Method, part: str, source: str, title: str) -> str:
+        """Begin a part with what `source` holds; returns what is to be told of it. Raises ConfigError."""
+        module = self._part(method, part, title)
+        values, metadata = (self.trained_part(source), None) if is_stage(source) else read_weights(source)
         try:
-            only_backbone = start_from(parts[part], values, source)
-            if not only_backbone:
-                require_classes(metadata, self.dataset.classes.names, source)
+            if start_from(module, values, source):
+                return f"{title}: part {part!r} takes the backbone of {source}, another network"
+            require_classes(metadata, self.dataset.classes.names, source)
         except CheckpointError as error:
             raise ConfigError(f"{title}: part {part!r} {error}") from error
-        if only_backbone:
-            self.reporter.message(f"{title}: part {part!r} takes the backbone of {source}, another network")
+        return ""
+
+    def _part(self, method: Method, part: str, title: str) -> nn.Module:
+        parts = method.parts()
+        if part not in parts:
+            raise ConfigError(f"{title}: the method has no part {part!r}; {nearest(part, list(parts))}")
+        return parts[part]
 
     def trained_part(self, source: str) -> dict[str, Tensor]:
         """State dict of 'label/stage/part' as the stage's `checkpoint` setting chooses it."""
@@ -479,8 +556,8 @@ class Trainer:
 
     def _write_experiment(self) -> None:
         document = self.experiment.model_dump(mode="json")
-        text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode()
-        write_atomically(self.folder / "experiment.yaml", lambda stream: stream.write(text))
+        text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+        write_atomically(self.folder / "experiment.yaml", text.encode())
 
     def _finished(self, path: Path, label: str) -> dict[str, Any] | None:
         """Content of done.json or final.json, None if absent. Raises CheckpointError if another experiment wrote it."""
@@ -518,5 +595,4 @@ def _environment(device: torch.device, precision: torch.dtype) -> dict[str, str]
 
 
 def _write_json(path: Path, document: Any) -> None:
-    text = json.dumps(document, indent=1).encode()
-    write_atomically(path, lambda stream: stream.write(text))
+    write_atomically(path, json.dumps(document, indent=1).encode())

@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vssbench.experiment.clips import Clip
 from vssbench.codec import CodecSettings, decode, encode
 from vssbench.dataset import Dataset, VideoSequence
+from vssbench.engine.evaluate import run_method
+from vssbench.engine.feed import ClipFeed, DecodedClip
 from vssbench.errors import InputError
+from vssbench.experiment.clips import Clip
+from vssbench.experiment.training import TrainingExperiment
 from vssbench.method import Method, Needs
 from vssbench.metrics.keyframe_iou import DistanceIoU, KeyframeDistanceIoU
 from vssbench.records import DecodedFrame
-from vssbench.engine.evaluate import run_method
-from vssbench.engine.feed import ClipFeed, DecodedClip
-from vssbench.experiment.training import TrainingExperiment
 
 Item = TypeVar("Item")
 

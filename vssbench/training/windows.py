@@ -17,16 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from vssbench.codec import CodecSettings, decode, encode, flow_field_to_previous
 from vssbench.dataset import Dataset, VideoSequence
+from vssbench.engine.ownership import sweep
 from vssbench.errors import ConfigError, InputError
+from vssbench.experiment.training import PairSection
+from vssbench.files import locked, write_atomically
 from vssbench.method import Recipe
 from vssbench.records import IGNORE_INDEX
 from vssbench.training.augment import Sample
-from vssbench.experiment.training import PairSection
 from vssbench.training.pairs import (
     ClipPlan,
     check_label,
@@ -37,7 +38,6 @@ from vssbench.training.pairs import (
     plan_clips,
     strided_flow,
 )
-from vssbench.training.storage import write_atomically
 
 STORE_VERSION = 1
 
@@ -157,7 +157,8 @@ def build_windows(
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
     folder = root / f"windows-{digest}"
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(str(folder / ".lock")):
+    with locked(folder / ".lock"):
+        sweep(folder)
         if not (folder / "index.json").exists():
             clips = [
                 _fill(
@@ -179,8 +180,7 @@ def build_windows(
                 "keyframe_interval": section.keyframe_interval,
                 "clips": [asdict(clip) for clip in clips],
             }
-            text = json.dumps(document, indent=1).encode()
-            write_atomically(folder / "index.json", lambda stream: stream.write(text))
+            write_atomically(folder / "index.json", json.dumps(document, indent=1).encode())
     return WindowStore(folder)
 
 

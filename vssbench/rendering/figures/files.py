@@ -1,68 +1,42 @@
-"""The figure files of a report. Drawing takes as long as everything else, so a helper process may do it."""
+"""The figure files of a report. Drawing takes as long as everything else, so helper processes may do it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
 from pathlib import Path
 
-from vssbench.rendering.figures.budget import BudgetPanel
-from vssbench.rendering.figures.curves import Panel
-from vssbench.rendering.images.colours import PictureCase
-from vssbench.analysis.decomposition import Decomposition
-
-Drawn = list[tuple[str, list[Path]]]
-"""(caption, files) of each figure; the first file is the SVG."""
+from vssbench.rendering.figures.charts import Chart
+from vssbench.rendering.images.tiles import TileSheet
+from vssbench.results.helper_processes import Shared
 
 
-def draw_curves(panels: Sequence[Panel], budgets: Sequence[BudgetPanel], folder: Path) -> Drawn:
-    """Write mIoU over distance, over cost and along budget knobs into an existing folder. Raises StorageError."""
+@dataclass(frozen=True, slots=True)
+class FigureFile:
+    """One figure that is written as SVG and PDF."""
+
+    stem: str
+    """File name without suffix."""
+    caption: str
+    content: Sequence[Chart] | TileSheet
+
+
+def draw(figures: Sequence[FigureFile], folder: Path) -> list[Path]:
+    """Write the files into an existing folder, two for each figure, the SVG first. Raises StorageError."""
     # here, so that a process that lets others draw need not load matplotlib
-    from vssbench.rendering.figures import mpl as figures
+    from vssbench.rendering.figures import mpl
 
-    made = [("mIoU by keyframe distance", "miou_d", figures.miou_d_figure(panels))]
-    cost = figures.cost_figure(panels)
-    if cost is not None:
-        made.append(("Accuracy against cost", "cost", cost))
-    if budgets:
-        from vssbench.rendering.figures.budget_mpl import budget_figure
-
-        made.append(
-            ("Accuracy against cost along each method's budget knob", "budget", budget_figure(budgets))
-        )
-    return [(caption, figures.save(figure, folder / stem)) for caption, stem, figure in made]
+    return [path for figure in figures for path in mpl.save(mpl.drawn(figure.content), folder / figure.stem)]
 
 
-def draw_parts(
-    panels: Sequence[Panel],
-    class_names: Mapping[str, Sequence[str]],
-    losses: Sequence[Decomposition],
-    folder: Path,
-) -> Drawn:
-    """Write IoU by class, and the loss by cause where it was measured, into an existing folder. Raises StorageError."""
-    from vssbench.rendering.figures.classes_mpl import class_iou_figure
-    from vssbench.rendering.figures.decomposition_mpl import decomposition_figure
-    from vssbench.rendering.figures.mpl import save
-
-    made = [("IoU by class", "class_iou", class_iou_figure(panels, class_names))]
-    if losses:
-        made.append(("Where the loss comes from", "loss", decomposition_figure(losses)))
-    return [(caption, save(figure, folder / stem)) for caption, stem, figure in made]
-
-
-def draw_strips(strips: Sequence[tuple[str, PictureCase]], folder: Path) -> Drawn:
-    """Write a strip of pictures for each (description, frame) into an existing folder. Raises StorageError."""
-    from vssbench.rendering.figures import mpl as figures
-
-    return [
-        (f"Frame: {text}", figures.save(figures.strip_figure(case), folder / f"frame-{number}"))
-        for number, (text, case) in enumerate(strips)
-    ]
+def shared(helper: Executor | None, figures: Sequence[FigureFile], folder: Path) -> list[Shared[list[Path]]]:
+    """The same by whoever comes to it first, a call for each figure."""
+    return [Shared(helper, draw, [figure], folder) for figure in figures]
 
 
 def load_modules() -> None:
     """Import what drawing needs, for a process that has nothing else to do yet."""
     import seaborn  # noqa: F401
 
-    from vssbench.rendering.figures import classes_mpl as class_figure  # noqa: F401
-    from vssbench.rendering.figures import decomposition_mpl as decomposition_figure  # noqa: F401
-    from vssbench.rendering.figures import mpl as figures  # noqa: F401
+    from vssbench.rendering.figures import mpl  # noqa: F401

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import base64
 import io
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from vssbench.rendering.page.frames import FrameCase, Track, palette_bytes
 from vssbench.rendering.images.colours import IGNORED, WRONG, encode_photo
+from vssbench.rendering.page.frames import Track, palette_bytes
+from vssbench.results.frames import FrameCase
 
 FOLDER = "media"
 WIDEST_EMBEDDED = 640
@@ -163,13 +162,3 @@ def motion_svg(case: FrameCase, size: tuple[int, int]) -> bytes | None:
 def _short(value: float) -> str:
     """One decimal, without a trailing zero."""
     return f"{float(value):.1f}".removesuffix(".0")
-
-
-def largest_motion(cases: Sequence[FrameCase]) -> float:
-    """Longest valid motion of the cases in pixels; 0 without motion."""
-    longest = 0.0
-    for case in cases:
-        found = case.motion()
-        if found is not None and found[1].any():
-            longest = max(longest, float(np.hypot(*found[0])[found[1]].max()))
-    return longest if math.isfinite(longest) else 0.0

@@ -8,29 +8,28 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from importlib.resources import files
-from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
-from vssbench.rendering.figures import svg as charts
-from vssbench.rendering.figures.budget import BudgetPanel, budget_charts
-from vssbench.rendering.tables.columns import COLUMNS
-from vssbench.rendering.figures.curves import Panel
-from vssbench.rendering.figures.decomposition import decomposition_charts
-from vssbench.rendering.page.frames import FrameCase
-from vssbench.rendering.tables.further import further_section
+from vssbench.analysis.run import Run
+from vssbench.rendering.curves import Panel
+from vssbench.rendering.figures.report_charts import ReportCharts
+from vssbench.rendering.figures.svg import drawn
+from vssbench.rendering.marks import legend_mark, part_swatch, swatch
 from vssbench.rendering.page.media import FrameMedia
 from vssbench.rendering.page.provenance import Provenance
-from vssbench.rendering.paper.published import scope_note
-from vssbench.rendering.tables.seeds import NOTE, SeedTextRow
-from vssbench.rendering.tables.summary import DifferenceRow, FamilyRow, SummaryTable, interval_text, kbps_text
 from vssbench.rendering.page.viewer import Scores, Viewer, frame_miou
-from vssbench.rendering.figures.waterfall import Waterfall, stage_names, waterfall_charts
-from vssbench.analysis.run import Run
+from vssbench.rendering.styles import PARTS
+from vssbench.rendering.tables.html import html_table
+from vssbench.rendering.tables.published import scope_note
+from vssbench.rendering.tables.scores import class_table
+from vssbench.rendering.tables.summary import Summary, summary_table
+from vssbench.rendering.tables.text_table import Looks, TextTable
+from vssbench.results.frames import FrameCase
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +69,19 @@ class PageContent:
 
     run: Run
     title: str
-    summary: SummaryTable
+    summary: Summary
     panels: Sequence[Panel]
-    curve_names: dict[str, str]
-    """Title of every method -> name of the curve it is drawn in; they differ where a method has several seeds."""
-    class_names: dict[str, list[str]]
-    palettes: dict[str, list[list[int]]]
+    looks: Looks
+    """Title of every method and name of every curve -> the curve it is drawn in; they differ where it has several seeds."""
     provenance: Provenance
     copies: dict[str, str]
     """Format -> the summary in it, for the copy buttons."""
-    differences: Sequence[DifferenceRow] = ()
-    families: Sequence[FamilyRow] = ()
-    budgets: Sequence[BudgetPanel] = ()
-    """The curves behind `families`."""
-    seeds: Sequence[SeedTextRow] = ()
-    waterfalls: Sequence[Waterfall] = ()
+    charts: ReportCharts
+    differences: TextTable
+    families: TextTable
+    seeds: TextTable
+    further: Sequence[TextTable]
+    losses: TextTable
     viewer: Viewer | None = None
     stills: Sequence[FrameCase] = ()
     """Cases shown as strips besides the viewer; their pictures are among the viewer's."""
@@ -96,11 +93,10 @@ def page(content: PageContent) -> str:
     """The HTML text of a report."""
     style = _template_text("page.css")
     script = _template_text("page.js") + _template_text("viewer.js")
-    panels = content.panels
-    curves = {curve.method: curve.series for panel in panels for curve in panel.curves}
-    series = {title: curves[name] for title, name in content.curve_names.items()}
+    panels, charts, viewer = content.panels, content.charts, content.viewer
+    series = dict(sorted(content.looks.values(), key=lambda look: look[1]))
+    budgets = {line.name: line.series for chart in charts.budgets for line in chart.lines}
     used = {column.key for column in content.summary.columns}
-    viewer = content.viewer
     return (
         _environment()
         .get_template("page.html.j2")
@@ -110,40 +106,67 @@ def page(content: PageContent) -> str:
             style=Markup(style),  # our own file, never data
             script=Markup(script),
             summary=content.summary,
-            columns=[c for c in COLUMNS if c.key in used],
-            column_groups=_column_groups(content.summary),
+            summary_table=html_table(
+                summary_table(content.summary, content.looks).without_lone("dataset"), sortable=True
+            ),
+            column_groups=list(dict.fromkeys(c.group for c in content.summary.columns if c.group)),
             scope=scope_note(content.run) if "pub_miou" in used else None,
-            panels=panels,
             datasets=list(dict.fromkeys(panel.dataset for panel in panels)),
             codecs=list(dict.fromkeys(panel.codec for panel in panels)),
             rates=sorted({round(panel.kbps) for panel in panels if panel.kbps == panel.kbps}),
-            curves=sorted(curves, key=curves.__getitem__),
-            curve_names=content.curve_names,
-            series={**series, **curves},
-            miou_d_charts=charts.miou_d_charts(panels),
-            cost_charts=charts.cost_charts(panels),
-            bitrate_charts=charts.bitrate_charts(panels),
-            further=further_section(content.run),
-            waterfall_charts=waterfall_charts(content.waterfalls),
-            stages=stage_names(content.waterfalls),
-            decomposition_charts=decomposition_charts(content.run, series),
-            class_charts=charts.class_charts(panels, content.class_names),
-            class_tables=[_class_table(panel, content.class_names, content.palettes) for panel in panels],
+            legend=_legend(series),
+            curves=list(series),
+            marks=[(name, legend_mark(number)) for name, number in series.items()],
+            curve_names={title: name for title, (name, _) in content.looks.items()},
+            series={title: number for title, (_, number) in content.looks.items()},
+            bands=any(line.around == "band" for chart in charts.distances for line in chart.lines),
+            charts={f.name: [drawn(chart) for chart in getattr(charts, f.name)] for f in fields(charts)},
+            tables={
+                name: _shown(getattr(content, name))
+                for name in ("differences", "families", "seeds", "losses")
+            },
+            further=[_shown(table) for table in content.further],
+            stages=[(part_swatch(f"t{i % 8}"), name) for i, name in enumerate(_stages(charts))],
+            parts=[(part_swatch(f"u{i}"), name) for i, (name, _, _) in enumerate(PARTS.values())],
+            class_tables=_class_tables(content),
             viewer=viewer.data if viewer and viewer.data["tracks"] else None,
             kept=_kept_note(content),
             cases=[case_view(c, viewer.media[c.place], viewer.scores) for c in content.stills]
             if viewer
             else [],
             provenance=content.provenance,
-            differences=content.differences,
-            families=content.families,
-            budget_charts=budget_charts(content.budgets),
-            budget_names={c.name: c.series for one in content.budgets for c in one.curves},
-            seeds=content.seeds,
-            seed_note=NOTE,
+            budget_legend=_legend(budgets),
             copies=content.copies,
         )
     )
+
+
+def _shown(table: TextTable) -> dict[str, object] | None:
+    """Title, notes and element of a table; None where it has no row."""
+    if not table.rows:
+        return None
+    element = html_table(table.without_lone("dataset"))
+    return {"title": table.title, "notes": " ".join(table.notes), "element": element}
+
+
+def _legend(series: Mapping[str, int]) -> Markup:
+    """Entries of a legend, hidden with their methods."""
+    return Markup("").join(
+        Markup('<li data-method="{}">{} {}</li>').format(name, legend_mark(number), name)
+        for name, number in series.items()
+    )
+
+
+def _stages(charts: ReportCharts) -> Sequence[str]:
+    return charts.waterfalls[0].stage_names if charts.waterfalls else ()
+
+
+def _class_tables(content: PageContent) -> list[dict[str, object]]:
+    found = []
+    for panel in content.panels:
+        table = class_table(panel, content.run.datasets[panel.dataset], digits=1)
+        found.append({"panel": panel, "element": html_table(table, caption=True)})
+    return found
 
 
 def _kept_note(content: PageContent) -> str:
@@ -154,26 +177,14 @@ def _kept_note(content: PageContent) -> str:
     return f"The run kept pictures of {kept} of {scored} scored frames."
 
 
-def _column_groups(summary: SummaryTable) -> list[tuple[str, str]]:
-    """(key, heading) of the groups of columns that can be hidden, in their order."""
-    return list(dict.fromkeys((c.group, c.group) for c in summary.columns if c.group))
-
-
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
+    return jinja2.Environment(
         loader=jinja2.FunctionLoader(_template_text),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.globals.update(
-        interval_text=interval_text,
-        kbps_text=kbps_text,
-        legend_mark=charts.legend_mark,
-        share_bar=charts.share_bar,
-    )
-    return environment
 
 
 def _template_text(name: str) -> str:
@@ -193,26 +204,6 @@ def _policy(style: str, script: str, embedded: bool) -> str:
         f"script-src {digest(script)}",
     )
     return "; ".join((*rules, "base-uri 'none'", "form-action 'none'"))
-
-
-def _class_table(
-    panel: Panel, class_names: dict[str, list[str]], palettes: dict[str, list[list[int]]]
-) -> dict[str, Any]:
-    """Rows of the per-class table: swatch, name, one value per method, and which value is best."""
-    rows = []
-    for i, name in enumerate(class_names[panel.dataset]):
-        values = [curve.class_iou[i] for curve in panel.curves]
-        shown = [round(100 * v, 1) for v in values if v == v]
-        best = max(shown) if len(set(shown)) > 1 else None
-        rows.append(
-            {
-                "swatch": charts.swatch(palettes[panel.dataset][i]),
-                "name": name,
-                "values": values,
-                "best": best,
-            }
-        )
-    return {"panel": panel, "rows": rows}
 
 
 def case_view(case: FrameCase, media: FrameMedia, scores: Scores) -> CaseView:
@@ -236,7 +227,7 @@ def case_view(case: FrameCase, media: FrameMedia, scores: Scores) -> CaseView:
     facts = [f"decoded as {case.frame_type}"]
     facts += [] if case.coded_bytes is None else [f"{case.coded_bytes} bytes"]
     facts += [] if case.qp is None else [f"QP {case.qp:.1f}"]
-    legend = tuple((charts.swatch(c), name) for c, name in zip(case.palette, case.class_names, strict=False))
+    legend = tuple((swatch(c), name) for c, name in zip(case.palette, case.class_names, strict=False))
     return CaseView(
         case.describe(), ", ".join(facts), case.dataset, case.codec, tuple(layers), tuple(answers), media.width,
         media.height, legend,

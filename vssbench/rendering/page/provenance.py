@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from vssbench.rendering.tables.summary import kbps_text
-from vssbench.analysis.run import Group, Run
+from vssbench.analysis.run import Run
+from vssbench.rendering.text import kbps_text
+from vssbench.results.group import Group
 
 Lines = list[tuple[str, str]]
 
@@ -50,9 +51,9 @@ def provenance(run: Run) -> Provenance:
 def _warnings(run: Run) -> list[str]:
     lines = list(run.warnings)
     for name, dataset in run.datasets.items():
-        if dataset.get("protocol_mark"):
+        if dataset.protocol_mark:
             lines.append(
-                f"{name}: {dataset['protocol_mark']}; its numbers are not comparable with the usual protocol's"
+                f"{name}: {dataset.protocol_mark}; its numbers are not comparable with the usual protocol's"
             )
     return lines + _different_bits(run)
 
@@ -85,7 +86,7 @@ def _experiment_lines(run: Run) -> Lines:
         ("notes", str(experiment.get("notes", ""))),
         ("seed", str(experiment.get("seed", 0))),
         ("protocol", ", ".join(f"{key} {_plain(value)}" for key, value in protocol.items())),
-        ("units", f"{run.unit_count} of {run.plan['units']}"),
+        ("units", f"{run.unit_count} of {run.plan.units}"),
         ("experiment digest", f"sha256 {digest_of(experiment)}"),
     ]
     return [(key, value) for key, value in lines if value]
@@ -100,12 +101,12 @@ def _plain(value: Any) -> str:
 def _data_lines(run: Run) -> Lines:
     lines = []
     for name, dataset in run.datasets.items():
-        sequences = list(dataset["sequences"].values())
-        sizes = sorted({f"{s['size'][1]}x{s['size'][0]}" for s in sequences})
-        rates = sorted({f"{s['frame_rate_hz']:g} Hz" for s in sequences})
-        frames, labelled = sum(s["frames"] for s in sequences), sum(s["labelled"] for s in sequences)
+        sequences = list(dataset.sequences.values())
+        sizes = sorted({f"{s.size[1]}x{s.size[0]}" for s in sequences})
+        rates = sorted({f"{s.frame_rate_hz:g} Hz" for s in sequences})
+        frames, labelled = sum(s.frames for s in sequences), sum(s.labelled for s in sequences)
         text = f"{len(sequences)} sequence(s), {frames} frames, {labelled} labelled, {', '.join(sizes)}, {', '.join(rates)}"
-        lines.append((name, f"{text}, {len(dataset['class_names'])} classes"))
+        lines.append((name, f"{text}, {len(dataset.class_names)} classes"))
     return lines
 
 
@@ -140,7 +141,7 @@ def _method_lines(run: Run) -> Lines:
 
 
 def _cost_lines(run: Run) -> Lines:
-    rules = sorted({str(cost.get("rule", "exact")) for cost in run.costs.values()})
+    rules = sorted({cost.rule for cost in run.costs.values()})
     lines = [("MACs rule", f"{', '.join(rules)}; one multiply-accumulate counts once")] if rules else []
     if any(group.step_ms for group in run.groups):
         where = run.environment.get("bits", {}).get("device", "unknown device")

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from vssbench.metrics.confusion import iou, mean_of_present
-from vssbench.rendering.page.frames import FrameCase, Track
-from vssbench.rendering.page.media import FrameMedia, MediaStore, track_media
-from vssbench.rendering.tables.summary import kbps_text, printable
 from vssbench.analysis.run import Group, Run
+from vssbench.metrics.confusion import iou, mean_of_present
+from vssbench.rendering.page.frames import Track
+from vssbench.rendering.page.media import FrameMedia, MediaStore, track_media
+from vssbench.rendering.text import kbps_text, printable
+from vssbench.results.frames import FrameCase
 
 Scores = dict[tuple[str, str, str, int, int], dict[str, list[float]]]
 """(dataset, codec, sequence, frame, distance) -> method -> IoU of every class, NaN where absent."""
@@ -79,9 +80,7 @@ def _located(group: Group, cases: Sequence[FrameCase]) -> Iterator[tuple[FrameCa
 def _track(run: Run, track: Track, pictures: Sequence[FrameMedia], scores: Scores) -> dict[str, Any]:
     methods = list(dict.fromkeys(title for case in track.cases for title in case.prediction_names))
     kbps = {(g.dataset, g.codec): g.kbps for g in run.groups}.get((track.dataset, track.codec), math.nan)
-    rate = (
-        run.datasets.get(track.dataset, {}).get("sequences", {}).get(track.sequence, {}).get("frame_rate_hz")
-    )
+    sequence = run.datasets[track.dataset].sequences.get(track.sequence)
     parts = [track.dataset, track.codec, kbps_text(kbps), track.sequence]
     frames = [
         _frame(case, made, methods, scores[case.place])
@@ -93,7 +92,7 @@ def _track(run: Run, track: Track, pictures: Sequence[FrameMedia], scores: Score
         "title": printable(" · ".join(part for part in parts if part)),
         "width": pictures[0].width,
         "height": pictures[0].height,
-        "rate": rate or 0,
+        "rate": sequence.frame_rate_hz if sequence else 0,
         "methods": methods,
         "frames": frames,
     }

@@ -1,65 +1,8 @@
-"""The columns of the summary table, defined once for terminal, page, Markdown, LaTeX and CSV."""
+"""The measured columns of the summary, defined once for page, files and terminal."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Literal
-
-MISSING = "–"
-"""Shown where a number does not exist."""
-
-Better = Literal["higher", "lower", "neither"]
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One measured column of the summary table."""
-
-    key: str
-    """Column of `Run.summary`, or of the rows derived from it."""
-    heading: str
-    unit: str
-    """Printed behind the heading; '' for counts."""
-    better: Better
-    digits: int
-    """Digits after the decimal point."""
-    priority: int
-    """Columns with larger numbers are dropped first where space is short; 0 is never dropped."""
-    meaning: str
-    """One sentence for readers of the report."""
-    scale: float = 1.0
-    """Shown value = stored value x scale."""
-    group: str = ""
-    """Heading under which the page lets readers hide it; '' is never hidden."""
-    signed: bool = False
-    """Printed with its sign."""
-    words: tuple[str, str] | None = None
-    """Printed for 0 and 1 instead of numbers."""
-    in_latex: bool = True
-    """Whether the LaTeX table has room for it."""
-
-    def shown(self, value: float) -> float:
-        """The value as printed: scaled and rounded; NaN stays NaN."""
-        return round(value * self.scale, self.digits)
-
-    def text(self, value: float) -> str:
-        """The printed text, `MISSING` for NaN.
-
-        >>> MIOU.text(0.67314), MIOU.text(float("nan"))
-        ('67.31', '–')
-        """
-        if not math.isfinite(value):
-            return MISSING
-        if self.words is not None:
-            return self.words[int(value)]
-        return f"{value * self.scale:{'+' if self.signed else ''}.{self.digits}f}"
-
-    @property
-    def title(self) -> str:
-        """Heading with unit, for plain-text tables."""
-        return f"{self.heading} ({self.unit})" if self.unit else self.heading
-
+from vssbench.rendering.tables.text_table import Column
 
 MIOU = Column(
     "miou",
@@ -72,11 +15,15 @@ MIOU = Column(
     100,
 )
 ACCURACY, COST, TIME, PUBLISHED, BD = "accuracy", "cost", "time", "published", "Bjontegaard"
+INTERVAL = Column("interval", "interval", priority=1.5, small=True)
+"""Of the mIoU, behind it."""
+RATE = Column("kbps", "achieved", "kb/s", digits=0, priority=1, short="kb/s")
 COLUMNS: tuple[Column, ...] = (
     MIOU,
-    Column("miou_key", "mIoU d=0", "%", "higher", 2, 4, "mIoU of the keyframes.", 100, ACCURACY, in_latex=False),
+    Column("miou_key", "mIoU d=0", "%", "higher", 2, 4, "mIoU of the keyframes.", 100, ACCURACY, short="d=0 %"),
     Column(
-        "miou_last", "mIoU d=last", "%", "higher", 2, 2, "mIoU at the largest scored keyframe distance.", 100, ACCURACY
+        "miou_last", "mIoU d=last", "%", "higher", 2, 2, "mIoU at the largest scored keyframe distance.", 100, ACCURACY,
+        short="d=last %", explained=True,
     ),
     Column(
         "rel_miou", "mIoU change", "%", "higher", 1, 10,
@@ -97,15 +44,14 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column(
         "key_gmacs", "GMACs key", "", "lower", 2, 6, "Multiply-accumulates of a keyframe, in 1e9.", 1, COST,
-        in_latex=False,
     ),
     Column(
         "non_key_gmacs", "GMACs non-key", "", "lower", 2, 7,
-        "Multiply-accumulates of a frame after the keyframe, in 1e9.", 1, COST, in_latex=False,
+        "Multiply-accumulates of a frame after the keyframe, in 1e9.", 1, COST,
     ),
     Column(
         "gop_mean_gmacs", "GMACs/frame", "", "lower", 2, 1,
-        "Multiply-accumulates per frame, mean over one group of pictures, in 1e9.", 1, COST,
+        "Multiply-accumulates per frame, mean over one group of pictures, in 1e9.", 1, COST, short="GMACs",
     ),
     Column(
         "gop_mean_thop_gmacs", "GMACs/frame thop", "", "lower", 2, 12,
@@ -113,20 +59,20 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column(
         "cost_share", "cost", "%", "lower", 1, 3,
-        "GMACs per frame as a share of the most expensive constant-resolution method.", 100, COST, in_latex=False,
+        "GMACs per frame as a share of the most expensive constant-resolution method.", 100, COST, explained=True,
     ),
     Column(
         "full_share", "full frames", "%", "neither", 1, 18,
-        "Frames that ran the whole network, of a method that decides for itself.", 100, COST, in_latex=False,
+        "Frames that ran the whole network, of a method that decides for itself.", 100, COST,
     ),
     Column(
         "executed_share", "executed", "%", "neither", 1, 19,
         "Mean share of the network's work that ran on a frame, of a method that decides for itself, as it reports it.",
-        100, COST, in_latex=False,
+        100, COST,
     ),
     Column(
         "delay_frames", "delay", "frames", "lower", 0, 20,
-        "Frames that a method must see after a frame before it answers it.", 1, TIME, in_latex=False,
+        "Frames that a method must see after a frame before it answers it.", 1, TIME,
     ),
     Column(
         "rel_gmacs", "GMACs change", "%", "lower", 1, 11,
@@ -139,11 +85,11 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column(
         "key_ms", "key step", "ms", "lower", 1, 8, "Mean wall time of a keyframe, decoding and motion excluded.",
-        1, TIME, in_latex=False,
+        1, TIME, short="key ms",
     ),
     Column(
         "non_key_ms", "non-key step", "ms", "lower", 1, 5,
-        "Mean wall time of a frame after the keyframe, decoding and motion excluded.", 1, TIME, in_latex=False,
+        "Mean wall time of a frame after the keyframe, decoding and motion excluded.", 1, TIME, short="non-key ms",
     ),
     Column(
         "gop_ms", "ms/frame", "ms", "lower", 1, 14,
@@ -157,7 +103,6 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         "fps", "fps", "", "higher", 1, 15,
         "Frames per second at the stopwatch's time per frame, where there is none at the run's own.", 1, TIME,
-        in_latex=False,
     ),
     Column(
         "bd_flops", "BD-FLOPs", "%", "lower", 1, 16,
@@ -169,5 +114,5 @@ COLUMNS: tuple[Column, ...] = (
         "Mean change of mIoU at equal MACs against constant resolution, of the curve this method lies on.", 100, BD,
         signed=True,
     ),
-    Column("frames", "frames", "", "neither", 0, 9, "Scored frames, counted once per keyframe distance.", in_latex=False),
+    Column("frames", "frames", "", "neither", 0, 9, "Scored frames, counted once per keyframe distance."),
 )  # fmt: skip

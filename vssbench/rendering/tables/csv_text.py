@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from typing import Any
 
 import pandas as pd
+
+from vssbench.rendering.tables.text_table import TextTable
 
 _STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -25,6 +29,14 @@ def guarded(value: Any) -> Any:
 
 
 def frame_csv(frame: pd.DataFrame) -> str:
-    """A table as CSV text, guarded; numbers as stored, not rounded."""
+    """Stored numbers as CSV text, guarded and not rounded."""
     texts = {name: frame[name].map(guarded) for name in frame.columns if frame[name].dtype.kind not in "iufb"}
     return str(frame.assign(**texts).to_csv(index=False, lineterminator="\n"))
+
+
+def table_csv(table: TextTable) -> str:
+    """The cells of a table as printed."""
+    buffer = io.StringIO()
+    rows = [[guarded(cell.text) for cell in row.cells] for row in table.rows]
+    csv.writer(buffer, lineterminator="\n").writerows([[c.title for c in table.columns], *rows])
+    return buffer.getvalue()

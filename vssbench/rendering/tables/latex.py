@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from vssbench.rendering.tables.columns import Column
-from vssbench.rendering.tables.summary import Row, Section, SummaryTable, interval_text, kbps_text, printable
+from vssbench.rendering.tables.text_table import Cell, Column, TextRow, TextTable
+from vssbench.rendering.text import printable
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -29,7 +29,8 @@ _ESCAPES = {
     "α": r"$\alpha$",
     "λ": r"$\lambda$",
 }
-
+_WRAPPED = {"best": r"\textbf{{{}}}", "second": r"\underline{{{}}}"}
+NEEDS = "% needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}"
 PREAMBLE = "\\documentclass{article}\n\\usepackage[T1]{fontenc}\n\\usepackage{booktabs}\n\\begin{document}\n"
 
 
@@ -45,46 +46,56 @@ def escape(text: str) -> str:
     return "{}" + safe if safe.startswith(("[", "*")) else safe
 
 
-def summary_latex(summary: SummaryTable) -> str:
-    """The summary as a tabular: a line per method under a line per dataset and codec; best bold, second underlined."""
-    with_interval = summary.has_intervals
-    spec = "l" + "".join("rl" if c.key == "miou" and with_interval else "r" for c in summary.columns)
-    heads = ["Method"]
-    for column in summary.columns:
-        wide = column.key == "miou" and with_interval
-        heads.append(rf"\multicolumn{{2}}{{c}}{{{escape(column.title)}}}" if wide else escape(column.title))
-    lines = [
-        "% needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}",
-        rf"\begin{{tabular}}{{{spec}}}",
-        r"\toprule",
-    ]
-    lines.append(" & ".join(heads) + r" \\")
-    for section in summary.sections:
-        lines += [r"\midrule", _section_line(section, len(spec)), r"\midrule"]
-        lines += [_method_line(row, summary) for row in section.rows]
+def tabular(table: TextTable) -> str:
+    """A booktabs tabular: best in bold, second best underlined.
+
+    What a section shares stands in a line above it, and not in columns.
+    """
+    columns = table.columns[table.shared :]
+    spec = "".join("r" if column.numeric and not column.small else "l" for column in columns)
+    lines = [rf"\begin{{tabular}}{{{spec}}}", r"\toprule", *_heads(columns)]
+    for rows in table.sections:
+        lines.append(r"\midrule")
+        if table.shared and rows:
+            shared = ", ".join(filter(None, (_shared(*pair) for pair in _leading(table, rows[0]))))
+            lines += [
+                rf"\multicolumn{{{len(spec)}}}{{l}}{{\textit{{{escape(shared)}}}}} \\",
+                r"\midrule",
+            ]
+        for row in rows:
+            pairs = zip(columns, row.cells[table.shared :], strict=True)
+            lines.append(" & ".join(_cell(*pair) for pair in pairs) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
-def _section_line(section: Section, width: int) -> str:
-    parts = [section.dataset, section.codec, kbps_text(section.kbps)]
-    return rf"\multicolumn{{{width}}}{{l}}{{\textit{{{escape(', '.join(p for p in parts if p))}}}}} \\"
+def _leading(table: TextTable, row: TextRow) -> list[tuple[Column, Cell]]:
+    return list(zip(table.columns[: table.shared], row.cells[: table.shared], strict=True))
 
 
-def _method_line(row: Row, summary: SummaryTable) -> str:
-    cells = [escape(row.method)]
-    for column in summary.columns:
-        cells.append(_number(row, column))
-        if column.key == "miou" and summary.has_intervals:
-            cells.append(rf"{{\footnotesize {interval_text(row, column)}}}")
-    return " & ".join(cells) + r" \\"
+def _shared(column: Column, cell: Cell) -> str:
+    return f"{cell.text} {column.unit}" if cell.text and column.unit else cell.text
 
 
-def _number(row: Row, column: Column) -> str:
-    text = escape(column.text(row.values[column.key]))
-    mark = row.marks.get(column.key)
-    return rf"\textbf{{{text}}}" if mark == "best" else rf"\underline{{{text}}}" if mark == "second" else text
+def _heads(columns: tuple[Column, ...]) -> list[str]:
+    """One line of headings, over both columns where small print follows; a second one with whose numbers they are."""
+    heads = []
+    for column, after in zip(columns, (*columns[1:], None), strict=True):
+        if column.small:
+            continue
+        text = escape(" ".join(filter(None, (column.heading, f"({column.unit})" if column.unit else ""))))
+        heads.append(rf"\multicolumn{{2}}{{c}}{{{text}}}" if after is not None and after.small else text)
+    lines = [" & ".join(heads) + r" \\"]
+    if any(column.by for column in columns):
+        lines.append(" & ".join(escape(column.by) for column in columns) + r" \\")
+    return lines
 
 
-def standalone(tabular: str) -> str:
+def _cell(column: Column, cell: Cell) -> str:
+    if column.small:
+        return rf"{{\footnotesize {cell.text}}}"
+    return _WRAPPED.get(cell.mark, "{}").format(escape(cell.text))
+
+
+def standalone(text: str) -> str:
     """A complete document around a tabular, to look at it."""
-    return f"{PREAMBLE}\\begin{{center}}\n{tabular}\\end{{center}}\n\\end{{document}}\n"
+    return f"{PREAMBLE}\\begin{{center}}\n{text}\\end{{center}}\n\\end{{document}}\n"

@@ -1,4 +1,4 @@
-"""The comparison table that ends `vssbench run`, fitted to the width of the terminal."""
+"""Tables for the terminal, fitted to its width."""
 
 from __future__ import annotations
 
@@ -10,136 +10,79 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from vssbench.rendering.tables.columns import COLUMNS, Column
-from vssbench.rendering.tables.summary import (
-    Row,
-    Section,
-    SummaryTable,
-    interval_text,
-    kbps_text,
-    printable,
-    summary_table,
-)
-from vssbench.analysis.run import Run
+from vssbench.rendering.tables.text_table import Cell, Column, TextTable
+from vssbench.rendering.text import printable
 
-_SHORT_HEADINGS = {"gop_mean_gmacs": "GMACs", "key_ms": "key", "non_key_ms": "non-key"}
-_STYLES = {"best": "bold", "second": "underline", None: ""}
-_INTERVAL_PRIORITY = 2
+MARKS = "bold: best, underlined: second best of its codec"
+_STYLES = {
+    "": "",
+    "best": "bold",
+    "second": "underline",
+    "good": "green",
+    "bad": "red",
+    "doubtful": "yellow",
+}
 _GAP = 3
 """Cells between two columns."""
-_WIDEST_TITLE, _NARROWEST_TITLE = 32, 12
+_WIDEST_TEXT, _NARROWEST_TEXT = 32, 12
 
 
-def comparison_table(run: Run, width: int | None = None) -> Table:
-    """The summary of a run as a rich table that fits into `width` character cells (default: the terminal's).
+def terminal_table(table: TextTable, width: int | None = None) -> Table:
+    """A rich table that fits into `width` character cells (default: the terminal's).
 
-    Columns are dropped by priority until the rest fits; mIoU, codec and method always stay. Best values are bold,
-    second best underlined, per dataset and codec.
+    Columns are dropped by priority until the rest fits. Best values are bold, second best underlined; what a section
+    shares is printed once.
     """
-    table = summary_table(run)
     available = width or shutil.get_terminal_size((80, 24)).columns
-    dataset_shown = len({section.dataset for section in table.sections}) > 1
-    columns, with_interval = _columns_that_fit(table, available, dataset_shown)
+    shown = _that_fit(table, available)
     view = Table(
         box=box.SIMPLE_HEAD,
-        title=_title(run, table),
+        title=Text(printable(table.title), style="bold"),
         title_justify="left",
         pad_edge=False,
         show_edge=False,
-        title_style="bold",
+        caption_justify="left",
     )
-    if dataset_shown:
-        view.add_column("dataset", overflow="fold", max_width=_WIDEST_TITLE)
-    view.add_column("codec", overflow="fold", max_width=_WIDEST_TITLE)
-    view.add_column("method", overflow="fold", min_width=_NARROWEST_TITLE, max_width=_WIDEST_TITLE)
+    columns = [table.columns[i] for i in shown]
     for column in columns:
-        view.add_column(_heading(column), justify="right", no_wrap=True)
-        if column.key == "miou" and with_interval:
-            view.add_column("interval", justify="right", no_wrap=True)
-    for section in table.sections:
-        for number, row in enumerate(section.rows):
-            view.add_row(*_cells(section, number, row, columns, dataset_shown, with_interval))
+        if column.numeric:
+            view.add_column(_heading(column), justify="right", no_wrap=True)
+        else:
+            widest = None if column.long else _WIDEST_TEXT
+            view.add_column(_heading(column), overflow="fold", max_width=widest)
+    for rows in table.sections:
+        for number, row in enumerate(rows):
+            view.add_row(
+                *("" if number and i < table.shared else _text(table.columns[i], row.cells[i]) for i in shown)
+            )
         view.add_section()
-    view.caption = Text(_caption(table, columns, with_interval), style="dim")
-    view.caption_justify = "left"
+    notes = [MARKS] * table.marked
+    notes += [f"{_heading(c)}: {c.meaning.rstrip('.')}" for c in columns if c.explained]
+    view.caption = Text("; ".join(notes + [printable(note) for note in table.notes]), style="dim")
     return view
 
 
-def _title(run: Run, table: SummaryTable) -> Text:
-    title = printable(str(run.experiment.get("title") or run.path.name))
-    names = {section.dataset for section in table.sections}
-    return Text(f"{title}: {printable(names.pop())}" if len(names) == 1 else title)
+def _heading(column: Column) -> str:
+    return column.short or " ".join(filter(None, (column.heading, column.unit, column.by)))
 
 
-def _caption(table: SummaryTable, columns: Sequence[Column], with_interval: bool) -> str:
-    if not table.sections:
-        return "no unit is stored yet"
-    lines = "bold: best, underlined: second best of its codec"
-    keys = {column.key for column in columns}
-    if "cost_share" in keys:
-        lines += "; cost: GMACs per frame, % of the dearest constant method"
-    if "miou_last" in keys:
-        lines += "; d: mIoU at that keyframe distance"
-    return lines
+def _text(column: Column, cell: Cell) -> Text:
+    return Text(printable(cell.text), style="dim" if column.small else _STYLES[cell.mark])
 
 
-def _heading(column: Column) -> Text:
-    heading = _SHORT_HEADINGS.get(column.key, column.heading).replace("mIoU d=", "d=")
-    return Text(f"{heading} {column.unit}".strip())
-
-
-def _columns_that_fit(table: SummaryTable, available: int, dataset_shown: bool) -> tuple[list[Column], bool]:
-    """The columns to show, in their order, and whether intervals have room."""
-    left = available + _GAP - _title_width(table, dataset_shown)
-    candidates: list[tuple[float, str, int]] = [
-        (column.priority, column.key, _column_width(table, column)) for column in table.columns
-    ]
-    if table.has_intervals:
-        width = max([len("interval"), *(len(interval_text(row, COLUMNS[0])) for row in table.rows)])
-        candidates.append((_INTERVAL_PRIORITY - 0.5, "interval", width))
-    chosen = set()
-    for priority, key, width in sorted(candidates):
-        left -= width + _GAP
-        if left < 0 and priority > 0:
+def _that_fit(table: TextTable, available: int) -> list[int]:
+    """Positions of the columns to show."""
+    left = available + _GAP
+    chosen = []
+    for _, i in sorted((column.priority, i) for i, column in enumerate(table.columns)):
+        column = table.columns[i]
+        left -= _GAP + _width(column, [row.cells[i] for row in table.rows])
+        if left < 0 and column.priority > 0:
             break
-        chosen.add(key)
-    return [column for column in table.columns if column.key in chosen], "interval" in chosen
+        chosen.append(i)
+    return sorted(chosen)
 
 
-def _title_width(table: SummaryTable, dataset_shown: bool) -> int:
-    """Cells the leading text columns take, padding included."""
-    texts = [
-        ("codec", *(line for s in table.sections for line in _codec_text(s).split("\n"))),
-        ("method", " " * _NARROWEST_TITLE, *(printable(row.method) for row in table.rows)),
-    ]
-    if dataset_shown:
-        texts.append(("dataset", *(printable(s.dataset) for s in table.sections)))
-    return sum(min(_WIDEST_TITLE, max(cell_len(t) for t in column)) + _GAP for column in texts)
-
-
-def _column_width(table: SummaryTable, column: Column) -> int:
-    return max([len(_heading(column)), *(len(column.text(row.values[column.key])) for row in table.rows)])
-
-
-def _codec_text(section: Section) -> str:
-    return "\n".join(filter(None, (printable(section.codec), kbps_text(section.kbps))))
-
-
-def _cells(
-    section: Section,
-    number: int,
-    row: Row,
-    columns: Sequence[Column],
-    dataset_shown: bool,
-    with_interval: bool,
-) -> list[Text]:
-    lines = _codec_text(section).split("\n")
-    # codec and bitrate stand beside the first two methods; a lone method carries both in one cell
-    codec = "\n".join(lines) if len(section.rows) == 1 else "".join(lines[number : number + 1])
-    cells = [Text(printable(section.dataset) if number == 0 else "")] if dataset_shown else []
-    cells += [Text(codec, style="" if number == 0 else "dim"), Text(printable(row.method))]
-    for column in columns:
-        cells.append(Text(column.text(row.values[column.key]), style=_STYLES[row.marks.get(column.key)]))
-        if column.key == "miou" and with_interval:
-            cells.append(Text(interval_text(row, column), style="dim"))
-    return cells
+def _width(column: Column, cells: Sequence[Cell]) -> int:
+    longest = max(cell_len(text) for text in (_heading(column), *(printable(cell.text) for cell in cells)))
+    return longest if column.numeric else max(_NARROWEST_TEXT * column.long, min(_WIDEST_TEXT, longest))

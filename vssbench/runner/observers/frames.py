@@ -1,145 +1,91 @@
-"""Frames of chosen units, kept for the report's viewer: one archive per unit, written when the unit is complete.
-
-RUN/frames/DATASET/CODEC/SEQUENCE-UNIT.zip
-    cases.json                 what the entries are, one object per scored frame, in the order of the frames
-    N-decoded.webp             RGB as decoded by the codec, stored with loss: for looking at, not for scoring
-    N-truth.png                class indices with the class colours as palette
-    N-prediction-K.png         the same of method K
-    N-motion.npz               flow to the keyframe, float16 [2, H/4, W/4] pixels at every fourth sample, valid bool
-"""
+"""Frames of chosen units, kept for the report: packed as they are seen, stored when the unit is complete."""
 
 from __future__ import annotations
 
-import io
-import json
-import zipfile
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
-from vssbench.records import ClassTable, DecodedFrame
-from vssbench.results.store import RunFolder, slug, write_atomically
+from vssbench.codec import Bitstream
+from vssbench.codec.qp import read_qp
 from vssbench.engine.evaluate import ClipResult
 from vssbench.engine.feed import DecodedClip
-from vssbench.runner.plan import WorkItem
-
-MOTION_STEP = 4
-"""The motion of every fourth sample is kept: codecs move blocks of 4x4 samples at least."""
-_DATE = (1980, 1, 1, 0, 0, 0)
-"""Archives carry no time, so that the same run gives the same bytes."""
-
-
-def frames_path(item: WorkItem, unit: str) -> str:
-    """Archive of a unit, relative to the run folder."""
-    return f"frames/{slug(item.dataset)}/{slug(item.codec)}/{slug(item.sequence)}-{slug(unit)}.zip"
+from vssbench.errors import InputError
+from vssbench.records import ClassTable
+from vssbench.results.frames import FrameArchive, read_archive
+from vssbench.results.store import RunFolder
+from vssbench.runner.observers.observer import Labels, Observer
+from vssbench.runner.plan import Job, KeptFrames
 
 
-def missing_units(folder: RunFolder, item: WorkItem) -> set[str]:
-    """Units of an item that the viewer is to show and that are not stored yet."""
-    return {unit for unit in item.viewer_units if not (folder.path / frames_path(item, unit)).exists()}
+def missing_frames(folder: RunFolder, job: Job) -> list[KeptFrames]:
+    """What a job is to keep and has not stored yet."""
+    return [kept for kept in job.kept if not (folder.path / job.archive(kept)).exists()]
 
 
-@dataclass(eq=False)
-class FrameKeeper:
-    """Collects the scored frames of one unit, already packed, until the unit is complete."""
+def set_aside_damaged(folder: RunFolder, job: Job) -> list[str]:
+    """Move archives of a job that cannot be read to damaged/; what was moved and why, a sentence each."""
+    found = []
+    for kept in job.kept:
+        path = folder.path / job.archive(kept)
+        try:
+            if path.exists():
+                read_archive(path)
+        except InputError:
+            found.append(f"damaged frames set aside as {folder.set_aside(path)}; they are made again")
+    return found
 
-    item: WorkItem
-    unit: str
-    classes: ClassTable
-    cases: list[dict[str, Any]] = field(default_factory=list)
-    files: dict[str, bytes] = field(default_factory=dict)
 
-    def add(
+class FrameKeeper(Observer):
+    """Keeps the frames that a job's archives lack, with the answers of all its methods."""
+
+    def __init__(self, folder: RunFolder, job: Job, classes: ClassTable) -> None:
+        self.folder, self.job, self.classes = folder, job, classes
+        self.missing = missing_frames(folder, job)
+        self._archives: dict[KeptFrames, FrameArchive] = {}
+        self._qps: tuple[Bitstream | None, list[float | None]] = (None, [])
+
+    def wants(self, unit: str) -> tuple[str, ...]:
+        """Every method, where frames of the unit are missing."""
+        return self.job.methods if any(kept.unit == unit for kept in self.missing) else ()
+
+    def see(self, clip: DecodedClip, labels: Mapping[int, Labels], results: Mapping[str, ClipResult]) -> None:
+        """Pack the wanted frames of the clip."""
+        for kept in self.missing:
+            if kept.unit == clip.plan.unit:
+                for position in clip.plan.scored:
+                    if kept.distance in (None, position):
+                        self._keep(kept, clip, position, labels[position], results)
+
+    def _keep(
         self,
+        kept: KeptFrames,
         clip: DecodedClip,
-        labels: dict[int, NDArray[np.uint8]],
-        results: dict[str, ClipResult],
-        qps: list[float | None],
+        position: int,
+        truth: Labels,
+        results: Mapping[str, ClipResult],
     ) -> None:
-        """Keep every scored picture of a clip; labels by position, qps by position in the bitstream."""
-        for position in clip.plan.scored:
-            frame = clip.frames[position]
-            stem = str(len(self.cases))
-            self.files[f"{stem}-decoded.webp"] = _webp(frame)
-            self.files[f"{stem}-truth.png"] = label_png(labels[position], self.classes)
-            predictions = {}
-            for number, (title, result) in enumerate(results.items()):
-                name = f"{stem}-prediction-{number}.png"
-                answer = result.predictions[position].labels[0].cpu().numpy()
-                self.files[name] = label_png(answer, self.classes)
-                predictions[title] = name
-            motion = None
-            if frame.motion is not None:
-                motion = f"{stem}-motion.npz"
-                self.files[motion] = _motion(clip, position)
-            qp = qps[frame.index] if frame.index < len(qps) else None
-            self.cases.append(
-                self._described(clip, position, frame, qp)
-                | {
-                    "decoded": f"{stem}-decoded.webp",
-                    "truth": f"{stem}-truth.png",
-                    "predictions": predictions,
-                    "motion": motion,
-                }
-            )
+        job, frame, qps = self.job, clip.frames[position], self._qps_of(clip.bitstream)
+        archive = self._archives.setdefault(
+            kept, FrameArchive(job.dataset, job.codec, job.sequence, kept.unit, self.classes)
+        )
+        archive.add(
+            frame=clip.plan.first + position,
+            distance=position,
+            frame_type=frame.frame_type,
+            coded_bytes=frame.coded_bytes,
+            qp=qps[frame.index] if frame.index < len(qps) else None,
+            decoded=frame.image,
+            truth=truth,
+            predictions={title: result.labels(position) for title, result in results.items()},
+            motion=None if frame.motion is None else clip.flow_to_key(position, "exact"),
+        )
 
-    def _described(
-        self, clip: DecodedClip, position: int, frame: DecodedFrame, qp: float | None
-    ) -> dict[str, Any]:
-        return {
-            "dataset": self.item.dataset,
-            "codec": self.item.codec,
-            "sequence": self.item.sequence,
-            "unit": self.unit,
-            "frame": clip.plan.first + position,
-            "distance": position,
-            "frame_type": frame.frame_type,
-            "coded_bytes": frame.coded_bytes,
-            "qp": qp,
-            "motion_step": MOTION_STEP,
-            "class_names": list(self.classes.names),
-            "palette": [list(colour) for colour in self.classes.palette],
-            "ignore_index": self.classes.ignore_index,
-        }
+    def _qps_of(self, bitstream: Bitstream) -> list[float | None]:
+        """Mean QP of each picture of the bitstream, read once."""
+        if self._qps[0] is not bitstream:
+            self._qps = bitstream, read_qp(bitstream)
+        return self._qps[1]
 
-    def write(self, folder: RunFolder) -> None:
-        """Store the archive. Raises StorageError."""
-        order = sorted(self.cases, key=lambda case: (case["frame"], case["distance"]))
-        index = json.dumps(order, sort_keys=True, separators=(",", ":")).encode()
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-            for name, data in {"cases.json": index, **self.files}.items():
-                archive.writestr(zipfile.ZipInfo(name, _DATE), data)
-        write_atomically(folder.path / frames_path(self.item, self.unit), buffer.getvalue())
-
-
-def _webp(frame: DecodedFrame) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(frame.image).save(buffer, "WEBP", quality=88, method=0)
-    return buffer.getvalue()
-
-
-def label_png(labels: NDArray[np.uint8], classes: ClassTable) -> bytes:
-    """A palette picture: its values are the class indices, its colours those of the class table, ignored is black.
-
-    Palette pictures are stored without row filters, which is twice as fast as grey ones.
-    """
-    palette = np.zeros((256, 3), np.uint8)
-    palette[: len(classes)] = classes.palette
-    picture = Image.frombytes("P", (labels.shape[1], labels.shape[0]), labels.tobytes())
-    picture.putpalette(palette.tobytes())
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
-
-
-def _motion(clip: DecodedClip, position: int) -> bytes:
-    found = clip.flow_to_key(position, "exact")
-    step = MOTION_STEP
-    buffer = io.BytesIO()
-    flow = found.flow[:, step // 2 :: step, step // 2 :: step].astype(np.float16)
-    np.savez_compressed(buffer, flow=flow, valid=found.valid[step // 2 :: step, step // 2 :: step])
-    return buffer.getvalue()
+    def finish(self, unit: str) -> None:
+        """Store the unit's archives. Raises StorageError."""
+        for kept in [kept for kept in self._archives if kept.unit == unit]:
+            self._archives.pop(kept).write(self.folder.path / self.job.archive(kept))

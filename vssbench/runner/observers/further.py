@@ -1,27 +1,23 @@
-"""Counting what an experiment asks for beyond mIoU: the further metrics and the oracle runs, clip by clip."""
+"""Counting what an experiment asks for beyond mIoU, clip by clip."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from vssbench.experiment.schema import Experiment, MethodSpec
 from vssbench.dataset import VideoSequence
-from vssbench.method import Method
-from vssbench.metrics import further
-from vssbench.metrics.consistency import WindowTracker, warped_counts
-from vssbench.records import ClassTable, FlowField
-from vssbench.analysis.decomposition import reference_titles
 from vssbench.engine.evaluate import ClipResult
 from vssbench.engine.feed import DecodedClip
-from vssbench.runner.observers.oracles import Oracles, require_exact_flow
+from vssbench.metrics import further
+from vssbench.metrics.consistency import WindowTracker, warped_counts
+from vssbench.records import FlowField
+from vssbench.runner.observers.accuracy import UnitRecords
+from vssbench.runner.observers.observer import Labels, Observer
 
 Counts = dict[str, NDArray[np.int64]]
-Labels = NDArray[np.uint8]
 BITSTREAM, EXACT = "bitstream", "exact"
 CIRCULAR = "bitstream, circular"
 """Name of the codec's motion as TC's flow: it favours methods that warp along it."""
@@ -45,52 +41,46 @@ class _ClipFacts:
     flows: dict[tuple[str, int], FlowField | None] = field(default_factory=dict)
 
 
-class Measurer:
-    """Counts further metrics for the methods of one job; clips must come in the order of the stream."""
+class FurtherMetrics(Observer):
+    """Counts further metrics for the units that are owed."""
 
     def __init__(
         self,
-        experiment: Experiment,
-        specs: list[MethodSpec],
+        records: UnitRecords,
+        names: Collection[str],
         sequence: VideoSequence,
-        classes: ClassTable,
-        device: torch.device,
     ) -> None:
-        self.names = frozenset(experiment.metrics)
-        self.sequence, self.classes = sequence, classes
-        self.oracles = Oracles(sequence, classes, device, _references(specs)) if experiment.oracles else None
+        self.records, self.names, self.sequence = records, frozenset(names), sequence
+        self.classes = records.classes
         self._followers: dict[str, _Follower] = {}
         self._facts: _ClipFacts | None = None
-        self._exact = bool(self.names) and len(sequence) > 1 and sequence.flow_to_previous(1) is not None
+        self._exact = len(sequence) > 1 and sequence.flow_to_previous(1) is not None
+        self.needs_motion = "breakdown" in self.names or ("consistency" in self.names and not self._exact)
+        # windows over time need the clips whose counts are stored already, too
+        self._followed = {key.method for key in records.owed} if "consistency" in self.names else set()
 
-    @property
-    def needs_motion(self) -> bool:
-        """Whether the bitstream's motion must be decoded although no method asks for it."""
-        return "breakdown" in self.names or ("consistency" in self.names and not self._exact)
+    def wants(self, unit: str) -> Collection[str]:
+        """Methods that are followed through the whole stream; what is owed in the unit is wanted for its records."""
+        return self._followed
 
-    @property
-    def follows(self) -> bool:
-        """Whether every clip of a stream must be gone through once one of its units is owed."""
-        return "consistency" in self.names
+    def see(self, clip: DecodedClip, labels: Mapping[int, Labels], results: Mapping[str, ClipResult]) -> None:
+        """Count one clip."""
+        owed = self.records.wants(clip.plan.unit)
+        for title, result in results.items():
+            over_time = self._follow(title, clip, labels, result) if title in self._followed else {}
+            if title in owed:
+                counts = {**over_time, **self._count(clip, labels, result)}
+                self.records.measure(title, clip.plan.unit, counts)
 
-    def with_references(self, titles: list[str]) -> list[str]:
-        """The titles, and the methods whose answers their oracle runs need."""
-        if self.oracles is None or not titles:
-            return titles
-        wanted = {*titles, *(self.oracles.reference_of[title] for title in titles)}
-        return [title for title in self.oracles.reference_of if title in wanted]
-
-    def follow(
+    def _follow(
         self, title: str, clip: DecodedClip, labels: Mapping[int, Labels], result: ClipResult
     ) -> Counts:
-        """Counts over time of one method; also for clips whose counts are stored already, so that windows are whole."""
-        if not self.follows:
-            return {}
+        """Counts over time of one method."""
         ignore = self.classes.ignore_index
         follower = self._followers.setdefault(title, _Follower(()))
         windows, warped = [], []
         for position in clip.plan.scored:
-            frame, predicted = clip.plan.first + position, _labels_of(result, position)
+            frame, predicted = clip.plan.first + position, result.labels(position)
             if frame != follower.frame + 1:
                 trackers = (WindowTracker("released", ignore), WindowTracker("corrected", ignore))
                 follower = self._followers[title] = _Follower(trackers)
@@ -103,24 +93,14 @@ class Measurer:
         source = EXACT if self._exact else CIRCULAR
         return {further.VC: np.array(windows, dtype=np.int64), further.TC + source: np.stack(warped)}
 
-    def count(
-        self,
-        title: str,
-        method: Method,
-        clip: DecodedClip,
-        labels: dict[int, Labels],
-        results: dict[str, ClipResult],
-    ) -> Counts:
+    def _count(self, clip: DecodedClip, labels: Mapping[int, Labels], result: ClipResult) -> Counts:
         """Counts of one method on one clip that need no other clip."""
         found: dict[str, list[NDArray[np.int64]]] = {}
-        for position in clip.plan.scored if self.names else ():
-            truth, predicted = labels[position], _labels_of(results[title], position)
-            for name, values in self._frame_counts(clip, position, truth, predicted).items():
+        for position in clip.plan.scored:
+            counts = self._frame_counts(clip, position, labels[position], result.labels(position))
+            for name, values in counts.items():
                 found.setdefault(name, []).append(values)
-        counts = {name: np.stack(values) for name, values in found.items()}
-        if self.oracles is not None:
-            counts |= self.oracles.count(title, method, clip, labels, results)
-        return counts
+        return {name: np.stack(values) for name, values in found.items()}
 
     def _frame_counts(self, clip: DecodedClip, position: int, truth: Labels, predicted: Labels) -> Counts:
         classes, ignore = len(self.classes), self.classes.ignore_index
@@ -165,20 +145,3 @@ class Measurer:
         if self._facts is None or self._facts.clip is not clip:
             self._facts = _ClipFacts(clip)
         return self._facts
-
-
-def _labels_of(result: ClipResult, position: int) -> Labels:
-    return np.asarray(result.predictions[position].labels[0].cpu().numpy(), dtype=np.uint8)
-
-
-def _references(specs: list[MethodSpec]) -> dict[str, str]:
-    return reference_titles([spec.model_dump() for spec in specs])
-
-
-def refuse_what_cannot_be_measured(
-    experiment: Experiment, dataset: str, specs: list[MethodSpec], sequence: VideoSequence
-) -> None:
-    """Raise ConfigError naming method or dataset if the experiment's oracles cannot be run on a sequence."""
-    if experiment.oracles:
-        _references(specs)
-        require_exact_flow(dataset, sequence)

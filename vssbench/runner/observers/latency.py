@@ -16,22 +16,24 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from vssbench.experiment.clips import Clip, Encode
+from vssbench.analysis.runtime import runtime_rows, runtime_text, write_runtime_csv
 from vssbench.codec import Bitstream, decode
-from vssbench.experiment.schema import InferenceOptions, MethodSpec
 from vssbench.cost.energy import measure_energy
 from vssbench.cost.latency import LatencyResult, Stopwatch, compare_latency, describe_device, stopwatch
+from vssbench.engine.build import build_method
+from vssbench.engine.evaluate import run_method
+from vssbench.engine.feed import ClipFeed, DecodedClip
 from vssbench.errors import CapabilityError
+from vssbench.experiment.clips import Clip, Encode
+from vssbench.experiment.schema import InferenceOptions, MethodSpec
 from vssbench.method import Frame, Method
 from vssbench.metrics.confusion import count_pairs
 from vssbench.ops import accounting
 from vssbench.records import DecodedFrame
-from vssbench.analysis.runtime import runtime_rows, runtime_text, write_runtime_csv
-from vssbench.results.store import RunFolder, slug
-from vssbench.engine.evaluate import run_method
-from vssbench.engine.feed import ClipFeed, DecodedClip
-from vssbench.runner.plan import WorkItem
-from vssbench.runner.workshop import Workshop, build_method
+from vssbench.results.latency_records import LatencyRecord, latency_path
+from vssbench.results.store import RunFolder
+from vssbench.runner.plan import Job
+from vssbench.runner.workshop import Workshop
 
 WATERFALL_PASSES = 3
 """GOPs behind each median of the waterfall."""
@@ -41,28 +43,24 @@ Result = TypeVar("Result")
 
 
 def measure_run_latency(
-    shop: Workshop, folder: RunFolder, items: Sequence[WorkItem], on_stage: Callable[[str], None]
+    shop: Workshop, folder: RunFolder, jobs: Sequence[Job], on_stage: Callable[[str], None]
 ) -> None:
     """Time all methods of each dataset that has no complete latency records, then write and announce the table.
 
     Raises InputError, CodecError or whatever the methods raise.
     """
-    first = {(item.dataset, item.codec): item for item in reversed(items)}
-    for (dataset, codec), item in reversed(first.items()):
-        titles = list(item.methods)
-        if all((folder.path / _path(dataset, title)).exists() for title in titles):
+    first = {(job.dataset, job.codec): job for job in reversed(jobs)}
+    for (dataset, codec), job in reversed(first.items()):
+        titles = list(job.methods)
+        if all((folder.path / latency_path(dataset, title)).exists() for title in titles):
             continue
         on_stage(f"timing {len(titles)} methods on {dataset}, {codec}")
-        subject = _subject(shop, item)
-        for record in _time_methods(shop, item, subject):
-            folder.write_json(_path(dataset, record["method"]), record)
-    rows = runtime_rows(folder.path)
+        subject = _subject(shop, job)
+        for record in _time_methods(shop, job, subject):
+            folder.write_record(latency_path(dataset, record.method), record)
+    rows = runtime_rows(folder)
     write_runtime_csv(folder.path / "latency" / "runtime.csv", rows)
     on_stage(runtime_text(rows))
-
-
-def _path(dataset: str, method: str) -> str:
-    return f"latency/{slug(dataset)}/{slug(method)}.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,23 +72,21 @@ class _Subject:
     motion: bool
 
 
-def _subject(shop: Workshop, item: WorkItem) -> _Subject:
+def _subject(shop: Workshop, job: Job) -> _Subject:
     """The first whole GOP that the plan encodes, decoded with motion where a method wants it."""
     interval = shop.experiment.protocol.keyframe_interval
-    sequence = shop.sequence(item.dataset, item.sequence)
-    plan = max((e for e in item.job.encodes), key=lambda e: min(e.length, interval))
+    sequence = shop.sequence(job.dataset, job.sequence)
+    plan = max((e for e in job.encodes), key=lambda e: min(e.length, interval))
     first, length = plan.first, min(plan.length, interval)
-    settings = shop.experiment.codec_settings(shop.codec(item.dataset, item.codec))
+    settings = shop.experiment.codec_settings(shop.codec(job.dataset, job.codec))
     bitstream = shop.cache.fetch(
         f"{sequence.identity}[{first}:{first + length}]",
         lambda: (sequence.image(index) for index in range(first, first + length)),
         settings,
         sequence.frame_rate_hz,
     )
-    methods = shop.methods(item.dataset, item.codec, sequence.size).values()
-    motion = any(
-        n.flow_key or n.flow_previous or n.residual or n.block_types for n in (m.needs for m in methods)
-    )
+    methods = shop.methods(job.dataset, job.codec, sequence.size).values()
+    motion = any(method.needs.motion for method in methods)
     scored = tuple(range(length))
     clip = DecodedClip(
         replace(_clip_of(plan), first=first, length=length, scored=scored),
@@ -104,15 +100,15 @@ def _clip_of(plan: Encode) -> Clip:
     return plan.clips[0]
 
 
-def _time_methods(shop: Workshop, item: WorkItem, subject: _Subject) -> Iterator[dict[str, Any]]:
+def _time_methods(shop: Workshop, job: Job, subject: _Subject) -> Iterator[LatencyRecord]:
     measure = shop.experiment.measure
     size = subject.clip.frames[0].image.shape[:2]
     methods = {
         title: method
-        for title, method in shop.methods(item.dataset, item.codec, (size[0], size[1])).items()
+        for title, method in shop.methods(job.dataset, job.codec, (size[0], size[1])).items()
         if not method.needs.history and not method.needs.lookahead
     }
-    specs = {spec.title: spec for spec in shop.specs(item.dataset, item.codec)}
+    specs = {spec.title: spec for spec in shop.specs(job.dataset, job.codec)}
     feed = ClipFeed(subject.clip, shop.device)
     passes = {title: _GopPass(method, feed, shop.device) for title, method in methods.items()}
     comparison = compare_latency(
@@ -125,9 +121,9 @@ def _time_methods(shop: Workshop, item: WorkItem, subject: _Subject) -> Iterator
     decoding = _decode_times(subject)
     base = next(iter(methods))
     for title, gop in passes.items():
-        yield {
-            "dataset": item.dataset,
-            "codec": item.codec,
+        record = {
+            "dataset": job.dataset,
+            "codec": job.codec,
             "method": title,
             "size": [int(size[0]), int(size[1])],
             "keyframe_interval": len(subject.clip.frames),
@@ -144,8 +140,9 @@ def _time_methods(shop: Workshop, item: WorkItem, subject: _Subject) -> Iterator
             "throughput": _throughput(methods[title], feed, shop.device, specs[title].inference.batch),
             "waterfall": _waterfall(methods[title], subject, shop.device, decoding),
             "energy_j_per_frame": _energy(gop, shop.device, len(subject.clip.frames)),
-            "effects": _effects(shop, item, specs[title], subject),
+            "effects": _effects(shop, job, specs[title], subject),
         }
+        yield LatencyRecord.model_validate(record)
 
 
 class _GopPass:
@@ -279,7 +276,6 @@ def _walk(
     decoding: Mapping[bool, Sequence[float]],
 ) -> Iterator[tuple[str, dict[str, float]]]:
     needs, watch = method.needs, stopwatch(device)
-    moves = needs.flow_key or needs.flow_previous or needs.residual or needs.block_types
     composed = _composition_ms(clip) if needs.flow_key else 0.0
     feed = ClipFeed(clip, device)
     with torch.inference_mode() if needs.memory == "none" else torch.no_grad():
@@ -290,7 +286,7 @@ def _walk(
                 answered, step = _timed(watch, partial(method.step, state, frame))
             upsample = min(step, spans.get("upsample", 0.0))
             stages = {"decode": pixels, "copy": copy, "network": step - upsample, "upsample": upsample}
-            if moves:
+            if needs.motion:
                 parsed = max(0.0, decoding[True][position] - pixels)
                 stages["motion"] = parsed + (composed / max(1, len(clip.frames) - 1) if position else 0.0)
             yield answered[-1].kind if answered else "non_key", stages
@@ -339,7 +335,7 @@ def _energy(gop: _GopPass, device: torch.device, frames: int) -> dict[str, float
     }
 
 
-def _effects(shop: Workshop, item: WorkItem, spec: MethodSpec, subject: _Subject) -> list[dict[str, Any]]:
+def _effects(shop: Workshop, job: Job, spec: MethodSpec, subject: _Subject) -> list[dict[str, Any]]:
     """What each inference option that is on, by itself, changes in the labels of the GOP.
 
     Share of equal pixels, and the change of mIoU over the frames that have labels (None where none has).
@@ -351,30 +347,30 @@ def _effects(shop: Workshop, item: WorkItem, spec: MethodSpec, subject: _Subject
     }
     if not active:
         return []
-    plain = _labels(shop, item, spec, PLAIN, subject)
+    plain = _labels(shop, job, spec, PLAIN, subject)
     effects = []
     for name, value in active.items():
-        tuned = _labels(shop, item, spec, PLAIN.model_copy(update={name: value}), subject)
+        tuned = _labels(shop, job, spec, PLAIN.model_copy(update={name: value}), subject)
         agreement = float(np.mean([np.mean(plain[p] == tuned[p]) for p in plain]))
-        before, after = (_miou(shop, item, subject, labels) for labels in (plain, tuned))
+        before, after = (_miou(shop, job, subject, labels) for labels in (plain, tuned))
         change = None if before is None or after is None else after - before
         effects.append({"option": name, "value": value, "equal_labels": agreement, "miou_change": change})
     return effects
 
 
 def _labels(
-    shop: Workshop, item: WorkItem, spec: MethodSpec, options: InferenceOptions, subject: _Subject
+    shop: Workshop, job: Job, spec: MethodSpec, options: InferenceOptions, subject: _Subject
 ) -> dict[int, Any]:
     size = subject.clip.frames[0].image.shape[:2]
-    context = shop.methods(item.dataset, item.codec, (size[0], size[1]))[spec.title].context
+    context = shop.methods(job.dataset, job.codec, (size[0], size[1]))[spec.title].context
     method = build_method(spec.model_copy(update={"inference": options}), context)
     result = run_method(method, subject.clip, ClipFeed(subject.clip, shop.device), method.create_memory())
     return {p: one.labels[0].cpu().numpy() for p, one in result.predictions.items()}
 
 
-def _miou(shop: Workshop, item: WorkItem, subject: _Subject, labels: Mapping[int, Any]) -> float | None:
+def _miou(shop: Workshop, job: Job, subject: _Subject, labels: Mapping[int, Any]) -> float | None:
     """Mean IoU in 0..1 of the GOP's labelled frames."""
-    sequence, classes = shop.sequence(item.dataset, item.sequence), shop.dataset(item.dataset).classes
+    sequence, classes = shop.sequence(job.dataset, job.sequence), shop.dataset(job.dataset).classes
     known = [p for p in labels if subject.clip.plan.first + p in set(sequence.labelled)]
     if not known:
         return None

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 from vssbench.cost.steps import count_method_macs
 from vssbench.errors import InputError
-from vssbench.analysis.run import COUNTED_WHILE_RUNNING
-from vssbench.results.store import RunFolder, slug
-from vssbench.runner.plan import WorkItem
-from vssbench.runner.thop import thop_gop_mean
+from vssbench.metrics.gop import gop_mean
+from vssbench.results.documents import COUNTED_WHILE_RUNNING, CostRecord, cost_path
+from vssbench.results.store import RunFolder
+from vssbench.runner.observers.thop import thop_gop_mean
+from vssbench.runner.plan import Job
 from vssbench.runner.workshop import Workshop
 
 
-def measure_costs(shop: Workshop, folder: RunFolder, items: Sequence[WorkItem]) -> None:
+def measure_costs(shop: Workshop, folder: RunFolder, jobs: Sequence[Job]) -> None:
     """Store the cost of every (dataset, method) at the size of the dataset's first sequence.
 
     What does not depend on the pictures is counted once on blank frames. Adaptive methods were counted while they ran;
@@ -22,38 +23,37 @@ def measure_costs(shop: Workshop, folder: RunFolder, items: Sequence[WorkItem]) 
     interval = shop.experiment.protocol.keyframe_interval
     names = {spec.title: spec.name for spec in shop.experiment.methods}
     executed: dict[tuple[str, str], StepMacs] | None = None
-    for item in {(i.dataset, i.codec): i for i in items}.values():
-        size = shop.sequence(item.dataset, item.sequence).size
-        for title, method in shop.methods(item.dataset, item.codec, size).items():
-            relative = f"costs/{slug(item.dataset)}/{slug(title)}.json"
+    for job in {(one.dataset, one.codec): one for one in jobs}.values():
+        size = shop.sequence(job.dataset, job.sequence).size
+        for title, method in shop.methods(job.dataset, job.codec, size).items():
+            relative = cost_path(job.dataset, title)
             figures: dict[str, float] | None = None
             if method.needs.adaptive:
                 executed = _executed(folder) if executed is None else executed
-                figures = gop_figures(executed.get((item.dataset, title), {}), interval)
+                figures = gop_figures(executed.get((job.dataset, title), {}), interval)
             elif _is_stored(folder, relative):
                 continue
-            counted_on = COUNTED_WHILE_RUNNING
             if figures is None:
-                cost, counted_on = count_method_macs(method, size, interval), "blank frames"
+                cost = count_method_macs(method, size, interval)
                 figures = {
                     "key_gmacs": cost.key / 1e9,
                     "non_key_gmacs": cost.non_key / 1e9,
                     "gop_mean_gmacs": cost.gop_mean / 1e9,
                 }
-            thop = thop_gop_mean(names[title], method, size, interval)
-            if thop is not None:
-                figures = {**figures, "gop_mean_thop_gmacs": thop}
-            known = {
-                "dataset": item.dataset,
-                "method": title,
-                "size": list(size),
-                "delay_frames": method.needs.lookahead,
-                "budget_knob": list(method.budget_knob),
-            }
-            record = {**known, "keyframe_interval": interval, **figures, "rule": "exact"}
-            folder.write_json(
-                relative, record | ({"counted_on": counted_on} if method.needs.adaptive else {})
+                counted_on = "blank frames"
+            else:
+                counted_on = COUNTED_WHILE_RUNNING
+            record = CostRecord(
+                dataset=job.dataset,
+                method=title,
+                size=size,
+                delay_frames=method.needs.lookahead,
+                keyframe_interval=interval,
+                gop_mean_thop_gmacs=thop_gop_mean(names[title], method, size, interval),
+                counted_on=counted_on,
+                **figures,
             )
+            folder.write_record(relative, record)
 
 
 StepMacs = dict[int, tuple[int, int]]
@@ -73,7 +73,7 @@ def gop_figures(step_macs: StepMacs, interval: int) -> dict[str, float] | None:
     means = {d: macs / steps / 1e9 for d, (steps, macs) in step_macs.items()}
     others = [mean for d, mean in means.items() if d > 0]
     non_key = sum(others) / len(others) if others else means[0]
-    mean = (means[0] + (interval - 1) * non_key) / interval
+    mean = gop_mean(means[0], non_key, interval)
     return {"key_gmacs": means[0], "non_key_gmacs": non_key, "gop_mean_gmacs": mean}
 
 
@@ -91,7 +91,7 @@ def _executed(folder: RunFolder) -> dict[tuple[str, str], StepMacs]:
 def _is_stored(folder: RunFolder, relative: str) -> bool:
     """True if the record is there and whole; a damaged one is simply counted again."""
     try:
-        stored = folder.read_json(relative)
+        folder.read_record(relative, CostRecord)
     except InputError:
         return False
-    return isinstance(stored, dict) and {"dataset", "method", "gop_mean_gmacs"} <= set(stored)
+    return True

@@ -10,22 +10,26 @@ docs/metrics.md says how the loss is split by them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from vssbench.analysis.decomposition import reference_titles
 from vssbench.dataset import VideoSequence
+from vssbench.engine.evaluate import ClipResult, run_method
+from vssbench.engine.feed import ClipFeed, DecodedClip
 from vssbench.errors import CapabilityError
+from vssbench.experiment.schema import MethodSpec
 from vssbench.method import FlowRule, Method
 from vssbench.metrics.confusion import count_pairs
 from vssbench.metrics.further import ORACLE_EXACT, ORACLE_FILLED, ORACLE_SOURCE, hits_and_union
-from vssbench.records import ClassTable, FlowField
-from vssbench.engine.evaluate import ClipResult, run_method
-from vssbench.engine.feed import ClipFeed, DecodedClip
-
-Labels = NDArray[np.uint8]
+from vssbench.records import FlowField
+from vssbench.results.roster import method_entry
+from vssbench.runner.observers.accuracy import UnitRecords
+from vssbench.runner.observers.observer import Labels, Observer
 
 
 def require_exact_flow(dataset: str, sequence: VideoSequence) -> None:
@@ -94,36 +98,52 @@ def compose(hop: FlowField, rest: FlowField) -> FlowField:
     )
 
 
-class Oracles:
-    """Makes the oracle runs of one sequence under one codec."""
+class Oracles(Observer):
+    """Makes the oracle runs of one sequence under one codec for the units that are owed."""
 
     def __init__(
-        self, sequence: VideoSequence, classes: ClassTable, device: torch.device, reference_of: dict[str, str]
+        self,
+        records: UnitRecords,
+        methods: Mapping[str, Method],
+        reference_of: Mapping[str, str],
+        sequence: VideoSequence,
+        device: torch.device,
     ) -> None:
-        self.sequence, self.classes, self.device, self.reference_of = sequence, classes, device, reference_of
+        self.records, self.methods, self.reference_of = records, methods, reference_of
+        self.sequence, self.classes, self.device = sequence, records.classes, device
         self._exact: tuple[DecodedClip, ExactClip] | None = None
 
-    def count(
+    def wants(self, unit: str) -> set[str]:
+        """The full-resolution references of the methods that are owed."""
+        return {self.reference_of[title] for title in self.records.wants(unit)}
+
+    def see(self, clip: DecodedClip, labels: Mapping[int, Labels], results: Mapping[str, ClipResult]) -> None:
+        """Run the oracles of every owed method on one clip."""
+        for title in self.records.wants(clip.plan.unit):
+            counts = self._count(title, clip, labels, results)
+            self.records.measure(title, clip.plan.unit, counts)
+
+    def _count(
         self,
         title: str,
-        method: Method,
         clip: DecodedClip,
-        labels: dict[int, Labels],
-        results: dict[str, ClipResult],
+        labels: Mapping[int, Labels],
+        results: Mapping[str, ClipResult],
     ) -> dict[str, NDArray[np.int64]]:
         """Counts [cases, 2, C] of the oracle runs of one method on one clip; its reference must be among `results`."""
         found: dict[str, NDArray[np.int64]] = {}
-        if method.needs.flow_key or method.needs.flow_previous:
+        method = self.methods[title]
+        if method.needs.flow:
             exact = self._exact_clip(clip)
-            moved = self._predictions(run_method(method, exact, ClipFeed(exact, self.device)), clip)
-            full = self._predictions(results[self.reference_of[title]], clip)
+            moved = _predictions(run_method(method, exact, ClipFeed(exact, self.device)), clip)
+            full = _predictions(results[self.reference_of[title]], clip)
             valid = {p: exact.flow_to_key(p, "exact").valid for p in clip.plan.scored}
             filled = {p: np.where(valid[p], moved[p], full[p]) for p in clip.plan.scored}
             found |= {ORACLE_EXACT: self._counts(labels, moved), ORACLE_FILLED: self._counts(labels, filled)}
         if title == self.reference_of[title]:
             source = self._source_clip(clip)
             answered = run_method(method, source, ClipFeed(source, self.device))
-            found[ORACLE_SOURCE] = self._counts(labels, self._predictions(answered, clip))
+            found[ORACLE_SOURCE] = self._counts(labels, _predictions(answered, clip))
         return found
 
     def _exact_clip(self, clip: DecodedClip) -> ExactClip:
@@ -140,10 +160,22 @@ class Oracles:
         ]
         return DecodedClip(clip.plan, frames, clip.keyframe_interval)
 
-    def _predictions(self, result: ClipResult, clip: DecodedClip) -> dict[int, Labels]:
-        return {p: result.predictions[p].labels[0].cpu().numpy() for p in clip.plan.scored}
-
-    def _counts(self, labels: dict[int, Labels], predicted: dict[int, Labels]) -> NDArray[np.int64]:
+    def _counts(self, labels: Mapping[int, Labels], predicted: dict[int, Labels]) -> NDArray[np.int64]:
         classes = self.classes
         pairs = [count_pairs(labels[p], predicted[p], len(classes), classes.ignore_index) for p in predicted]
         return hits_and_union(np.stack(pairs))
+
+
+def _predictions(result: ClipResult, clip: DecodedClip) -> dict[int, Labels]:
+    return {p: result.labels(p) for p in clip.plan.scored}
+
+
+def oracle_references(specs: Sequence[MethodSpec]) -> dict[str, str]:
+    """Title of each method -> that of its full-resolution counterpart. Raises ConfigError naming a method without one."""
+    return reference_titles([method_entry(spec) for spec in specs])
+
+
+def refuse_impossible_oracles(dataset: str, specs: Sequence[MethodSpec], sequence: VideoSequence) -> None:
+    """Raise ConfigError naming method or dataset if oracles cannot be run on a sequence."""
+    oracle_references(specs)
+    require_exact_flow(dataset, sequence)

@@ -1,0 +1,263 @@
+"""The charts of a run: one function for each, scores in and plain chart data out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from vssbench.analysis.decomposition import Decomposition
+from vssbench.analysis.families import ANCHOR, FamilyComparison
+from vssbench.rendering.curves import MethodCurve, Panel
+from vssbench.rendering.figures.axes import distance_ticks
+from vssbench.rendering.figures.charts import (
+    ClassChart,
+    Extent,
+    Line,
+    LineChart,
+    LossChart,
+    Point,
+    Waterfall,
+    WaterfallChart,
+    extent,
+)
+from vssbench.rendering.styles import PARTS
+from vssbench.rendering.text import ends_text, kbps_text
+
+MOST_BANDS = 10
+"""More intervals than this hide each other; axes with more curves show none (the tables have them)."""
+LEAST_RATE_RATIO = 1.25
+"""Bitrates closer together than this are not drawn as a curve."""
+GMACS, MIOU = "GMACs per frame", "mIoU (%)"
+
+
+def score_text(value: float, low: float, high: float) -> str:
+    """A score in percent, with its interval where there is one: '68.05 % [61.80, 69.92]'."""
+    return f"{100 * value:.2f} % {ends_text(low, high)}".rstrip()
+
+
+def distance_charts(panels: Sequence[Panel]) -> list[LineChart]:
+    """mIoU over keyframe distance with interval bands, one chart per panel, one scale per dataset."""
+    return [
+        LineChart(
+            "mIoU by keyframe distance",
+            panel.heading,
+            panel.dataset,
+            panel.codec,
+            "keyframe distance d (frames)",
+            "mIoU at d (%)",
+            tuple(distance_line(curve, has_bands(panel)) for curve in panel.curves),
+            extent(d for curve in panel.curves for d in curve.distances),
+            _percent(v for p in panels if p.dataset == panel.dataset for v in _distance_values(p)),
+            x_ticks=distance_ticks([d for curve in panel.curves for d in curve.distances]),
+        )
+        for panel in panels
+    ]
+
+
+def _percent(shares: Iterable[float]) -> Extent:
+    low, high = extent(shares)
+    return 100 * low, 100 * high
+
+
+def has_bands(panel: Panel) -> bool:
+    """Whether intervals can be told from each other."""
+    return len(panel.curves) <= MOST_BANDS
+
+
+def distance_line(curve: MethodCurve, band: bool) -> Line:
+    """mIoU_d of one method in percent."""
+    points = tuple(
+        Point(
+            d,
+            100 * value,
+            100 * low,
+            100 * high,
+            f"{curve.method}\nd = {d}: mIoU {score_text(value, low, high)}",
+        )
+        for d, value, low, high in zip(curve.distances, curve.miou_d, curve.low, curve.high, strict=True)
+        if math.isfinite(value)
+    )
+    return Line(curve.method, curve.series, points, "band" if band else "nothing")
+
+
+def _distance_values(panel: Panel) -> Iterable[float]:
+    for curve in panel.curves:
+        yield from curve.miou_d
+        if has_bands(panel):
+            yield from (*curve.low, *curve.high)
+
+
+def has_cost(curve: MethodCurve) -> bool:
+    """Whether a curve can stand on an axis of costs."""
+    return curve.gop_mean_gmacs > 0 and math.isfinite(curve.gop_mean_gmacs) and math.isfinite(curve.miou)
+
+
+def cost_charts(panels: Sequence[Panel]) -> list[LineChart]:
+    """Mean mIoU over GMACs per frame, the range over d as bars; panels without costs are left out."""
+    charts = []
+    for panel in panels:
+        curves = [curve for curve in panel.curves if has_cost(curve)]
+        shared = [c for p in panels if p.dataset == panel.dataset for c in p.curves if has_cost(c)]
+        if curves:
+            charts.append(
+                LineChart(
+                    "accuracy against cost",
+                    panel.heading,
+                    panel.dataset,
+                    panel.codec,
+                    f"{GMACS} (log scale)",
+                    MIOU,
+                    tuple(_cost_line(curve) for curve in curves),
+                    extent(c.gop_mean_gmacs for c in shared),
+                    _percent(v for c in shared for v in (c.miou, *c.spread)),
+                    log_x=True,
+                )
+            )
+    return charts
+
+
+def _cost_line(curve: MethodCurve) -> Line:
+    low, high = (100 * value for value in curve.spread)
+    tip = (
+        f"{curve.method}\n{curve.gop_mean_gmacs:.2f} GMACs\n"
+        f"mIoU {score_text(curve.miou, curve.miou_low, curve.miou_high)}\nover d: {low:.2f} to {high:.2f} %"
+    )
+    point = Point(curve.gop_mean_gmacs, 100 * curve.miou, low, high, tip)
+    return Line(curve.method, curve.series, (point,), "bars", codec=curve.codec)
+
+
+def rate_charts(panels: Sequence[Panel]) -> list[LineChart]:
+    """Mean mIoU over achieved bitrate, one chart per dataset and coding standard with bitrates that differ."""
+    charts = []
+    for dataset in dict.fromkeys(panel.dataset for panel in panels):
+        shared = [c for p in panels if p.dataset == dataset for c in p.curves if c.kbps > 0]
+        for coder in dict.fromkeys(c.coder for c in shared):
+            curves = [c for c in shared if c.coder == coder]
+            rates = [c.kbps for c in curves]
+            if max(rates) < LEAST_RATE_RATIO * min(rates):
+                continue
+            charts.append(
+                LineChart(
+                    "accuracy against bitrate",
+                    (dataset, coder),
+                    dataset,
+                    coder,
+                    "achieved bitrate (kb/s, log scale)",
+                    MIOU,
+                    tuple(
+                        _rate_line([c for c in curves if c.method == method])
+                        for method in dict.fromkeys(c.method for c in curves)
+                    ),
+                    extent(c.kbps for c in shared),
+                    _percent(c.miou for c in shared),
+                    log_x=True,
+                )
+            )
+    return charts
+
+
+def _rate_line(curves: Sequence[MethodCurve]) -> Line:
+    ordered = sorted((c for c in curves if math.isfinite(c.miou)), key=lambda c: c.kbps)
+    points = tuple(
+        Point(
+            c.kbps,
+            100 * c.miou,
+            tip=f"{c.method}\n{c.codec}, {kbps_text(c.kbps)}\nmIoU {score_text(c.miou, c.miou_low, c.miou_high)}",
+        )
+        for c in ordered
+    )
+    return Line(curves[0].method, curves[0].series, points)
+
+
+def budget_charts(panels: Sequence[Panel], families: Sequence[FamilyComparison]) -> list[LineChart]:
+    """Mean mIoU over GMACs along each method's budget knob: the curves behind Bjontegaard values, anchors first."""
+    order: dict[str, int] = {}
+    charts = []
+    for panel in panels:
+        known = {curve.method: curve for curve in panel.curves if has_cost(curve)}
+        own = [f for f in families if (f.dataset, f.codec) == (panel.dataset, panel.codec)]
+        anchors = list(dict.fromkeys(family.anchor_points for family in own))
+        named = [(ANCHOR if len(anchors) == 1 else f"{ANCHOR} ({titles[-1]})", titles) for titles in anchors]
+        named += [(family.family, family.points) for family in own]
+        lines = tuple(
+            _budget_line(name, order.setdefault(name, len(order)), [known[title] for title in titles])
+            for name, titles in named
+            if all(title in known for title in titles)
+        )
+        if lines:
+            charts.append(
+                LineChart(
+                    "accuracy against cost along the budget knob",
+                    panel.heading,
+                    panel.dataset,
+                    panel.codec,
+                    f"{GMACS} (log scale)",
+                    MIOU,
+                    lines,
+                    extent(point.x for line in lines for point in line.points),
+                    extent(point.y for line in lines for point in line.points),
+                    log_x=True,
+                )
+            )
+    return charts
+
+
+def _budget_line(name: str, series: int, curves: Sequence[MethodCurve]) -> Line:
+    points = tuple(
+        Point(
+            c.gop_mean_gmacs,
+            100 * c.miou,
+            tip=f"{c.method}\n{c.gop_mean_gmacs:.3f} GMACs\nmIoU {score_text(c.miou, c.miou_low, c.miou_high)}",
+        )
+        for c in curves
+    )
+    return Line(name, series, points)
+
+
+def class_charts(panels: Sequence[Panel], class_names: Mapping[str, Sequence[str]]) -> list[ClassChart]:
+    """IoU by class, mean over the distances at which the class occurs."""
+    return [
+        ClassChart(
+            panel.heading,
+            panel.dataset,
+            panel.codec,
+            tuple(class_names[panel.dataset]),
+            tuple((curve.method, curve.series) for curve in panel.curves),
+            tuple(tuple(100 * value for value in curve.class_iou) for curve in panel.curves),
+        )
+        for panel in panels
+    ]
+
+
+def loss_charts(found: Sequence[Decomposition]) -> list[LossChart]:
+    """Where the loss at distance d comes from, one chart per decomposition, one scale per dataset."""
+    return [
+        LossChart(
+            one.dataset,
+            one.codec,
+            one.method,
+            one.distances,
+            tuple((PARTS[name][0], tuple((100 * part).tolist())) for name, part in one.parts.items()),
+            tuple((100 * one.loss).tolist()),
+            extent([0.0, *(v for other in found if other.dataset == one.dataset for v in _ends(other))]),
+        )
+        for one in found
+    ]
+
+
+def _ends(one: Decomposition) -> list[float]:
+    """Ends of all stacks and the loss, points of mIoU."""
+    parts = 100 * np.array(list(one.parts.values()))
+    return [*parts.clip(min=0).sum(0), *parts.clip(max=0).sum(0), *(100 * one.loss)]
+
+
+def waterfall_charts(found: Sequence[Waterfall]) -> list[WaterfallChart]:
+    """One chart per dataset: a row of stacked stages per method and kind of frame."""
+    names = tuple(dict.fromkeys(name for one in found for name, _ in one.stages))
+    charts = []
+    for dataset in dict.fromkeys(one.dataset for one in found):
+        rows = tuple(one for one in found if one.dataset == dataset)
+        charts.append(WaterfallChart(dataset, rows[0].device, rows, names))
+    return charts

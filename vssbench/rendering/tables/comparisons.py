@@ -1,0 +1,176 @@
+"""Comparisons as tables: paired differences, two runs, families and their Bjontegaard values, training seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from vssbench.analysis.differences import RunDifference, SectionDifferences
+from vssbench.analysis.families import FamilyComparison
+from vssbench.analysis.run import Run
+from vssbench.metrics.bjontegaard import BDResult
+from vssbench.metrics.bootstrap import PairedDifference
+from vssbench.rendering.tables.text_table import (
+    NO_LOOKS,
+    PLACE,
+    Cell,
+    Column,
+    Looks,
+    TextRow,
+    TextTable,
+    row_about,
+    text_column,
+    texts,
+)
+from vssbench.rendering.text import MISSING, ends_text, percent, printable
+
+VERDICTS = {"+": "better", "-": "worse", "~": "not told apart"}
+POINTS = Column("difference", "difference", "points", scale=100, signed=True)
+SEEDS_NOTE = (
+    "Mean over training seeds. Over seeds: 95 % Student's t, the randomness of training on these frames. Over frames: "
+    "95 % bootstrap of the mean, the choice of frames for these trainings."
+)
+
+
+def difference_table(sections: Sequence[SectionDifferences], looks: Looks = NO_LOOKS) -> TextTable:
+    """Method minus reference on the same frames, with intervals and Holm-adjusted p-values.
+
+    A verdict other than 'not told apart' needs an adjusted p-value below 1 - level of the interval.
+    """
+    columns = (*PLACE, text_column("reference"), *_tested("difference"))
+    rows = [
+        row_about(
+            section.dataset,
+            section.codec,
+            found.test,
+            (*texts(section.reference), *_test_cells(found)),
+            looks,
+        )
+        for section in sections
+        for found in section.differences
+    ]
+    note = (
+        "mIoU of the method minus mIoU of the reference on the same resampled frames, in percentage points; p-values "
+        "adjusted for the number of methods compared per codec (Holm)."
+    )
+    return TextTable("Paired differences in mIoU", columns, (tuple(rows),), (note,))
+
+
+def run_comparison_table(first: str, second: str, found: Sequence[RunDifference]) -> TextTable:
+    """Second run minus first run, a row per dataset, codec and method that both hold."""
+    gmacs = Column("gmacs", "GMACs change", "%", digits=1, scale=100, signed=True)
+    columns = (*PLACE, *_tested("mIoU change"), gmacs, text_column("same pixels"))
+    rows = []
+    for item in found:
+        before, after = item.gop_mean_gmacs
+        change = after / before - 1 if before > 0 else math.nan
+        cells = (
+            *_test_cells(item.difference),
+            gmacs.cell(change),
+            *texts("yes" if item.same_pixels else "no"),
+        )
+        rows.append(row_about(item.dataset, item.codec, item.method, cells))
+    return TextTable(f"{second} against {first}", columns, (tuple(rows),))
+
+
+def _tested(heading: str) -> tuple[Column, ...]:
+    difference = Column("difference", heading, "points", short=f"{heading}, points")
+    numbers = (difference, Column("interval", "interval"), Column("p", "adjusted p"))
+    return (*numbers, text_column("verdict"))
+
+
+def _test_cells(found: PairedDifference) -> tuple[Cell, ...]:
+    p_value = found.adjusted_p_value
+    return (
+        POINTS.cell(found.miou.estimate),
+        POINTS.interval(found.miou.low, found.miou.high),
+        Cell("< 0.001" if p_value < 0.001 else f"{p_value:.3f}"),
+        Cell(VERDICTS[found.mark]),
+    )
+
+
+def family_table(comparisons: Sequence[FamilyComparison]) -> TextTable:
+    """BD-FLOPs in percent and BD-mIoU in points of each family of methods, with intervals where they exist."""
+    columns = (
+        *PLACE[:2],
+        text_column("methods", long=True),
+        text_column("against", long=True),
+        Column("bd_flops", "BD-FLOPs", "%"),
+        Column("bd_miou", "BD-mIoU", "points"),
+        text_column("note", long=True),
+    )
+    rows = []
+    for one in comparisons:
+        notes = (one.note, _overlap_note(one.flops), _other_flags(one), _seed_note(one))
+        points = (", ".join(one.points), ", ".join(one.anchor_points))
+        numbers = (_bd_text(one.flops), _bd_text(one.miou))
+        cells = texts(one.dataset, one.codec, *points, *numbers, "; ".join(filter(None, notes)))
+        rows.append(TextRow(cells, {"dataset": one.dataset, "codec": one.codec}))
+    note = (
+        "Curves of mIoU over GMACs per frame against the constant-resolution curve. BD-FLOPs: mean relative change of "
+        "MACs at equal mIoU (negative is cheaper); BD-mIoU: mean change in percentage points at equal MACs."
+    )
+    return TextTable("Bjontegaard differences", columns, (tuple(rows),), (note,))
+
+
+def _bd_text(result: BDResult | None) -> str:
+    if result is None:
+        return MISSING
+    ends = ends_text(*result.interval, sign="+") if result.interval is not None else ""
+    return f"{percent(result.value, sign='+')} {ends}".strip()
+
+
+def _overlap_note(result: BDResult | None) -> str:
+    return "" if result is None else f"{100 * result.overlap_share:.0f} % of the mIoU range is shared"
+
+
+def _other_flags(comparison: FamilyComparison) -> str:
+    """Few points and dominated points, of either number; the overlap is told anyway."""
+    results = [result for result in (comparison.flops, comparison.miou) if result is not None]
+    flags = dict.fromkeys(flag for result in results for flag in result.flags)
+    return "; ".join(flag for flag in flags if not flag.startswith("overlap"))
+
+
+def _seed_note(comparison: FamilyComparison) -> str:
+    flops, miou = comparison.flops_seeds, comparison.miou_seeds
+    if flops is None or miou is None:
+        return ""
+    return (
+        f"over {flops.seeds} seeds: BD-FLOPs {percent(flops.mean, sign='+')} % "
+        f"{ends_text(flops.low, flops.high, sign='+')}, "
+        f"BD-mIoU {percent(miou.mean, sign='+')} {ends_text(miou.low, miou.high, sign='+')}"
+    )
+
+
+def seed_table(run: Run, looks: Looks = NO_LOOKS) -> TextTable:
+    """A row per method over its training seeds; empty for runs without seeds."""
+    over_seeds = Column("over_seeds", "over seeds")
+    columns = (
+        *PLACE,
+        text_column("seeds"),
+        Column("miou", "mIoU", "%", scale=100),
+        over_seeds,
+        Column("over_frames", "over frames"),
+        Column("difference", "difference, over seeds", "points"),
+        Column("difference_frames", "over frames", "points"),
+        text_column("reference"),
+    )
+    rows = []
+    for row in run.over_seeds:
+        named = ", ".join(str(seed) for seed in row.seeds if seed is not None) or MISSING
+        gap, frames = row.difference, row.difference_frames
+        cells = (
+            *texts(named),
+            Cell(percent(row.miou.mean), row.miou.mean),
+            Cell(ends_text(row.miou.low, row.miou.high)),
+            Cell(ends_text(row.frames.low, row.frames.high) if row.frames else ""),
+            Cell(
+                f"{percent(gap.mean, sign='+')} {ends_text(gap.low, gap.high, sign='+')}".strip()
+                if gap
+                else ""
+            ),
+            Cell(ends_text(frames.low, frames.high, sign="+") if frames else ""),
+            Cell(printable(row.reference)),
+        )
+        rows.append(row_about(row.dataset, row.codec, row.method, cells, looks))
+    return TextTable("Over training seeds", columns, (tuple(rows),) if rows else (), (SEEDS_NOTE,))

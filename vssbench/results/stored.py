@@ -1,0 +1,106 @@
+"""What a run folder holds, written when a run starts and read once: its documents, and its cases summed by dataset, codec and method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from vssbench.errors import InputError
+from vssbench.experiment.schema import Experiment
+from vssbench.results.documents import CostRecord, DatasetRecord, DatasetRecords, PlanSummary, read_costs
+from vssbench.results.gather import gather_all
+from vssbench.results.group import Group
+from vssbench.results.roster import ROSTER_FILE, Roster, read_roster
+from vssbench.results.schema import UnitRecord
+from vssbench.results.store import RunFolder
+
+
+@dataclass(eq=False)
+class StoredRun:
+    """Everything in one run folder. What follows from it is `vssbench.analysis`."""
+
+    folder: RunFolder
+    roster: Roster
+    """Who takes part, from the validated experiment: what is compared goes by this."""
+    experiment: dict[str, Any]
+    """The frozen experiment as it was given, for provenance alone."""
+    environment: dict[str, Any]
+    datasets: dict[str, DatasetRecord]
+    """By title."""
+    plan: PlanSummary
+    costs: dict[tuple[str, str], CostRecord]
+    """(dataset, method) -> MACs; absent where none were counted."""
+    helper: Executor | None = None
+    """Processes that read part of a large run (results/helper_processes.py)."""
+
+    @classmethod
+    def read(cls, path: Path, helper: Executor | None = None) -> Self:
+        """Open a run folder. Raises InputError if it is none, or if files are damaged."""
+        folder = RunFolder(path)
+        if not (path / "experiment.json").is_file():
+            raise InputError(
+                f"{path}: not a vssbench run folder (no experiment.json); `vssbench run` makes one"
+            )
+        return cls(
+            folder=folder,
+            roster=read_roster(folder),
+            experiment=folder.read_json("experiment.json"),
+            environment=folder.read_json("environment.json"),
+            datasets=folder.read_record("datasets.json", DatasetRecords).root,
+            plan=folder.read_record("plan.json", PlanSummary),
+            costs=read_costs(folder),
+            helper=helper,
+        )
+
+    @property
+    def path(self) -> Path:
+        """The run folder."""
+        return self.folder.path
+
+    @property
+    def title(self) -> str:
+        """The experiment's title, or the folder's name where it has none."""
+        return self.roster.title or self.path.name
+
+    def units(self) -> Iterator[UnitRecord]:
+        """All stored units, read from disk one by one."""
+        return self.folder.units()
+
+    @cached_property
+    def groups(self) -> list[Group]:
+        """Cases summed by (dataset, codec, method), in the order of the experiment."""
+        found = gather_all(self.folder, self.helper)
+        return [found[key] for key in self.roster.combinations() if key in found]
+
+    def gmacs(self, dataset: str, method: str) -> float:
+        """GOP mean in 1e9 MACs per frame; NaN where none were counted."""
+        cost = self.costs.get((dataset, method))
+        return float("nan") if cost is None else cost.gop_mean_gmacs
+
+    @property
+    def unit_count(self) -> int:
+        """Stored units."""
+        return sum(group.units for group in self.groups)
+
+    @property
+    def complete(self) -> bool:
+        """True when every planned unit is stored."""
+        return self.unit_count == self.plan.units
+
+
+def write_start(
+    folder: RunFolder,
+    experiment: Experiment,
+    roster: Roster,
+    plan: PlanSummary,
+    datasets: Mapping[str, DatasetRecord],
+) -> None:
+    """Store what is known of a run when it starts. datasets: by title. Raises StorageError."""
+    folder.write_json("experiment.json", experiment.canonical())
+    folder.write_record(ROSTER_FILE, roster)
+    folder.write_record("plan.json", plan)
+    folder.write_record("datasets.json", DatasetRecords(dict(datasets)))
