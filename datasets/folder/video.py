@@ -71,9 +71,14 @@ class VideoFileSequence(VideoSequence):
             raise InputError(f"sequence {self.name}: frame {index} has no label; see `labelled`")
         label = self._read_label(path)
         if label.shape != self.size:
+            turned = label.shape == self.size[::-1] and self._video.orientation.transposed
+            remedy = (
+                "the video is shown turned; if labels were made on its pictures as they are coded, set orientation: stored"
+                if turned
+                else "expected equal sizes, export the labels again at the video's size"
+            )
             raise InputError(
-                f"{path}: label of {label.shape[1]}x{label.shape[0]} pixels for a video of {self.size[1]}x{self.size[0]}; "
-                "expected equal sizes, rescale labels with nearest neighbour"
+                f"{path}: label of {label.shape[1]}x{label.shape[0]} pixels for a video of {self.size[1]}x{self.size[0]}; {remedy}"
             )
         return label
 

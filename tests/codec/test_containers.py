@@ -188,8 +188,8 @@ def test_longer_sound_does_not_make_a_file_cut(pan, tmp_path) -> None:
     assert read_video(path).frame_count == 3
 
 
-@pytest.mark.parametrize("name", ["v.hevc", "v.bin", "v.mp4", "v.h264", "v"])
-def test_the_content_decides_and_not_the_name(pan, film, tmp_path, name) -> None:
+@pytest.mark.parametrize("name", ["v.hevc", "v.bin", "v.mp4", "v.h264", "v", "http:v.mp4", "-v%03d.mp4"])
+def test_the_content_decides_and_not_the_name(pan, film, tmp_path, monkeypatch, name) -> None:
     """An mp4 named .hevc, and an elementary stream of any name."""
     frames = pan((96, 128), 4)
     for source in (
@@ -198,6 +198,8 @@ def test_the_content_decides_and_not_the_name(pan, film, tmp_path, name) -> None
     ):
         path = tmp_path / name
         path.write_bytes(source.read_bytes())
+        monkeypatch.chdir(tmp_path)
+        assert read_video(name).frame_count == 4
         assert read_video(path).frame_count == len(list(decode(path))) == len(list(read_motion(path))) == 4
 
 

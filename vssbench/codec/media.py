@@ -128,7 +128,8 @@ class Media:
 
 
 def _file(payload: str | bytes) -> Any:
-    return io.BytesIO(payload) if isinstance(payload, bytes) else payload
+    # an absolute path is never taken for an address, as http:x.mp4 would be
+    return io.BytesIO(payload) if isinstance(payload, bytes) else os.path.abspath(payload)
 
 
 def _require_plain_file(name: str) -> None:
