@@ -16,6 +16,7 @@ from vssbench.experiment.schema import Experiment, load_experiment
 from vssbench.records import ClassTable, Finding
 from vssbench.results.documents import CostRecord, PlanSummary, cost_path, describe_dataset
 from vssbench.results.roster import make_roster
+from vssbench.results.latency_records import LatencyRecord, latency_path
 from vssbench.results.schema import UnitRecord
 from vssbench.results.store import RunFolder
 from vssbench.results.stored import write_start
@@ -78,8 +79,10 @@ TWO_CLASSES = ClassTable(("a", "b"), ((0, 0, 0), (9, 9, 9)))
 class Fabricated(Dataset):
     """A dataset without pictures: classes and sequences of which a fabricated run tells."""
 
-    def __init__(self, classes: ClassTable, sequences: Mapping[str, tuple[int, int]]) -> None:
-        self.classes = classes
+    def __init__(
+        self, classes: ClassTable, sequences: Mapping[str, tuple[int, int]], protocol_mark: str
+    ) -> None:
+        self.classes, self.protocol_mark = classes, protocol_mark
         self._sequences = [_Take(name, *counts) for name, counts in sequences.items()]
 
     def sequences(self, split: Split = "val") -> Sequence[VideoSequence]:
@@ -114,14 +117,14 @@ class _Take(VideoSequence):
         return self.name
 
 
-def environment_of(experiment: Experiment, processor: str) -> dict[str, Any]:
+def environment_of(experiment: Experiment, processor: str, forced: Sequence[Sequence[str]]) -> dict[str, Any]:
     """What a session writes of this machine, as if it had that processor."""
     import torch
 
     from vssbench.runner.environment import describe
 
     found = describe(experiment, torch.device("cpu"), 1)
-    return {**found, "machine": {**found["machine"], "processor": processor}, "forced": []}
+    return {**found, "machine": {**found["machine"], "processor": processor}, "forced": list(forced)}
 
 
 def fabricate_run(
@@ -134,6 +137,8 @@ def fabricate_run(
     sequences: Mapping[str, tuple[int, int]] | None = None,
     planned: int | None = None,
     processor: str = "a processor",
+    protocol_mark: str = "",
+    forced: Sequence[Sequence[str]] = (),
 ) -> Run:
     """A run folder of given units, every file in it written by the product's own writers.
 
@@ -152,10 +157,10 @@ def fabricate_run(
         {
             entry.title: describe_dataset(made, made.sequences())
             for entry in frozen.datasets
-            for made in [Fabricated(classes, sequences or {"street": (24, 24)})]
+            for made in [Fabricated(classes, sequences or {"street": (24, 24)}, protocol_mark)]
         },
     )
-    folder.write_json("environment.json", environment_of(frozen, processor))
+    folder.write_json("environment.json", environment_of(frozen, processor, forced))
     for record in records:
         folder.write_unit(record)
     interval = frozen.protocol.keyframe_interval
@@ -174,3 +179,34 @@ def fabricate_run(
 def fabricated() -> Callable[..., Run]:
     """`fabricate_run`."""
     return fabricate_run
+
+
+@pytest.fixture(scope="session")
+def write_latency() -> Callable[..., None]:
+    """Callable that stores what a stopwatch would: `ms` per frame, of a series that is stable or drifts."""
+    from vssbench.cost.latency import LatencyResult
+
+    def write(
+        run: Run, method: str, *, ms: float = 10.0, stable: bool = True, device: str = "a GPU",
+        waterfall: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> None:  # fmt: skip
+        samples = tuple(ms * (1.0 if stable else 1 + 0.5 * (i - 5) / 5) for i in range(11))
+        series = LatencyResult(device, ms, samples).as_dict()
+        (dataset,), (codec, *_) = run.roster.datasets, run.roster.codecs
+        record = LatencyRecord.model_validate(
+            {
+                "dataset": dataset.title, "codec": codec.title, "method": method, "size": (144, 192),
+                "keyframe_interval": 12, "device": device, "torch": "2", "inference": {},
+                "frame_kinds": {"key": series}, "gop_mean": series, "worst_frame_ms": ms,
+                "times_faster_than": {"method": method, "quartiles": (1.0, 1.0, 1.0)},
+                "throughput": {"batch": 1, "frames_per_second": 1000 / ms},
+                "waterfall": {
+                    kind: {stage: {"median_ms": v} for stage, v in held.items()}
+                    for kind, held in (waterfall or {}).items()
+                },
+                "energy_j_per_frame": None, "effects": (),
+            }
+        )  # fmt: skip
+        run.folder.write_record(latency_path(dataset.title, method), record)
+
+    return write

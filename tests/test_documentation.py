@@ -226,9 +226,8 @@ def test_the_method_tutorial_is_a_conforming_method_in_at_most_forty_lines(tmp_p
     ],
 )
 def test_documented_experiments_are_valid(page):
-    import yaml
-
     from vssbench.experiment.schema import load_experiment
+    from vssbench.experiment.yaml import parse_yaml
 
     for block in re.findall(r"```yaml\n((?:dataset|title).*?)```", page.read_text(), flags=re.DOTALL):
-        load_experiment(yaml.safe_load(block))
+        load_experiment(parse_yaml(block, page.name, None))

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from vssbench.engine.build import trained_method
+from vssbench.experiment.validation import validate
 from vssbench.errors import CapabilityError, VssbenchError
-from vssbench.experiment.schema import validate
+from vssbench.experiment.validation import validate
 from vssbench.method import BuildContext, Frame, Method, Needs, Prediction, Stage, TrainingBatch
 from vssbench.records import IGNORE_INDEX
 from vssbench.registry import methods

@@ -8,11 +8,11 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from vssbench.records import ClassTable, Finding, FlowField, Normalisation
 
@@ -25,26 +25,23 @@ IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 class DatasetOptions(BaseModel):
-    """Base of every dataset's options; unknown keys are refused."""
+    """Base of every dataset's options; unknown keys are refused, and a leading ~ of a path means the home folder."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-
-def _without_tilde(path: Path) -> Path:
-    try:
-        return path.expanduser()
-    except RuntimeError as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
-DataFolder = Annotated[Path, AfterValidator(_without_tilde)]
-"""A folder on disk; a leading ~ means the home folder."""
+    @field_validator("*")
+    @classmethod
+    def _without_tilde(cls, value: object) -> object:
+        try:
+            return value.expanduser() if isinstance(value, Path) else value
+        except RuntimeError as error:
+            raise ValueError(f"{value}: {error}") from error
 
 
 class FileOptions(DatasetOptions):
     """Options that all datasets of files share."""
 
-    root: DataFolder
+    root: Path
     """Folder that holds the dataset."""
     orientation: OrientationOption = "upright"
     """upright: frames and labels are turned as their files ask viewers to. stored: they are left as they lie there."""

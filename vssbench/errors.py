@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 
 
 def escaped(text: str) -> str:
@@ -84,6 +85,12 @@ def out_of_memory(what: str, where: str, error: BaseException, remedy: str) -> O
     """The one message for it: what did not fit into the memory of which device, in whose words, and what needs less."""
     said = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return OutOfMemoryError(f"{what}: does not fit into the memory of {where} ({said}); {remedy}")
+
+
+def spelled_out(path: str | os.PathLike[str]) -> str:
+    """A path as it was given and, where that says more, in full: 'data' -> 'data (/home/me/data)'."""
+    given, full = os.fspath(path), os.path.abspath(path)
+    return given if given == full else f"{given} ({full})"
 
 
 def nearest(name: str, known: list[str]) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vssbench.dataset import OrientationOption, VideoSequence, safe_name
-from vssbench.errors import InputError
+from vssbench.errors import InputError, spelled_out
 from vssbench.pictures import (
     LABEL_SUFFIXES,
     PICTURE_SUFFIXES,
@@ -82,8 +82,10 @@ def natural_key(name: str) -> tuple[tuple[str | int, ...], str]:
 def require_folder(path: Path, remedy: str) -> Path:
     """`path` itself. Raises InputError if it is not a folder."""
     if not path.is_dir():
-        what = "is no folder" if os.path.lexists(path) else "no such folder"
-        raise InputError(f"{path}: {what}; expected a folder: {remedy}")
+        what = (
+            "is a file" if path.is_file() else "is no folder" if os.path.lexists(path) else "no such folder"
+        )
+        raise InputError(f"{spelled_out(path)}: {what}; expected a folder: {remedy}")
     return path
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from vssbench.class_tables import ColourTable, ValueTable
-from vssbench.dataset import DataFolder, Dataset, FileOptions, Split, VideoSequence
+from vssbench.dataset import Dataset, FileOptions, Split, VideoSequence
 from vssbench.errors import InputError
 from vssbench.picture_folders import (
     PictureSequence,
@@ -48,12 +48,12 @@ _NAME = re.compile(r"(?P<drive>[A-Za-z0-9]+)_f?(?P<number>\d+)(?:_L)?")
 class CamVidOptions(FileOptions):
     """Where CamVid lies and which label convention is used."""
 
-    root: DataFolder
+    root: Path
     """Folder with train, val, test and *_labels (Kaggle), or with train and val_sequence (480x360, index labels)."""
     layout: Literal["auto", "kaggle", "index"] = "auto"
     protocol: Literal["standard", "paper"] = "standard"
     """standard: 11 classes, void ignored. paper: AR-Seg's 12 outputs with void scored and merged colours ignored."""
-    decoded: DataFolder | None = None
+    decoded: Path | None = None
     """Kaggle layout: folder of the drives' decoded frames, SEQ_%06d.png or SEQ/SEQ_%06d.png; default root/sequences."""
     strict: bool = False
     """Drop the train stills of drive 0016E5 within 10 s of the validation clip."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from vssbench.class_tables import ValueTable, read_class_table
-from vssbench.dataset import DataFolder, Dataset, FileOptions, Split, VideoSequence
+from vssbench.dataset import Dataset, FileOptions, Split, VideoSequence
 from vssbench.errors import InputError
 from vssbench.picture_folders import (
     PictureSequence,
@@ -45,7 +45,7 @@ Key = tuple[str, int]
 class CityscapesOptions(FileOptions):
     """Where Cityscapes lies."""
 
-    root: DataFolder
+    root: Path
     """Folder that holds leftImg8bit_sequence and gtFine."""
     frame_rate_hz: float = Field(default=17.0, gt=0, le=240)
 

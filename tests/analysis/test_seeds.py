@@ -7,6 +7,12 @@ import re
 import numpy as np
 import pytest
 
+from vssbench.experiment.schema import load_experiment
+from vssbench.errors import ConfigError
+from vssbench.metrics.bootstrap import UnitCounts, bootstrap_difference, bootstrap_mean, bootstrap_miou
+from vssbench.metrics.seeds import over_seeds
+from vssbench.rendering.figures.curves import panels, panels_over_seeds
+from vssbench.rendering.report import write_report
 from vssbench.analysis.differences import measured_against, paired_differences
 from vssbench.analysis.families import family_comparisons
 from vssbench.analysis.seeds import seed_table, seeded_methods
@@ -67,33 +73,10 @@ def run(fabricated, tmp_path_factory):
     return fabricated(tmp_path_factory.mktemp("run"), experiment(), units, gmacs=gmacs)
 
 
-def test_one_entry_stands_for_scales_and_seeds():
-    entry = {
-        "name": "ar-seg",
-        "label": "AR",
-        "lr_scales": [0.5],
-        "seeds": [1, 2],
-        "weights": {"lr": "x/ar-{lr_scale}-seed{seed}"},
-    }
-    assert expand_method(entry) == [
-        {
-            "name": "ar-seg", "label": f"AR 0.5 seed {seed}", "lr_scale": 0.5,
-            "weights": {"lr": f"x/ar-0.5-seed{seed}"}, "training_seed": seed, "seeds_of": "AR 0.5",
-        }
-        for seed in (1, 2)
-    ]  # fmt: skip
-    plain = {"name": "constant", "lr_scale": 0.5}
-    assert expand_method(plain) == [plain]
-    with pytest.raises(ConfigError, match=r"method AR\.seeds"):
-        expand_method({"label": "AR", "seeds": [1, 1]})
-
-
 def test_an_expanded_experiment_is_frozen_and_read_again():
     frozen = experiment()
     assert len(frozen.methods) == 10
     assert load_experiment(frozen.canonical()) == frozen
-    bare = load_experiment({"dataset": {"name": "synthetic"}, "codec": CODEC, "method": {"name": "constant"}})
-    assert not {"training_seed", "seeds_of"} & set(bare.canonical()["methods"][0])
 
 
 def test_seeds_of_a_method_are_one_row_with_mean_and_interval(run):

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from vssbench.baselines.accel import Accel, ScoreFusion
+from vssbench.experiment.validation import validate
 from vssbench.conformance import CHECKS, Subject, make_batch
 from vssbench.cost import count_macs
 from vssbench.cost.blank import building_on
 from vssbench.cost.steps import count_method_macs
 from vssbench.errors import ConfigError
-from vssbench.experiment.schema import validate
+from vssbench.experiment.validation import validate
 from vssbench.method import BuildContext, Frame
 from vssbench.networks import create
 from vssbench.ops import normalise_image, predict_labels, resize

@@ -13,12 +13,13 @@ from vssbench.baselines.blockcopy import BlockCopy, BlockExecution, BlockGrid, B
 from vssbench.baselines.blockcopy.blocks import Stored
 from vssbench.baselines.blockcopy.learning import information_gain, policy_loss
 from vssbench.baselines.blockcopy.method import executed_blocks
+from vssbench.experiment.validation import validate
 from vssbench.conformance import CHECKS, Subject, make_batch, make_clip, run_clip
 from vssbench.cost import count_macs
 from vssbench.cost.blank import building_on
 from vssbench.cost.steps import count_method_macs, step_under_ledger
 from vssbench.errors import CapabilityError, ConfigError
-from vssbench.experiment.schema import validate
+from vssbench.experiment.validation import validate
 from vssbench.method import BuildContext, Frame
 
 SMALL = {"width": 8, "block": 32, "policy_width": 4, "clip_frames": 3}

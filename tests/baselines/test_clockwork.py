@@ -10,10 +10,11 @@ import torch
 
 from vssbench.baselines.clockwork import Clockwork
 from vssbench.baselines.copy_last import CopyLast
+from vssbench.experiment.validation import validate
 from vssbench.conformance import CHECKS, Subject, make_clip, run_clip
 from vssbench.cost import count_macs
 from vssbench.cost.steps import count_method_macs
-from vssbench.experiment.schema import validate
+from vssbench.experiment.validation import validate
 from vssbench.method import BuildContext, Frame
 from vssbench.networks import create
 

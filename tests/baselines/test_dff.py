@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from vssbench.baselines.dff import DeepFeatureFlow
+from vssbench.experiment.validation import validate
 from vssbench.conformance import CHECKS, Subject, make_batch
 from vssbench.cost.blank import building_on
 from vssbench.cost.steps import count_method_macs
 from vssbench.errors import ConfigError
-from vssbench.experiment.schema import validate
+from vssbench.experiment.validation import validate
 from vssbench.method import BuildContext, Frame
 from vssbench.networks import FlowEstimate
 

@@ -11,11 +11,12 @@ import torch
 from vssbench.baselines.inter_bmv import InterBMV
 from vssbench.baselines.inter_bmv.fusion import fuse
 from vssbench.baselines.inter_bmv.propagation import carry
+from vssbench.experiment.validation import validate
 from vssbench.conformance import CHECKS, Subject, make_batch
 from vssbench.cost.blank import building_on
 from vssbench.cost.steps import count_method_macs
 from vssbench.errors import ConfigError
-from vssbench.experiment.schema import validate
+from vssbench.experiment.validation import validate
 from vssbench.method import BuildContext, Frame
 from vssbench.ops import normalise_image, predict_labels
 

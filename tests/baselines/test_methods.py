@@ -10,10 +10,11 @@ import torch
 from vssbench.baselines.ar_seg import VARIANTS, ARSeg
 from vssbench.baselines.constant import ConstantResolution
 from vssbench.baselines.warp_only import WarpOnly
+from vssbench.experiment.validation import validate
 from vssbench.conformance import Subject, make_batch, make_clip, run_clip
 from vssbench.cost.steps import count_method_macs
 from vssbench.errors import ConfigError
-from vssbench.experiment.schema import validate
+from vssbench.experiment.validation import validate
 from vssbench.method import BuildContext, Frame, Method
 
 SIZE = (64, 96)

@@ -20,10 +20,11 @@ from vssbench.baselines.taplab.policy import (
     default_block,
 )
 from vssbench.codec import CodecSettings, decode, encode, flow_to_previous, prediction_residual
+from vssbench.experiment.validation import validate
 from vssbench.conformance import CHECKS, Subject
 from vssbench.cost.steps import step_under_ledger
 from vssbench.errors import CapabilityError, ConfigError
-from vssbench.experiment.schema import validate
+from vssbench.experiment.validation import validate
 from vssbench.method import BuildContext, Frame
 from vssbench.ops import normalise_image, resize, warp
 from vssbench.ops.compensation import compensated_difference, residual_energy

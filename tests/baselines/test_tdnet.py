@@ -11,12 +11,13 @@ from torch import nn
 from vssbench.baselines.tdnet import TDNet
 from vssbench.baselines.tdnet.exchange import Exchange, attend, attention_macs
 from vssbench.baselines.tdnet.training import TDNetTraining
+from vssbench.experiment.validation import validate
 from vssbench.conformance import CHECKS, Subject, make_batch, make_clip, run_clip
 from vssbench.cost import count_macs
 from vssbench.cost.blank import building_on
 from vssbench.cost.steps import count_method_macs
 from vssbench.errors import ConfigError
-from vssbench.experiment.schema import validate
+from vssbench.experiment.validation import validate
 from vssbench.method import BuildContext
 from vssbench.networks import create
 from vssbench.ops import predict_labels

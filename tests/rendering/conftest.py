@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import numpy as np
 import pytest
 
 from vssbench.analysis.run import Run, load_run
+from vssbench.experiment.schema import load_experiment
 from vssbench.records import ClassTable, FlowField
 from vssbench.results.frames import FrameArchive, archive_name
 from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord
-from vssbench.results.store import RunFolder, slug
+from vssbench.results.store import RunFolder
+from vssbench.results.stored import write_start
 
 CLASSES = ("sky", "building", "road", "pavement", "tree", "car", "pedestrian", "pole", "sign")
 PALETTE = (
@@ -33,6 +36,9 @@ METHODS = {
     "warp-only": ("warp-only", 0.760, 0.0220, (52.4, 0.2)),
     "AR-Seg 0.5": ("ar-seg", 0.752, 0.0045, (53.0, 14.6)),
 }
+CODERS = {"h264-700k": "h264"}
+SCALES = {"constant 0.5": {"lr_scale": 0.5}}
+"""Options by title."""
 CODECS = {"hevc-700k": (704.2, 0.0), "h264-700k": (711.9, 0.021)}
 EVIL = "<script>alert(1)</script>"
 HOSTILE_METHODS = (
@@ -93,6 +99,8 @@ def _unit(key: UnitKey, kbps: float, quality: float, slope: float, distances: in
     timings = {
         "step_key": 0.0012 * (key_gmacs + 3) * steps["key"],
         "step_non_key": 0.0012 * (non_key_gmacs + 3) * steps["non_key"],
+        "steps_key": steps["key"],
+        "steps_non_key": steps["non_key"],
     }
     return UnitRecord(key, cases, counts, steps, 1.0, kbps, "ab" * 32, timings)
 
@@ -173,31 +181,24 @@ def write_still(
     archive.write(folder.path / archive_name(dataset, codec, "seq-1", "frame-000020", 11))
 
 
-def _experiment(
-    methods: dict[str, Any], distances: int, dataset: str, codecs: dict[str, Any]
+def experiment_of(
+    methods: dict[str, Any], distances: int, dataset: str, codecs: dict[str, Any], title: str, notes: str
 ) -> dict[str, Any]:
+    """As a YAML file would say it."""
     return {
-        "schema_version": 1,
-        "title": "fabricated streets",
-        "notes": "",
-        "seed": 0,
-        "datasets": [{"name": "synthetic", "label": dataset, "split": "val", "only": []}],
-        "codecs": [
-            {"codec": c.split("-")[0], "label": c, "bitrate_kbps": 700, "preset": "medium"} for c in codecs
+        "title": title,
+        "notes": notes,
+        "datasets": [{"name": "synthetic", "label": dataset}],
+        "codecs": [{"codec": CODERS.get(c, "hevc"), "label": c, "bitrate_kbps": 700} for c in codecs],
+        "methods": [
+            {"name": spec[0], "label": title, **SCALES.get(title, {})} for title, spec in methods.items()
         ],
-        "methods": [{"name": spec[0], "label": title, "codecs": []} for title, spec in methods.items()],
-        "protocol": {
-            "kind": "clip",
-            "keyframe_interval": distances,
-            "distances": "all",
-            "clip_frames": "full",
-        },
-        "measure": {"macs": True, "step_time": True},
-        "pictures": {"per_codec": 1, "distance": None},
+        "protocol": {"kind": "clip", "keyframe_interval": distances},
     }
 
 
 def fabricate_run(
+    fabricated: Callable[..., Run],
     path: Path,
     *,
     sequences: int = 3,
@@ -207,102 +208,68 @@ def fabricate_run(
     pictures: bool = True,
     dataset: str = "streets",
     codecs: dict[str, Any] | None = None,
+    title: str = "fabricated streets",
+    notes: str = "",
+    classes: tuple[str, ...] = CLASSES,
+    **more: Any,
 ) -> Run:
-    """Write a run of 2 codecs x the methods and open it."""
+    """Write a run of 2 codecs x the methods and open it. fabricated: the fixture; more: for it."""
     methods, codecs = METHODS if methods is None else methods, CODECS if codecs is None else codecs
-    folder = RunFolder(path)
-    folder.write_json("experiment.json", _experiment(methods, distances, dataset, codecs))
-    folder.write_json("environment.json", ENVIRONMENT)
-    count = len(codecs) * len(methods) * sequences * units
-    titles = {"datasets": [dataset], "codecs": list(codecs), "methods": list(methods)}
-    folder.write_json(
-        "plan.json",
-        {
-            "jobs": 1,
-            "units": count,
-            "cases": count * distances,
-            "encodes": 1,
-            "encoded_frames": 1,
-            "titles": titles,
-        },
+    records = [
+        _unit(
+            UnitKey(dataset, codec, method, f"seq-{s}", f"frame-{u:06d}"),
+            kbps, quality - loss + 0.01 * s, slope, distances, 100 * s + u + 20,
+        )
+        for codec, (kbps, loss) in codecs.items()
+        for method, (_, quality, slope, _) in methods.items()
+        for s in range(sequences)
+        for u in range(units)
+    ]  # fmt: skip
+    made = fabricated(
+        path,
+        experiment_of(methods, distances, dataset, codecs, title, notes),
+        records,
+        gmacs={method: spec[3] for method, spec in methods.items()},
+        classes=ClassTable(classes, PALETTE),
+        sequences={f"seq-{s}": (124, 4) for s in range(sequences)},
+        **more,
     )
-    folder.write_json("datasets.json", {dataset: _dataset(sequences)})
-    for codec, (kbps, loss) in codecs.items():
-        for title, (_, quality, slope, _) in methods.items():
-            for s in range(sequences):
-                for u in range(units):
-                    key = UnitKey(dataset, codec, title, f"seq-{s}", f"frame-{u:06d}")
-                    folder.write_unit(
-                        _unit(key, kbps, quality - loss + 0.01 * s, slope, distances, 100 * s + u + 20)
-                    )
-        if pictures:
-            write_still(folder, dataset, codec, list(methods))
-            write_frames(folder, dataset, codec, list(methods))
-    for title, (_, _, _, (key_gmacs, non_key_gmacs)) in methods.items():
-        mean = (key_gmacs + non_key_gmacs * (distances - 1)) / distances
-        cost = {
-            "dataset": dataset,
-            "method": title,
-            "size": [144, 192],
-            "keyframe_interval": distances,
-            "rule": "exact",
-        }
-        cost |= {"key_gmacs": key_gmacs, "non_key_gmacs": non_key_gmacs, "gop_mean_gmacs": mean}
-        folder.write_json(f"costs/{slug(dataset)}/{slug(title)}.json", cost)
+    for codec in codecs if pictures else ():
+        write_still(made.folder, dataset, codec, list(methods))
+        write_frames(made.folder, dataset, codec, list(methods))
     return load_run(path)
 
 
-ENVIRONMENT: dict[str, Any] = {
-    "bits": {
-        "vssbench": "0.1.0",
-        "packages": {"torch": "2.13.0", "av": "18.1.0"},
-        "encoders": {"hevc": "x265 4.1", "h264": "x264 core 164"},
-        "device": "cpu",
-        "architecture": "x86_64",
-        "weights": {"constant 1.0/network": "cd" * 32},
-    },
-    "machine": {
-        "system": "Linux 6.1",
-        "python": "3.11.2",
-        "processor": "a processor",
-        "threads_per_worker": 1,
-    },
-    "forced": [],
-}
-
-
-def _dataset(sequences: int) -> dict[str, Any]:
-    described = {"frames": 124, "labelled": 4, "size": [144, 192], "frame_rate_hz": 30.0}
-    return {
-        "class_names": list(CLASSES),
-        "palette": [list(colour) for colour in PALETTE],
-        "ignore_index": 255,
-        "categories": None,
-        "protocol_mark": "",
-        "sequences": {f"seq-{s}": described for s in range(sequences)},
-    }
-
-
 @pytest.fixture(scope="session")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(fabricated: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory) -> Run:
     """2 codecs x 4 methods x 12 distances x 12 units, with pictures. Do not write into it."""
-    return fabricate_run(tmp_path_factory.mktemp("runs") / "fabricated")
+    return fabricate_run(fabricated, tmp_path_factory.mktemp("runs") / "fabricated")
 
 
 @pytest.fixture(scope="session")
-def evil_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def evil_run(fabricated: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run in which a method is titled like an attack."""
     methods = {**dict(list(METHODS.items())[:2]), EVIL: METHODS["AR-Seg 0.5"]}
     return fabricate_run(
-        tmp_path_factory.mktemp("runs") / "evil", methods=methods, sequences=1, units=2, distances=3
+        fabricated,
+        tmp_path_factory.mktemp("runs") / "evil",
+        methods=methods,
+        sequences=1,
+        units=2,
+        distances=3,
     )
 
 
 @pytest.fixture(scope="session")
-def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def hostile_run(
+    fabricated: Callable[..., Run],
+    write_latency: Callable[..., None],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Run:
     """A run in which every text that comes from data attacks whatever shows it. Do not write into it."""
     quality = METHODS["AR-Seg 0.5"]
     made = fabricate_run(
+        fabricated,
         tmp_path_factory.mktemp("runs") / 'it\'s <b>hostile</b> & "quoted"',
         methods={"constant 1.0": METHODS["constant 1.0"], **dict.fromkeys(HOSTILE_METHODS, quality)},
         dataset=HOSTILE_DATASET,
@@ -310,27 +277,22 @@ def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         sequences=1,
         units=2,
         distances=3,
+        title=EVIL,
+        notes=f"{EVIL} {HOSTILE_DATASET}",
+        classes=HOSTILE_CLASSES,
+        protocol_mark=EVIL,
+        forced=[[EVIL]],
     )
-    folder = RunFolder(made.path)
-    datasets = folder.read_json("datasets.json")
-    datasets[HOSTILE_DATASET]["class_names"] = list(HOSTILE_CLASSES)
-    datasets[HOSTILE_DATASET]["protocol_mark"] = EVIL
-    folder.write_json("datasets.json", datasets)
-    folder.write_json(
-        "experiment.json", {**made.experiment, "title": EVIL, "notes": f"{EVIL} {HOSTILE_DATASET}"}
-    )
-    folder.write_json("environment.json", {**ENVIRONMENT, "forced": [[EVIL]]})
     for title in HOSTILE_METHODS:
-        stages = {"decode": 1.0, f"{EVIL} stage": 2.0}
-        record = {"dataset": HOSTILE_DATASET, "method": title, "device": EVIL, "waterfall": stages}
-        folder.write_json(f"latency/{slug(HOSTILE_DATASET)}/{slug(title)}.json", record)
-    return load_run(made.path)
+        stages = {"key": {"decode": 1.0, f"{EVIL} stage": 2.0}}
+        write_latency(made, title, device=EVIL, waterfall=stages)
+    return made
 
 
 @pytest.fixture
-def fabricate() -> Fabricate:
+def fabricate(fabricated: Callable[..., Run]) -> Fabricate:
     """The function that writes a run folder."""
-    return fabricate_run
+    return partial(fabricate_run, fabricated)
 
 
 @pytest.fixture
@@ -339,9 +301,10 @@ def as_in_the_paper() -> Callable[[Run], Run]:
 
     def change(made: Run) -> Run:
         network = {"network": "pspnet18-camvid", "weights": {"hr": "somewhere"}}
-        experiment = {
-            **made.experiment,
-            "datasets": [{"name": "camvid", "protocol": "paper", "label": "streets"}],
+        paper = {
+            "datasets": [
+                {"name": "camvid", "split": "test", "protocol": "paper", "label": "streets", "root": "CamVid"}
+            ],
             "codecs": [
                 {
                     "label": "hevc-700k", "codec": "hevc", "bitrate_kbps": 3000, "preset": "medium",
@@ -354,7 +317,7 @@ def as_in_the_paper() -> Callable[[Run], Run]:
             ],
             "protocol": {"kind": "clip", "distances": "all", "keyframe_interval": 12},
         }  # fmt: skip
-        RunFolder(made.path).write_json("experiment.json", experiment)
+        write_start(made.folder, load_experiment(paper), made.plan, made.datasets)
         return load_run(made.path)
 
     return change

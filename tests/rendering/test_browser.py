@@ -287,12 +287,12 @@ def test_hostile_names_run_nowhere_and_can_be_filtered_and_linked(
     visit = Visit(browser, written)
     visit.page.on("dialog", lambda dialog: visit.complaints.append("a script ran"))
     page = visit.open()
-    titles = hostile_run.plan["titles"]["methods"]
+    titles = hostile_run.roster.method_titles
     assert len(shown_rows(page)) == len(titles)
     for box in page.locator('input[data-filter="method"]').all()[1:]:
         box.uncheck()
     page.reload()  # the names travel through the address
-    assert shown_rows(page) == [(hostile_run.plan["titles"]["codecs"][0], titles[0])]
+    assert shown_rows(page) == [(hostile_run.roster.codec_titles[0], titles[0])]
     widths = page.locator("#latency svg.chart g[data-method]").nth(0).locator("rect")
     drawn = [bar.bounding_box()["width"] for bar in widths.all()]  # decode 1 ms, another stage 2 ms
     assert abs(drawn[1] / drawn[0] - 2) < 0.1

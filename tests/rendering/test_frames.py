@@ -26,7 +26,7 @@ def test_kept_frames_come_by_sequence_frame_and_distance_longest_first(run: Run)
         (20, 0, "I", 24.5),
         (20, 1, "P", 25.5),
     ]
-    assert list(first[0].prediction_names) == run.plan["titles"]["methods"]
+    assert list(first[0].prediction_names) == list(run.roster.method_titles)
     assert found[1].cases[0].qp is None  # a still of a stream that tells no QP
 
 

@@ -51,7 +51,7 @@ class Reader(HTMLParser):
 
 
 def methods(run: Run) -> list[str]:
-    return [str(title) for title in run.plan["titles"]["methods"]]
+    return [str(title) for title in run.roster.method_titles]
 
 
 def test_the_page_shows_every_name_and_runs_none(report: Report, hostile_run: Run) -> None:

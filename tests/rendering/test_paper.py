@@ -13,7 +13,7 @@ from vssbench.errors import InputError, VssbenchError
 from vssbench.rendering.paper.figures import write_paper
 from vssbench.rendering.paper.tables import paper_tables
 from vssbench.rendering.tables.summary import summary_table
-from vssbench.results.store import RunFolder, slug
+from vssbench.results.store import slug
 
 
 @pytest.fixture(scope="module")
@@ -63,17 +63,14 @@ def test_a_measured_row_stands_beside_the_published_one(fabricate, as_in_the_pap
 
 
 def test_table_5_takes_its_times_from_the_stopwatch_where_there_is_one(
-    fabricate, as_in_the_paper, tmp_path: Path
+    fabricate, as_in_the_paper, write_latency, tmp_path: Path
 ) -> None:
     made = as_in_the_paper(fabricate(tmp_path / "run", sequences=1, units=2, distances=2, pictures=False))
     table5 = paper_tables([made])[4]
     assert table5.rows[1][1] == "ours, cpu"
     assert "while the run was made" in table5.notes[-1]
-    for method, stability in (("constant 1.0", "stable"), ("AR-Seg 0.5", "unstable: drift")):
-        ms = {"constant 1.0": 12.5, "AR-Seg 0.5": 4.0}[method]
-        record = {"dataset": "streets", "method": method, "device": "a GPU"}
-        record |= {"gop_mean": {"median_ms": ms, "stability": stability}}
-        RunFolder(made.path).write_json(f"latency/streets/{slug(method)}.json", record)
+    write_latency(made, "constant 1.0", ms=12.5)
+    write_latency(made, "AR-Seg 0.5", ms=4.0, stable=False)
     table5 = paper_tables([made])[4]
     assert table5.rows[1] == ("", "ours, a GPU", "12.5 ms (80 fps)", "4.0 ms (250 fps) ~", "–")
     assert table5.rows[3][1:] == ("ours, not measured", "–", "–", "–")
@@ -81,8 +78,9 @@ def test_table_5_takes_its_times_from_the_stopwatch_where_there_is_one(
     assert "unstable" in table5.notes[-1]
     row = next(row for row in summary_table(made).rows if row.method == "AR-Seg 0.5")
     assert (row.values["watch_ms"], row.values["fps"]) == (4.0, 250.0)
-    RunFolder(made.path).write_json("latency/streets/x.json", {**record, "gop_mean": {"median_ms": 0}})
-    with pytest.raises(InputError, match=r"x\.json.*more than 0"):
+    path = made.path / "latency" / "streets" / f"{slug('AR-Seg 0.5')}.json"
+    path.write_text(path.read_text().replace('"median_ms": 4.0', '"median_ms": 0.0'))
+    with pytest.raises(InputError, match=r"AR-Seg_0\.5.*median_ms.*greater than 0"):
         paper_tables([made])
 
 

@@ -62,7 +62,7 @@ def test_another_reference_can_be_chosen(fabricate: Any, tmp_path: Path) -> None
     text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     section = text[text.index("## Paired differences") :].split("\n## ")[0]
     rows = [line for line in section.splitlines() if "-700k" in line]
-    assert len(rows) == 2 * (len(run.plan["titles"]["methods"]) - 1)
+    assert len(rows) == 2 * (len(run.roster.method_titles) - 1)
     assert all(f"| {escape('AR-Seg 0.5')} |" in line for line in rows)
 
 

@@ -1,13 +1,13 @@
 from __future__ import annotations
 
-import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from vssbench.analysis.differences import compare_runs
-from vssbench.analysis.run import Run, load_run
+from vssbench.analysis.run import Run
 from vssbench.errors import InputError
 from vssbench.rendering.tables.comparison import HEADS, comparison_cells, comparison_markdown
 
@@ -45,8 +45,7 @@ def test_unlike_runs_are_refused(fabricate: Any, tmp_path: Path) -> None:
     other = fabricate(tmp_path / "b", methods={"other": ("constant", 0.7, 0.0, (1.0, 1.0))}, **SMALL)
     with pytest.raises(InputError, match="share no dataset, codec and method"):
         compare_runs(run, other)
-    shutil.copytree(run.path, tmp_path / "c")
-    changed = load_run(tmp_path / "c")
-    changed.experiment["protocol"]["kind"] = "stream"
+    protocol = run.roster.protocol.model_copy(update={"kind": "stream"})
+    changed = replace(run, roster=run.roster.model_copy(update={"protocol": protocol}))
     with pytest.raises(InputError, match="different protocols"):
         compare_runs(run, changed)

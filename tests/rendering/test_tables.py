@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from vssbench.analysis.run import COUNTED_WHILE_RUNNING, Run
+from vssbench.analysis.run import Run
+from vssbench.experiment.schema import load_experiment
 from vssbench.rendering.tables.columns import MIOU, MISSING, Column
 from vssbench.rendering.tables.summary import Row, kbps_text, mark_best, summary_table
+from vssbench.results.documents import COUNTED_WHILE_RUNNING
+from vssbench.results.roster import make_roster
 
 COST = Column("cost", "cost", "", "lower", 1, 1, "")
 NEUTRAL = Column("frames", "frames", "", "neither", 0, 1, "")
@@ -66,8 +70,8 @@ def test_what_adaptive_methods_executed_is_shown(run: Run) -> None:
     assert not {"full frames", "executed", "delay"} & {c.heading for c in summary_table(run).columns}
     costs = dict(run.costs)
     place = ("streets", "AR-Seg 0.5")
-    costs[place] = {**costs[place], "counted_on": COUNTED_WHILE_RUNNING, "delay_frames": 0}
-    costs["streets", "warp-only"] = {**costs["streets", "warp-only"], "delay_frames": 11}
+    costs[place] = costs[place].model_copy(update={"counted_on": COUNTED_WHILE_RUNNING})
+    costs["streets", "warp-only"] = costs["streets", "warp-only"].model_copy(update={"delay_frames": 11})
     watched = summary_table(replace(run, costs=costs))
     assert {"full frames", "executed", "delay"} <= {c.heading for c in watched.columns}
     rows = {r.method: r.values for r in watched.sections[0].rows}
@@ -79,15 +83,20 @@ def test_what_adaptive_methods_executed_is_shown(run: Run) -> None:
     assert (rows["warp-only"]["delay_frames"], rows["AR-Seg 0.5"]["delay_frames"]) == (11, 0)
 
 
+def with_methods(run: Run, methods: list[dict[str, Any]]) -> Run:
+    """The run as if its experiment had these methods."""
+    return replace(run, roster=make_roster(load_experiment({**run.experiment, "methods": methods})))
+
+
 def test_changes_are_against_the_same_training_seed(run: Run) -> None:
-    network = {"network": "n", "width": 8}
+    network = {"network": "swiftnet18", "width": 8}
     methods = [
         {"label": "constant 1.0", "name": "constant", **network, "training_seed": 1},
         {"label": "constant 0.5", "name": "constant", **network, "training_seed": 2},
         {"label": "AR-Seg 0.5", "name": "ar-seg", **network, "training_seed": 2},
         {"label": "warp-only", "name": "warp-only", **network},
     ]
-    seeded = replace(run, experiment={**run.experiment, "methods": methods})
+    seeded = with_methods(run, methods)
     rows = {r.method: r.values for r in summary_table(seeded).sections[0].rows}
     assert math.isnan(rows["constant 0.5"]["rel_miou"])
     expected = rows["AR-Seg 0.5"]["miou"] / rows["constant 0.5"]["miou"] - 1
@@ -98,11 +107,11 @@ def test_changes_are_against_the_same_training_seed(run: Run) -> None:
 
 def test_changes_are_against_the_base_that_an_experiment_names(run: Run) -> None:
     methods = [
-        {"label": "constant 1.0", "name": "constant", "network": "n"},
-        {"label": "warp-only", "name": "warp-only", "network": "n"},
-        {"label": "AR-Seg 0.5", "name": "ar-seg", "network": "n", "base": "warp-only"},
+        {"label": "constant 1.0", "name": "constant", "network": "swiftnet18"},
+        {"label": "warp-only", "name": "warp-only", "network": "swiftnet18"},
+        {"label": "AR-Seg 0.5", "name": "ar-seg", "network": "swiftnet18", "base": "warp-only"},
     ]
-    named = replace(run, experiment={**run.experiment, "methods": methods})
+    named = with_methods(run, methods)
     rows = {r.method: r.values for r in summary_table(named).sections[0].rows}
     for key, source in (("rel_miou", "miou"), ("rel_gmacs", "gop_mean_gmacs")):
         expected = rows["AR-Seg 0.5"][source] / rows["warp-only"][source] - 1

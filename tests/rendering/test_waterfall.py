@@ -4,26 +4,20 @@ from pathlib import Path
 
 import pytest
 
-from vssbench.analysis.run import load_run
 from vssbench.errors import InputError
 from vssbench.rendering.figures.waterfall import waterfall_charts, waterfalls
-from vssbench.results.store import RunFolder, slug
 
 
-def test_stages_are_read_in_the_order_in_which_a_frame_meets_them(fabricate, tmp_path: Path) -> None:
+def test_stages_are_read_in_the_order_in_which_a_frame_meets_them(
+    fabricate, write_latency, tmp_path: Path
+) -> None:
     made = fabricate(tmp_path / "run", sequences=1, units=1, distances=2, pictures=False)
-    folder = RunFolder(made.path)
-    path = f"costs/streets/{slug('warp-only')}.json"
-    stages = {"network": 4.0, "decode": {"median_ms": 2.5}, "argmax": 0.5, "motion": 1.0}
-    folder.write_json(path, {**folder.read_json(path), "waterfall": {"key": stages, "non_key": stages}})
-    path = "latency/streets/constant.json"
-    listed = [{"stage": "network", "ms": 9.0}, {"stage": "decode", "ms": 2.0}]
-    folder.write_json(
-        path, {"dataset": "streets", "method": "constant 1.0", "device": "a GPU", "waterfall": listed}
-    )
-    found = waterfalls(load_run(made.path))
+    stages = {"network": 4.0, "decode": 2.5, "argmax": 0.5, "motion": 1.0}
+    write_latency(made, "warp-only", waterfall={"non_key": stages, "key": stages})
+    write_latency(made, "constant 1.0", waterfall={"key": {"network": 9.0, "decode": 2.0}})
+    found = waterfalls(made)
     assert [(w.method, w.kind) for w in found] == [
-        ("constant 1.0", ""),
+        ("constant 1.0", "key"),
         ("warp-only", "key"),
         ("warp-only", "non_key"),
     ]

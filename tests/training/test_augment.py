@@ -7,7 +7,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from vssbench.records import IGNORE_INDEX
-from vssbench.training.augment import Augmentation, Sample, augment, crop, flip, rescale, thin
+from vssbench.experiment.training import Augmentation
+from vssbench.training.augment import Sample, augment, crop, flip, rescale, thin
 
 
 def ramp(height: int = 8, width: int = 12) -> Sample:

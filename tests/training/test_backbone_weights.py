@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from vssbench.errors import CheckpointError, ConfigError, InputError
-from vssbench.experiment.training import load_experiment
+from vssbench.experiment.training import load_training_experiment
 from vssbench.networks.checkpoints import imagenet_networks
+from vssbench.experiment.training import load_training_experiment
 from vssbench.training.trainer import Trainer
 
 BLOCKS = [(f"layer{stage}.{block}", stage, block) for stage in (1, 2, 3, 4) for block in (0, 1)]
@@ -55,7 +56,7 @@ def experiment(write_experiment: Any, path: Path, width: int = 64, method: str =
         "options": {"network": "bisenet18", "width": width, **more},
         "stages": {stage: {"steps": 1}},
     }
-    return load_experiment(write_experiment(contestants=[contestant], backbone_weights=str(path)))
+    return load_training_experiment(write_experiment(contestants=[contestant], backbone_weights=str(path)))
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from vssbench.errors import ConfigError
-from vssbench.experiment.training import load_experiment
+from vssbench.experiment.training import load_training_experiment
 from vssbench.training.trainer import Processes, Trainer
 
 
@@ -36,7 +36,7 @@ def _train_in_process(rank: int, port: int, path: str, folder: str, tests: str) 
     datasets.entries["boxes"] = Entry("boxes", "tiny_plugins:Boxes", "test")
     methods.entries["tiny"] = Entry("tiny", "tiny_plugins:Tiny", "test")
     with joined_processes("cpu") as processes:
-        Trainer(load_experiment(path), Path(folder), processes=processes).run()
+        Trainer(load_training_experiment(path), Path(folder), processes=processes).run()
 
 
 def train_in_two_processes(path: str, folder: Path) -> None:
@@ -56,7 +56,7 @@ def test_two_processes_equal_one(write_experiment: Any, tmp_path: Path) -> None:
     options = {"dropout": 0.0, "shortcut": True}
     contestant = {"name": "tiny", "label": "a", "options": options, "stages": {"image": stage}}
     path = write_experiment(contestants=[contestant])
-    Trainer(load_experiment(path), tmp_path / "one").run()
+    Trainer(load_training_experiment(path), tmp_path / "one").run()
     train_in_two_processes(path, tmp_path / "two")
     states = [
         torch.load(tmp_path / name / "a/image/last.pt", weights_only=True)["parts"] for name in ("one", "two")
@@ -117,10 +117,10 @@ def test_shares_that_would_be_uneven_are_refused(write_experiment: Any, tmp_path
     with pytest.raises(
         ConfigError, match=r"contestant a, stage image: .* 3 samples .* 2 processes .* multiple of 2"
     ):
-        Trainer(load_experiment(path), tmp_path / "out", processes=Processes(0, 2)).run()
+        Trainer(load_training_experiment(path), tmp_path / "out", processes=Processes(0, 2)).run()
     even = {"name": "tiny", "label": "b", "stages": {"image": {**stage, "batch": 2}}}
     both = write_experiment(contestants=[{"name": "tiny", "label": "a", "stages": {"image": stage}}, even])
-    Trainer(load_experiment(both), tmp_path / "b", processes=Processes(0, 2)).run(["b"])
+    Trainer(load_training_experiment(both), tmp_path / "b", processes=Processes(0, 2)).run(["b"])
 
 
 if __name__ == "__main__":

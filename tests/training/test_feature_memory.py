@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from vssbench.experiment.training import load_experiment
+from vssbench.experiment.training import load_training_experiment
 from vssbench.method import TrainingBatch
-from vssbench.training.augment import Augmentation
+from vssbench.experiment.training import Augmentation
+from vssbench.experiment.training import Augmentation
+from vssbench.experiment.training import load_training_experiment
 from vssbench.training.feature_memory import FeatureMemory
 from vssbench.training.trainer import Trainer
 
@@ -81,7 +83,7 @@ def experiment(write_experiment: Any, megabytes: int, **augmentation: Any) -> An
         feature_memory_mb=megabytes,
         contestants=[{"name": "ar-seg", "label": "ar", "options": AR_SEG, "stages": {"fusion": stage}}],
     )
-    return load_experiment(path)
+    return load_training_experiment(path)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from vssbench.experiment.training import StageSection, TrainingExperiment, load_experiment
+from vssbench.experiment.training import StageSection, TrainingExperiment, load_training_experiment
 from vssbench.method import BuildContext, Frame
 from vssbench.registry import methods
+from vssbench.experiment.training import StageSection, TrainingExperiment, load_training_experiment
 from vssbench.training.log import read_log
 from vssbench.training.schedule import rate_factor, spans
 from vssbench.training.trainer import Trainer
@@ -25,7 +26,7 @@ LOSS = {"pspnet18-camvid": "nll+presence", "pspnet18-cityscapes": "ce+aux", "bis
 
 
 def recipe(name: str) -> TrainingExperiment:
-    return load_experiment(f"ar-seg/{name}")
+    return load_training_experiment(f"ar-seg/{name}")
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -154,7 +155,7 @@ def two_stages(write_experiment: Any, **pair: Any) -> TrainingExperiment:
             }
         ],
     )
-    return load_experiment(path)
+    return load_training_experiment(path)
 
 
 def test_a_stage_that_continues_has_memory_rate_and_best_of_the_one_before(
@@ -217,11 +218,11 @@ def test_original_pixels_train_with_the_motion_of_the_coded_ones(
     stores = []
     for number, pixels in enumerate(("decoded", "original")):
         pairs = {"keyframe_interval": 4, "pixels": pixels}
-        stores.append(Trainer(load_experiment(write_experiment(pairs=pairs)), tmp_path / str(number)).store)
+        stores.append(Trainer(load_training_experiment(write_experiment(pairs=pairs)), tmp_path / str(number)).store)
     entry = next(e for e in stores[0].entries if e.distance == 3)
     decoded, original = stores[0].pair(entry), stores[1].pair(entry, pixels="original")
     assert np.array_equal(decoded.flow, original.flow)
-    sequence = Trainer(load_experiment(write_experiment()), tmp_path / "2").dataset.sequences("train")[0]
+    sequence = Trainer(load_training_experiment(write_experiment()), tmp_path / "2").dataset.sequences("train")[0]
     index = int(entry.origin.split(":")[1])
     assert np.array_equal(original.image, sequence.image(index))
     assert np.array_equal(original.reference, sequence.image(index - 3))
@@ -261,6 +262,6 @@ def test_contradictory_lengths_are_refused(
     from vssbench.errors import ConfigError
 
     with pytest.raises(ConfigError, match=message):
-        load_experiment(
+        load_training_experiment(
             write_experiment(contestants=[{"name": "tiny", "label": "a", "stages": {"image": stage}}])
         )

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from vssbench.errors import ConfigError
-from vssbench.experiment.training import OutputSection, load_experiment
+from vssbench.experiment.training import OutputSection, load_training_experiment
 from vssbench.networks import create
 from vssbench.networks.weights import WeightsMetadata, load_weights, read_weights, save_weights
+from vssbench.experiment.training import OutputSection, load_training_experiment
 from vssbench.training.log import read_log
 from vssbench.training.trainer import Trainer
 
@@ -58,7 +59,7 @@ def chain(write_experiment: Any) -> str:
 
 
 def test_hr_weights_feed_ar_seg_and_leave_as_files(write_experiment: Any, trained: Path) -> None:
-    trainer = Trainer(load_experiment(chain(write_experiment)), trained)
+    trainer = Trainer(load_training_experiment(chain(write_experiment)), trained)
     summary = trainer.run()
     assert summary["contestants"].keys() == {"full", "ar", "warp"}
     rows = {label: row["final"] for label, row in summary["contestants"].items()}
@@ -84,7 +85,7 @@ def test_weights_for_other_classes_start_nothing(write_experiment: Any, tmp_path
         save_weights(network, path, WeightsMetadata.describing(network, class_names=names))
         stage = {"steps": 1, "batch": 2, "initialise_from": {"network": str(path)}}
         contestant = {"name": "constant", "label": "a", "options": NETWORK, "stages": {"image": stage}}
-        return Trainer(load_experiment(write_experiment(contestants=[contestant])), tmp_path / "out")
+        return Trainer(load_training_experiment(write_experiment(contestants=[contestant])), tmp_path / "out")
 
     with pytest.raises(ConfigError, match=r"class 0 is 'car' there and 'ground' in the dataset"):
         begin(("car", "ground")).run()
@@ -97,7 +98,7 @@ def test_retrained_weights_under_an_old_name_make_another_experiment(
     path = tmp_path / "start.safetensors"
     stage = {"steps": 1, "batch": 2, "initialise_from": {"network": str(path)}}
     contestant = {"name": "constant", "label": "a", "options": NETWORK, "stages": {"image": stage}}
-    experiment = load_experiment(write_experiment(contestants=[contestant]))
+    experiment = load_training_experiment(write_experiment(contestants=[contestant]))
     digests = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
@@ -110,7 +111,7 @@ def test_retrained_weights_under_an_old_name_make_another_experiment(
 
 def test_the_written_weights_are_those_of_the_checkpoint(write_experiment: Any, trained: Path) -> None:
     if not (trained / "weights/manifest.json").exists():
-        Trainer(load_experiment(chain(write_experiment)), trained).run()
+        Trainer(load_training_experiment(chain(write_experiment)), trained).run()
     manifest = json.loads((trained / "weights/manifest.json").read_text())["weights"]
     assert manifest.keys() == {"small/hr", "small/ar"}
     assert manifest["small/hr"]["file"] == "small/hr.safetensors"
@@ -143,9 +144,9 @@ def test_an_output_without_the_module_it_leaves_out_is_refused_before_training(
     with pytest.raises(
         ConfigError, match=r"outputs\.small/a\.leave_out: a/image/network has no module 'scale'"
     ):
-        Trainer(load_experiment(path), tmp_path / "out").run()
+        Trainer(load_training_experiment(path), tmp_path / "out").run()
     assert not (tmp_path / "out/a/image").exists()
-    left = load_experiment(path).model_copy(
+    left = load_training_experiment(path).model_copy(
         update={
             "outputs": (
                 OutputSection(weights="small/a", source="a/image/network", leave_out=("classifier",)),

@@ -10,10 +10,11 @@ import torch
 
 from vssbench.cost.blank import building_on
 from vssbench.experiment import schema as config
-from vssbench.experiment.training import OutputSection, TrainingExperiment, load_experiment
+from vssbench.experiment.training import OutputSection, TrainingExperiment, load_training_experiment
 from vssbench.method import BuildContext
 from vssbench.networks.weights import training_only_prefixes
 from vssbench.registry import methods
+from vssbench.experiment.training import OutputSection, TrainingExperiment, load_training_experiment
 
 REPORTS = Path(__file__).parents[2] / "reports"
 CONTEXT = BuildContext(11, (360, 480), 12, torch.device("meta"))
@@ -51,7 +52,7 @@ def written(experiment: TrainingExperiment, output: OutputSection) -> Shapes:
 
 def outputs_of(path: Path) -> dict[str, Shapes]:
     """Weight file, without folder and suffix, to what a training recipe writes there; of several seeds the first."""
-    training = load_experiment(str(path))
+    training = load_training_experiment(str(path))
     seed = training.seeds[0] if training.seeds else training.seed
     single = training.for_seed(seed)
     return {

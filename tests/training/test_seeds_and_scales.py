@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from vssbench.errors import CheckpointError, ConfigError
-from vssbench.experiment.scales import expand_scales
-from vssbench.experiment.training import load_experiment
+from vssbench.experiment.training import load_training_experiment
 from vssbench.metrics.seeds import over_seeds
+from vssbench.experiment.training import load_training_experiment
 from vssbench.training.seeds import _row, seed_experiment, summarise_seeds, train_seeds
 from vssbench.training.trainer import Trainer
 
@@ -33,49 +33,8 @@ def test_an_interval_over_seeds_is_students() -> None:
     assert single.low != single.low  # one seed says nothing about seeds
 
 
-def test_a_contestant_stands_for_a_list_of_scales() -> None:
-    document = {
-        "contestants": [
-            {
-                "label": "ar",
-                "lr_scales": [0.3, 1],
-                "options": {"width": 12},
-                "stages": {"fusion": {"initialise_from": {"lr": "constant-{lr_scale}/image/network"}}},
-            },
-            {"label": "plain"},
-        ],
-        "evaluations": [{"label": "at-{lr_scale}-alone", "lr_scales": [0.5], "parts": {"n": "x-{lr_scale}"}}],
-        "outputs": [{"weights": "w/ar", "source": "ar-{lr_scale}/fusion/lr", "lr_scales": [0.3]}],
-    }
-    expanded = expand_scales(document)
-    assert [c["label"] for c in expanded["contestants"]] == ["ar-0.3", "ar-1.0", "plain"]
-    assert expanded["contestants"][0]["options"] == {"width": 12, "lr_scale": 0.3}
-    started = expanded["contestants"][1]["stages"]["fusion"]["initialise_from"]
-    assert started == {"lr": "constant-1.0/image/network"}
-    assert expanded["evaluations"] == [
-        {"label": "at-0.5-alone", "parts": {"n": "x-0.5"}, "options": {"lr_scale": 0.5}}
-    ]
-    assert expanded["outputs"] == [{"weights": "w/ar-0.3", "source": "ar-0.3/fusion/lr"}]
-    assert document["contestants"][0]["label"] == "ar"  # the input is left alone
-
-
-@pytest.mark.parametrize("scales", [[], 0.5, ["half"], [0.5, 0.5], [True]])
-def test_a_list_of_scales_that_is_none_is_refused(scales: Any) -> None:
-    with pytest.raises(ConfigError, match=r"contestants\.ar\.lr_scales"):
-        expand_scales({"contestants": [{"label": "ar", "lr_scales": scales}]})
-
-
-def test_overrides_reach_the_list_and_what_it_expands_to(write_experiment: Any) -> None:
-    contestant = {"name": "constant", "label": "c", "lr_scales": [0.5], "stages": {"image": STAGE}}
-    path = write_experiment(contestants=[contestant])
-    changed = load_experiment(
-        path, ["contestants.c.lr_scales=[0.5, 1.0]", "contestants.c-1.0.stages.image.steps=7"]
-    )
-    assert [(c.label, c.stages["image"].steps) for c in changed.contestants] == [("c-0.5", 2), ("c-1.0", 7)]
-
-
 def test_seeds_share_the_pairs_and_differ_in_weights(write_experiment: Any, tmp_path: Path) -> None:
-    experiment = load_experiment(write_experiment(seed=3, seeds=[3, 4]))
+    experiment = load_training_experiment(write_experiment(seed=3, seeds=[3, 4]))
     out = tmp_path / "out"
     summary = train_seeds(experiment, out, [3, 4], make(out))
     assert len(list(out.glob("pairs-*"))) == 1
@@ -95,7 +54,7 @@ def test_seeds_share_the_pairs_and_differ_in_weights(write_experiment: Any, tmp_
 
 
 def test_the_pairs_own_seed_trains_as_without_seeds(write_experiment: Any) -> None:
-    several, single = (load_experiment(write_experiment(seed=3, **more)) for more in ({"seeds": [3, 4]}, {}))
+    several, single = (load_training_experiment(write_experiment(seed=3, **more)) for more in ({"seeds": [3, 4]}, {}))
     assert several.for_seed(3).digest() == single.digest()
     assert several.for_seed(4).digest() != single.digest()
     assert several.for_seed(4).pair_seed == 3
@@ -111,7 +70,7 @@ def test_seeds_name_their_weights(write_experiment: Any) -> None:
     Path(path).write_text(
         json.dumps({**document, "outputs": outputs}).replace('"small/{seed}', '"small/s{seed}')
     )
-    experiment = load_experiment(path)
+    experiment = load_training_experiment(path)
     names = [output.weights for output in seed_experiment(experiment, 2).outputs]
     assert names == ["small/net-seed2", "small/s2-net"]
 
@@ -120,12 +79,12 @@ def test_a_seed_of_another_experiment_is_refused(write_experiment: Any, tmp_path
     (tmp_path / "seed-2").mkdir()
     (tmp_path / "seed-2/summary.json").write_text(json.dumps({"digest": "other", "contestants": {}}))
     with pytest.raises(CheckpointError, match="seed-2"):
-        summarise_seeds(load_experiment(write_experiment()), tmp_path)
+        summarise_seeds(load_training_experiment(write_experiment()), tmp_path)
 
 
 def test_seeds_are_distinct(write_experiment: Any) -> None:
     with pytest.raises(ConfigError, match="distinct"):
-        load_experiment(write_experiment(seeds=[1, 1]))
+        load_training_experiment(write_experiment(seeds=[1, 1]))
 
 
 def test_seeds_scored_at_other_distances_are_not_averaged() -> None:

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from vssbench.errors import CheckpointError, ConfigError, InputError
-from vssbench.experiment.training import load_experiment
+from vssbench.experiment.training import load_training_experiment
 from vssbench.training.checkpoint import load_checkpoint
+from vssbench.experiment.training import load_training_experiment
 from vssbench.training.log import read_log
 from vssbench.training.stage_trainer import DivergedError, StageTrainer, hash_seed
 from vssbench.training.trainer import Trainer, choose_precision
@@ -43,7 +44,7 @@ def test_a_killed_and_resumed_training_equals_an_uninterrupted_one_bit_for_bit(
     write_experiment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimiser: str
 ) -> None:
     stage = {"optimiser": optimiser, "ema_decay": 0.9, "accumulate": 2, "warmup_steps": 2}
-    experiment = load_experiment(write_experiment(contestants=contestants(**stage)))
+    experiment = load_training_experiment(write_experiment(contestants=contestants(**stage)))
     Trainer(experiment, tmp_path / "whole").run()
     step = StageTrainer._train_step
 
@@ -68,7 +69,7 @@ def test_accumulated_micro_batches_see_the_samples_of_the_whole_batch(
     write_experiment: Any, tmp_path: Path
 ) -> None:
     path = write_experiment(contestants=contestants(batch=4))
-    trainer = Trainer(load_experiment(path), tmp_path)
+    trainer = Trainer(load_training_experiment(path), tmp_path)
     contestant = trainer.experiment.contestants[0]
     stage = trainer.build(contestant).stages()[0]
     whole = trainer._source(stage, contestant.stages["image"], "a/image").micro_batch(3)
@@ -80,7 +81,7 @@ def test_accumulated_micro_batches_see_the_samples_of_the_whole_batch(
 
 
 def test_ranks_share_the_batch_without_overlap(write_experiment: Any, tmp_path: Path) -> None:
-    trainer = Trainer(load_experiment(write_experiment(contestants=contestants(batch=4))), tmp_path)
+    trainer = Trainer(load_training_experiment(write_experiment(contestants=contestants(batch=4))), tmp_path)
     contestant = trainer.experiment.contestants[0]
     stage = trainer.build(contestant).stages()[0]
     source = trainer._source(stage, contestant.stages["image"], "a/image")
@@ -94,7 +95,7 @@ def test_ranks_share_the_batch_without_overlap(write_experiment: Any, tmp_path: 
 
 
 def test_an_epoch_shows_every_sample_once(write_experiment: Any, tmp_path: Path) -> None:
-    trainer = Trainer(load_experiment(write_experiment()), tmp_path)
+    trainer = Trainer(load_training_experiment(write_experiment()), tmp_path)
     contestant = trainer.experiment.contestants[0]
     stage = trainer.build(contestant).stages()[0]
     source = trainer._source(stage, contestant.stages["image"], "a/image")
@@ -105,7 +106,7 @@ def test_an_epoch_shows_every_sample_once(write_experiment: Any, tmp_path: Path)
 
 
 def test_only_what_the_stage_names_changes(write_experiment: Any, tmp_path: Path) -> None:
-    trainer = Trainer(load_experiment(write_experiment()), tmp_path)
+    trainer = Trainer(load_training_experiment(write_experiment()), tmp_path)
     before = trainer.build(trainer.experiment.contestants[0]).parts()
     fresh = {part: {k: v.clone() for k, v in m.state_dict().items()} for part, m in before.items()}
     methods: list[Any] = []
@@ -123,7 +124,7 @@ def test_only_what_the_stage_names_changes(write_experiment: Any, tmp_path: Path
 
 def test_the_task_is_learnt(write_experiment: Any, tmp_path: Path) -> None:
     stage = {"steps": 60, "batch": 4, "learning_rate": 0.05}
-    experiment = load_experiment(
+    experiment = load_training_experiment(
         write_experiment(
             contestants=contestants(**stage), validation={"every": 60, "clips": 1, "distances": [0, 3]}
         ),
@@ -140,7 +141,7 @@ def test_monitors_look_at_the_same_samples_at_every_step_and_for_every_contestan
     stages = {"pair": {"steps": 2, "batch": 3, "learning_rate": 0.01}}
     contestants = [{"name": "tiny", "label": label, "stages": stages} for label in ("a", "b")]
     validation = {"every": 1, "clips": 1, "distances": [3]}
-    Trainer(load_experiment(write_experiment(contestants=contestants, validation=validation)), tmp_path).run()
+    Trainer(load_training_experiment(write_experiment(contestants=contestants, validation=validation)), tmp_path).run()
     rows = [row for label in "ab" for row in read_log(tmp_path / label / "pair/validation.csv")]
     assert len(rows) == 6
     assert len({row["seen"] for row in rows}) == 1
@@ -149,7 +150,7 @@ def test_monitors_look_at_the_same_samples_at_every_step_and_for_every_contestan
 def test_a_pair_stage_gets_keyframe_and_motion(write_experiment: Any, tmp_path: Path) -> None:
     stages = {"pair": {"steps": 2, "batch": 3, "learning_rate": 0.01}}
     trainer = Trainer(
-        load_experiment(write_experiment(contestants=[{"name": "tiny", "label": "a", "stages": stages}])),
+        load_training_experiment(write_experiment(contestants=[{"name": "tiny", "label": "a", "stages": stages}])),
         tmp_path,
     )
     methods: list[Any] = []
@@ -166,7 +167,7 @@ def test_a_pair_stage_gets_keyframe_and_motion(write_experiment: Any, tmp_path: 
 def test_nan_stops_names_the_batch_and_keeps_the_last_good_checkpoint(
     write_experiment: Any, tmp_path: Path
 ) -> None:
-    experiment = load_experiment(write_experiment(), ["contestants.a.options.explode_at=5"])
+    experiment = load_training_experiment(write_experiment(), ["contestants.a.options.explode_at=5"])
     with pytest.raises(
         DivergedError, match=r"a/image: loss .*nan.* at step 5, batch box-\d:\d.*last good state"
     ):
@@ -177,13 +178,13 @@ def test_nan_stops_names_the_batch_and_keeps_the_last_good_checkpoint(
 
 
 def test_labels_that_are_all_ignored_are_refused(write_experiment: Any, tmp_path: Path) -> None:
-    experiment = load_experiment(write_experiment(), ["dataset.ignored=true"])
+    experiment = load_training_experiment(write_experiment(), ["dataset.ignored=true"])
     with pytest.raises(InputError, match="every label pixel is ignored"):
         Trainer(experiment, tmp_path).run()
 
 
 def test_a_label_outside_the_table_is_refused_with_its_place(write_experiment: Any, tmp_path: Path) -> None:
-    experiment = load_experiment(write_experiment(), ["dataset.bad_label=true"])
+    experiment = load_training_experiment(write_experiment(), ["dataset.bad_label=true"])
     with pytest.raises(
         InputError, match=r"box-0 frame 0: label 7 at \(x=4, y=4\) is outside the table of 2 classes"
     ):
@@ -204,7 +205,7 @@ def test_a_batch_without_labels_changes_nothing_but_is_counted(
         return named
 
     monkeypatch.setattr(data.BatchSource, "micro_batch", ignoring)
-    Trainer(load_experiment(write_experiment()), tmp_path).run()
+    Trainer(load_training_experiment(write_experiment()), tmp_path).run()
     rows = read_log(tmp_path / "a/image/train.csv")
     assert [row["skipped_batches"] for row in rows] == [0, 0, 0, 0, 1, 2]
     best = weights(tmp_path, name="best")  # written after step 4
@@ -216,22 +217,22 @@ def test_a_finished_contestant_is_kept_and_a_changed_experiment_refused(
     write_experiment: Any, tmp_path: Path
 ) -> None:
     path = write_experiment()
-    first = Trainer(load_experiment(path), tmp_path).run()
+    first = Trainer(load_training_experiment(path), tmp_path).run()
     stamp = (tmp_path / "a/image/last.pt").stat().st_mtime_ns
-    assert Trainer(load_experiment(path), tmp_path).run()["contestants"] == first["contestants"]
+    assert Trainer(load_training_experiment(path), tmp_path).run()["contestants"] == first["contestants"]
     assert (tmp_path / "a/image/last.pt").stat().st_mtime_ns == stamp
     with pytest.raises(CheckpointError, match="the experiment changed"):
-        Trainer(load_experiment(path, ["seed=4"]), tmp_path).run()
+        Trainer(load_training_experiment(path, ["seed=4"]), tmp_path).run()
 
 
 def test_a_checkpoint_of_another_experiment_is_refused(write_experiment: Any, tmp_path: Path) -> None:
     """Interrupted, so that only the checkpoint can tell."""
     path = write_experiment()
-    Trainer(load_experiment(path), tmp_path).run()
+    Trainer(load_training_experiment(path), tmp_path).run()
     for marker in ("a/final.json", "a/image/done.json"):
         (tmp_path / marker).unlink()
     with pytest.raises(CheckpointError, match=r"last\.pt: belongs to experiment"):
-        Trainer(load_experiment(path, ["seed=4"]), tmp_path).run()
+        Trainer(load_training_experiment(path, ["seed=4"]), tmp_path).run()
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
@@ -249,7 +250,7 @@ def test_weights_pass_from_contestant_to_contestant(write_experiment: Any, tmp_p
         "initialise_from": {"network": "a/image/network"},
     }
     both = [*contestants(), {"name": "tiny", "label": "b", "stages": {"image": second}}]
-    Trainer(load_experiment(write_experiment(contestants=both)), tmp_path).run()
+    Trainer(load_training_experiment(write_experiment(contestants=both)), tmp_path).run()
     one, two = weights(tmp_path), weights(tmp_path, "b/image")
     assert torch.allclose(one["0.weight"], two["0.weight"], atol=1e-6)
 
@@ -257,9 +258,9 @@ def test_weights_pass_from_contestant_to_contestant(write_experiment: Any, tmp_p
 def test_unknown_stages_and_labels_are_refused(write_experiment: Any, tmp_path: Path) -> None:
     wrong = [{"name": "tiny", "label": "a", "stages": {"imag": {"steps": 1}}}]
     with pytest.raises(ConfigError, match=r"no stage 'imag'.*image"):
-        Trainer(load_experiment(write_experiment(contestants=wrong)), tmp_path).run()
+        Trainer(load_training_experiment(write_experiment(contestants=wrong)), tmp_path).run()
     with pytest.raises(ConfigError, match="--only c"):
-        Trainer(load_experiment(write_experiment()), tmp_path).run(["c"])
+        Trainer(load_training_experiment(write_experiment()), tmp_path).run(["c"])
 
 
 def test_unmatched_steps_are_said(write_experiment: Any, tmp_path: Path) -> None:
@@ -273,7 +274,7 @@ def test_unmatched_steps_are_said(write_experiment: Any, tmp_path: Path) -> None
         def advance(self, task: str, done: int, total: int, note: str = "") -> None:
             pass
 
-    experiment = load_experiment(write_experiment(contestants=[*contestants(), other]))
+    experiment = load_training_experiment(write_experiment(contestants=[*contestants(), other]))
     summary = Trainer(experiment, tmp_path, reporter=Listener()).run()
     assert summary["unmatched_steps"] == {"a": 6, "b": 2}
     assert any("different numbers of steps" in text for text in messages)
@@ -281,7 +282,7 @@ def test_unmatched_steps_are_said(write_experiment: Any, tmp_path: Path) -> None
 
 
 def test_class_weights_reach_the_loss(write_experiment: Any, tmp_path: Path) -> None:
-    trainer = Trainer(load_experiment(write_experiment(class_weights="sqrt-inverse")), tmp_path)
+    trainer = Trainer(load_training_experiment(write_experiment(class_weights="sqrt-inverse")), tmp_path)
     counts = trainer.store.label_counts
     weight = trainer._loss_weights()
     assert weight is not None
@@ -299,7 +300,7 @@ def test_automatic_precision_is_one_the_machine_has(
 
 
 def test_bfloat16_training_runs_and_keeps_float32_weights(write_experiment: Any, tmp_path: Path) -> None:
-    Trainer(load_experiment(write_experiment(precision="bfloat16")), tmp_path).run()
+    Trainer(load_training_experiment(write_experiment(precision="bfloat16")), tmp_path).run()
     assert weights(tmp_path)["0.weight"].dtype == torch.float32
 
 

@@ -13,8 +13,10 @@ import torch
 from vssbench import files
 from vssbench.engine.ownership import owned
 from vssbench.errors import StorageError, VssbenchError
-from vssbench.experiment.training import StageSection, load_experiment
+from vssbench.experiment.training import StageSection, load_training_experiment
 from vssbench.rendering.figures.training import read_curves
+from vssbench.training import storage
+from vssbench.experiment.training import StageSection, load_training_experiment
 from vssbench.training.log import StageLog, read_log
 from vssbench.training.schedule import build_optimiser, parameter_groups
 from vssbench.training.stage_trainer import StageTrainer
@@ -65,7 +67,7 @@ def test_lack_of_memory_comes_with_advice(
         VssbenchError,
         match=r"a/image: batch 2: does not fit into the memory of cpu \(.*\); raise `accumulate`",
     ):
-        Trainer(load_experiment(write_experiment()), tmp_path).run()
+        Trainer(load_training_experiment(write_experiment()), tmp_path).run()
 
 
 def test_other_errors_of_torch_are_not_called_lack_of_memory(
@@ -76,13 +78,13 @@ def test_other_errors_of_torch_are_not_called_lack_of_memory(
 
     monkeypatch.setattr(torch, "stack", fails)
     with pytest.raises(RuntimeError, match="mat1"):
-        Trainer(load_experiment(write_experiment()), tmp_path).run()
+        Trainer(load_training_experiment(write_experiment()), tmp_path).run()
 
 
 def test_a_disk_that_fills_up_keeps_the_checkpoint_before_and_training_goes_on_from_it(
     write_experiment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    experiment = load_experiment(write_experiment())
+    experiment = load_training_experiment(write_experiment())
     Trainer(experiment, tmp_path / "whole").run()
     sync, calls = os.fsync, []
 
@@ -110,7 +112,7 @@ def test_a_contestant_that_still_improves_is_named(
     write_experiment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listener = Listener()
-    experiment = load_experiment(
+    experiment = load_training_experiment(
         write_experiment(
             validation={"every": 1, "clips": 1, "distances": [0, 3]}, contestants=contestants(steps=9)
         )
@@ -126,14 +128,14 @@ def test_a_contestant_that_still_improves_is_named(
 
 def test_curves_of_all_contestants_meet_in_one_figure(write_experiment: Any, tmp_path: Path) -> None:
     both = [*contestants(), {**contestants()[0], "label": "b"}]
-    Trainer(load_experiment(write_experiment(contestants=both)), tmp_path).run()
+    Trainer(load_training_experiment(write_experiment(contestants=both)), tmp_path).run()
     accuracy, _ = read_curves(tmp_path, [("a", "image"), ("b", "image")])
     assert [curve.name for curve in accuracy] == ["a", "b"]
     assert accuracy[0].steps == (0, 4, 6)
 
 
 def test_the_log_holds_every_step_with_its_terms(write_experiment: Any, tmp_path: Path) -> None:
-    Trainer(load_experiment(write_experiment()), tmp_path).run()
+    Trainer(load_training_experiment(write_experiment()), tmp_path).run()
     with (tmp_path / "a/image/train.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert [int(row["step"]) for row in rows] == list(range(6))
@@ -155,7 +157,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(
     for parts in (1, accumulate):
         section = contestants({"dropout": 0.0}, batch=4, steps=3, optimiser="sgd", accumulate=parts)
         path = write_experiment(contestants=section)
-        Trainer(load_experiment(path), tmp_path / str(parts)).run()
+        Trainer(load_training_experiment(path), tmp_path / str(parts)).run()
         found.append(state(tmp_path / str(parts)))
     for key, value in found[0].items():
         torch.testing.assert_close(found[1][key].float(), value.float(), atol=1e-6, rtol=1e-5)
@@ -165,7 +167,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(
 def test_batches_and_networks_have_the_wanted_layout(
     write_experiment: Any, tmp_path: Path, channels_last: bool
 ) -> None:
-    trainer = Trainer(load_experiment(write_experiment(channels_last=channels_last)), tmp_path)
+    trainer = Trainer(load_training_experiment(write_experiment(channels_last=channels_last)), tmp_path)
     contestant = trainer.experiment.contestants[0]
     method = trainer.build(contestant)
     batch = trainer._source(method.stages()[0], contestant.stages["image"], "a/image").micro_batch(0).batch
@@ -182,7 +184,7 @@ def test_strided_1x1_convolutions_of_few_channels_are_not_trained_channels_last(
     options = {"network": "bisenet18", "width": width}
     image = {"steps": 1, "batch": 2, "learning_rate": 0.01}
     slim = [{"name": "constant", "label": "a", "options": options, "stages": {"image": image}}]
-    trainer = Trainer(load_experiment(write_experiment(contestants=slim)), tmp_path)
+    trainer = Trainer(load_training_experiment(write_experiment(contestants=slim)), tmp_path)
     contestant = trainer.experiment.contestants[0]
     method = trainer.build(contestant)
     stage = method.stages()[0]
@@ -199,7 +201,7 @@ def test_both_layouts_train_to_the_same_weights(write_experiment: Any, tmp_path:
     plain = contestants({"dropout": 0.0}, optimiser="sgd")
     for layout in (True, False):
         path = write_experiment(channels_last=layout, contestants=plain)
-        Trainer(load_experiment(path), tmp_path / str(layout)).run()
+        Trainer(load_training_experiment(path), tmp_path / str(layout)).run()
     one, two = state(tmp_path / "True"), state(tmp_path / "False")
     for key, value in one.items():
         torch.testing.assert_close(two[key].float(), value.float(), atol=1e-4, rtol=1e-3)
@@ -236,7 +238,7 @@ def test_a_moving_average_is_what_is_validated_saved_and_handed_on(
         "initialise_from": {"network": "a/image/network"},
     }
     both = [*contestants(ema_decay=0.9), {"name": "tiny", "label": "b", "stages": {"image": second}}]
-    Trainer(load_experiment(write_experiment(contestants=both)), tmp_path).run()
+    Trainer(load_training_experiment(write_experiment(contestants=both)), tmp_path).run()
     kept = torch.load(tmp_path / "a/image/last.pt", weights_only=True)
     own, average = kept["parts"]["network"]["0.weight"], kept["average"]["network"]["0.weight"]
     assert not torch.allclose(own, average)
@@ -248,14 +250,14 @@ def test_validation_leaves_training_as_it_was(write_experiment: Any, tmp_path: P
     found = []
     for every in (1, 6):
         validation = {"every": every, "clips": 1, "distances": [0, 3]}
-        Trainer(load_experiment(write_experiment(validation=validation)), tmp_path / str(every)).run()
+        Trainer(load_training_experiment(write_experiment(validation=validation)), tmp_path / str(every)).run()
         found.append(state(tmp_path / str(every)))
     assert all(torch.equal(found[0][key], found[1][key]) for key in found[0])
     assert len(read_log(tmp_path / "1/a/image/validation.csv")) == 7
 
 
 def test_frozen_parameters_are_not_in_the_optimiser(write_experiment: Any, tmp_path: Path) -> None:
-    trainer = Trainer(load_experiment(write_experiment()), tmp_path)
+    trainer = Trainer(load_training_experiment(write_experiment()), tmp_path)
     seen: list[StageTrainer] = []
     original = StageTrainer.run
 
@@ -277,7 +279,7 @@ def test_validation_clips_beyond_the_room_are_coded_anew_with_the_same_score(
 ) -> None:
     from vssbench.training import validation
 
-    trainer = Trainer(load_experiment(write_experiment()), tmp_path)
+    trainer = Trainer(load_training_experiment(write_experiment()), tmp_path)
     method = trainer.build(trainer.experiment.contestants[0])
     found = []
     for room in (2**30, 0):
@@ -294,14 +296,14 @@ def test_a_contestant_may_have_a_memory_layout_of_its_own(write_experiment: Any,
     stages = {"image": {"steps": 1, "batch": 2}}
     plain = {"name": "tiny", "label": "plain", "stages": stages}
     own = {**plain, "label": "own", "channels_last": False}
-    experiment = load_experiment(write_experiment(channels_last=True, contestants=[plain, own]))
+    experiment = load_training_experiment(write_experiment(channels_last=True, contestants=[plain, own]))
     trainer = Trainer(experiment, tmp_path / "out")
     layouts = [
         trainer.build(c).parts()["network"][0].weight.is_contiguous(memory_format=torch.channels_last)
         for c in experiment.contestants
     ]
     assert layouts == [True, False]
-    before = load_experiment(write_experiment(channels_last=True, contestants=[plain]))
+    before = load_training_experiment(write_experiment(channels_last=True, contestants=[plain]))
     assert experiment.digest("plain") == before.digest("plain")
 
 
@@ -309,7 +311,7 @@ def test_a_kill_between_the_two_checkpoints_keeps_the_best(
     write_experiment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document = {"validation": {"every": 2, "clips": 1, "distances": [0, 3]}, "contestants": contestants()}
-    experiment = load_experiment(write_experiment(**document))
+    experiment = load_training_experiment(write_experiment(**document))
     scores = {0: 0.1, 2: 0.2, 4: 0.5, 6: 0.3}
 
     def trained(folder: str) -> Trainer:
@@ -361,7 +363,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_checkpoint_is_named(tmp_path: Pa
 
 def test_too_few_validations_are_not_taken_for_a_plateau(write_experiment: Any, tmp_path: Path) -> None:
     listener = Listener()
-    experiment = load_experiment(write_experiment())
+    experiment = load_training_experiment(write_experiment())
     summary = Trainer(experiment, tmp_path, reporter=listener).run()
     assert summary["contestants"]["a"]["still_improving"] is None
     assert any("too few validations" in message for message in listener.messages)
@@ -372,22 +374,22 @@ def test_mistakes_of_later_contestants_are_said_before_anything_trains(
 ) -> None:
     second = {**contestants()[0], "label": "b", "options": {"droput": 0.1}}
     with pytest.raises(VssbenchError, match="droput"):
-        Trainer(load_experiment(write_experiment(contestants=[*contestants(), second])), tmp_path).run()
+        Trainer(load_training_experiment(write_experiment(contestants=[*contestants(), second])), tmp_path).run()
     assert not (tmp_path / "a").exists()
     outputs = [{"weights": "x", "source": "a/image/teacher"}]
     with pytest.raises(VssbenchError, match="trains no part 'teacher'"):
-        Trainer(load_experiment(write_experiment(outputs=outputs)), tmp_path).run()
+        Trainer(load_training_experiment(write_experiment(outputs=outputs)), tmp_path).run()
     weights = contestants({"weights": {"network": "quickstart/hr"}})
     with pytest.raises(VssbenchError, match=r"options\.weights is for runs"):
-        Trainer(load_experiment(write_experiment(contestants=weights)), tmp_path).run()
+        Trainer(load_training_experiment(write_experiment(contestants=weights)), tmp_path).run()
     assert not (tmp_path / "a").exists()
 
 
 def test_a_refused_run_leaves_the_record_of_the_finished_one(write_experiment: Any, tmp_path: Path) -> None:
-    Trainer(load_experiment(write_experiment()), tmp_path / "out").run()
+    Trainer(load_training_experiment(write_experiment()), tmp_path / "out").run()
     written = (tmp_path / "out/experiment.yaml").read_text()
     with pytest.raises(VssbenchError, match="the experiment changed"):
-        Trainer(load_experiment(write_experiment(seed=9)), tmp_path / "out").run()
+        Trainer(load_training_experiment(write_experiment(seed=9)), tmp_path / "out").run()
     assert (tmp_path / "out/experiment.yaml").read_text() == written
 
 
@@ -395,8 +397,8 @@ def test_another_closing_validation_is_scored_without_training_again(
     write_experiment: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     validation = {"every": 4, "clips": 1, "distances": [0, 3]}
-    Trainer(load_experiment(write_experiment(validation=validation)), tmp_path / "out").run()
-    again = load_experiment(write_experiment(validation={**validation, "final_distances": [1, 2, 3]}))
+    Trainer(load_training_experiment(write_experiment(validation=validation)), tmp_path / "out").run()
+    again = load_training_experiment(write_experiment(validation={**validation, "final_distances": [1, 2, 3]}))
     monkeypatch.setattr(StageTrainer, "_train_step", lambda *_: pytest.fail("trained again"))
     final = Trainer(again, tmp_path / "out").run()["contestants"]["a"]["final"]
     assert set(final) == {"miou", "miou_d1", "miou_d2", "miou_d3"}
@@ -419,7 +421,7 @@ def test_a_log_whose_first_step_had_no_loss_gets_its_columns_later(tmp_path: Pat
 def test_a_second_training_on_the_folder_is_refused_and_told_who_holds_it(
     write_experiment: Any, tmp_path: Path
 ) -> None:
-    experiment = load_experiment(write_experiment())
+    experiment = load_training_experiment(write_experiment())
     with owned(tmp_path / "out"):
         with pytest.raises(StorageError, match=rf"out: in use by process {os.getpid()} on .*, started 20"):
             Trainer(experiment, tmp_path / "out").run()
@@ -431,7 +433,7 @@ def test_a_second_training_on_the_folder_is_refused_and_told_who_holds_it(
 def test_what_killed_processes_left_half_written_goes_at_the_next_start(
     write_experiment: Any, tmp_path: Path
 ) -> None:
-    experiment = load_experiment(write_experiment())
+    experiment = load_training_experiment(write_experiment())
     trainer = Trainer(experiment, tmp_path / "out")
     pairs = trainer.store.folder
     (pairs / "index.json").unlink()  # killed while coding pairs

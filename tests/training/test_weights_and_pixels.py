@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from vssbench.cli import app
 from vssbench.dataset import IMAGENET
 from vssbench.errors import CapabilityError, CheckpointError, ConfigError, VssbenchError
-from vssbench.experiment.training import load_experiment
+from vssbench.experiment.training import load_training_experiment
 from vssbench.networks import create
 from vssbench.networks.weights import WeightsMetadata, read_metadata, save_weights
 from vssbench.records import Normalisation
@@ -38,7 +38,7 @@ def contestant(label: str, source: str | None = None, steps: int = 1, **options:
 
 
 def trainer(write_experiment: Any, folder: Path, *contestants: dict[str, Any], **more: Any) -> Trainer:
-    return Trainer(load_experiment(write_experiment(contestants=list(contestants), **more)), folder)
+    return Trainer(load_training_experiment(write_experiment(contestants=list(contestants), **more)), folder)
 
 
 def test_a_training_goes_on_with_the_pixels_of_what_it_begins_from(write_experiment: Any, tmp_path: Path) -> None:

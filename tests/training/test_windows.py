@@ -14,7 +14,9 @@ from vssbench.errors import ConfigError
 from vssbench.experiment.training import PairSection, TrainingExperiment
 from vssbench.method import Needs, Prediction
 from vssbench.registry import datasets
-from vssbench.training.augment import Augmentation
+from vssbench.experiment.training import Augmentation
+from vssbench.experiment.training import Augmentation
+from vssbench.experiment.training import PairSection, TrainingExperiment
 from vssbench.training.data import BatchSource
 from vssbench.training.validation import ValidationSet
 from vssbench.training.windows import WindowStore, build_windows

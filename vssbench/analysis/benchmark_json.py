@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from vssbench.analysis.gate import Limits, Verdict, compare_latency
+from vssbench.analysis.gate import Limits, Verdict, judge_latency
 from vssbench.errors import ConfigError, InputError
 from vssbench.results.stored import StoredRun
 
@@ -183,7 +183,7 @@ def compare_benchmarks(
             reason = f"measured on {base.processor!r}, here {head.processor!r}; measure both in one job"
             rows.append(Verdict(*key, "time_ms", None, None, "skipped", reason))
         else:
-            rows.append(compare_latency(key, "time_ms", old, head.samples_ms[name], limits))
+            rows.append(judge_latency(key, "time_ms", old, head.samples_ms[name], limits))
     rows += [
         Verdict("", "", name, "present", None, "yes", "skipped", "not in the baseline; update it")
         for name in head.samples_ms

@@ -217,7 +217,7 @@ def _compare_group(
             reason = f"measured on {processors[0]!r}, here {processors[1]!r}; compare with --paired"
             yield Verdict(*key, f"{kind}_ms", None, None, "skipped", reason)
         else:
-            yield compare_latency(
+            yield judge_latency(
                 key, f"{kind}_ms", old["step_ms"][kind], new["step_ms"].get(kind, []), limits
             )
 
@@ -240,7 +240,7 @@ def _compare_macs(key: tuple[str, str, str], old: float | None, new: float | Non
     return Verdict(*key, "gop_mean_gmacs", old, new, "improved" if rise < 0 else "pass", "")
 
 
-def compare_latency(
+def judge_latency(
     key: tuple[str, str, str], metric: str, old: Sequence[float], new: Sequence[float], limits: Limits
 ) -> Verdict:
     """Ratio of medians of milliseconds with a seeded bootstrap.

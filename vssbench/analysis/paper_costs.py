@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 
+from vssbench.experiment.validation import validate
 from vssbench.cost import paper_thop as thop
 from vssbench.cost.blank import construct
 from vssbench.cost.paper_thop import SETTINGS, LrTerm, Setting
 from vssbench.cost.steps import MethodCost, count_method_macs
 from vssbench.errors import ConfigError
-from vssbench.experiment.schema import validate
+from vssbench.experiment.validation import validate
 from vssbench.method import BuildContext, Method
 from vssbench.registry import methods, nearest
 from vssbench.results.published import PublishedRow, read_published

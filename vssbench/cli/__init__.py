@@ -26,6 +26,7 @@ from vssbench.cli.motion import motion
 from vssbench.cli.profile import profile
 from vssbench.cli.report import report
 from vssbench.cli.run import run
+from vssbench.cli.schema import print_schema
 from vssbench.cli.train import train
 from vssbench.errors import VssbenchError
 
@@ -82,6 +83,7 @@ app.command()(encode)
 app.command(name="list")(list_names)
 app.command()(doctor)
 app.command()(conformance)
+app.command(name="schema")(print_schema)
 app.add_typer(data_command.app, name="data", help="Look at and check datasets.")
 app.add_typer(weights_command.app, name="weights", help="Convert and describe network weights.")
 

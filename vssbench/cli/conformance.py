@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,20 +25,14 @@ def conformance(
     import re
 
     import torch
-    import yaml
 
     from vssbench.conformance import Subject, run_checks
     from vssbench.errors import ConfigError
+    from vssbench.experiment.overrides import apply_override
 
-    options = {}
+    options: dict[str, Any] = {}
     for setting in option or []:
-        key, separator, value = setting.partition("=")
-        if not separator:
-            raise ConfigError(f"--set {setting!r}: expected key=value")
-        try:
-            options[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {setting!r}: the value is no YAML ({error})") from error
+        apply_override(options, setting.removeprefix("method."))
     match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", size)
     if match is None:
         raise ConfigError(f"--size {size!r}: expected HEIGHTxWIDTH, for example 64x96")

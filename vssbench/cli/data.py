@@ -116,13 +116,17 @@ def preview(
 
 def open_dataset(name: str, settings: list[str]) -> Dataset:
     """The dataset `name` with options from KEY=VALUE texts. Raises ConfigError for unknown names, keys and values."""
-    from vssbench.experiment.schema import apply_override, validate
+    from vssbench.experiment.overrides import apply_override
+    from vssbench.experiment.paths import anchor_options
+    from vssbench.experiment.validation import validate
+    from vssbench.experiment.yaml import Keys
     from vssbench.registry import datasets
 
     kind = datasets.load(name)
-    values: dict[str, Any] = {}
+    values = Keys()
     for text in settings:
         apply_override(values, text.removeprefix("dataset."))
+    anchor_options(values, (), kind.Options)
     options = validate(kind.Options, values, where=f"dataset {name}")
     return cast("Dataset", kind(options))
 

@@ -86,7 +86,7 @@ def encode(
 
 def _settings(values: dict[str, Any]) -> CodecSettings:
     from vssbench.codec import CodecSettings
-    from vssbench.experiment.schema import validate
+    from vssbench.experiment.validation import validate
 
     return validate(CodecSettings, values, where="vssbench encode")
 

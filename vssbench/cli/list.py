@@ -37,15 +37,9 @@ def _entries(kind: str) -> list[tuple[str, str]]:
 
 
 def _experiments() -> list[tuple[str, str]]:
-    import yaml
+    from vssbench.experiment.yaml import packaged_experiments, read_yaml
 
-    from vssbench.experiment.schema import packaged_experiments
-
-    found = []
-    for name, file in packaged_experiments().items():
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-        found.append((name, str(values.get("title", ""))))
-    return found
+    return [(name, str(read_yaml(file).get("title", ""))) for name, file in packaged_experiments().items()]
 
 
 def _weights() -> list[tuple[str, str]]:

@@ -114,12 +114,17 @@ def _refuse_options(target: str, **given: object) -> None:
 
 
 def _of_method(name: str, overrides: Sequence[str], task: _Task) -> tuple[str, Method]:
-    from vssbench.experiment.schema import MethodSpec, apply_override, validate
+    from vssbench.experiment.overrides import apply_override
+    from vssbench.experiment.schema import MethodSpec, complete_options
+    from vssbench.experiment.validation import validate
+    from vssbench.experiment.yaml import Keys
+    from vssbench.registry import methods
 
-    values: dict[str, Any] = {"name": name}
+    values = Keys({"name": name})
     for override in overrides:
-        apply_override(values, override)
-    spec = validate(MethodSpec, values, where=f"method {name}")
+        apply_override(values, override.removeprefix("method."))
+    where = f"method {name}"
+    spec = complete_options(validate(MethodSpec, values, where=where), methods, values, (), where)
     size = task.size or parse_size(DEFAULT_SIZE)
     return spec.title, _build(
         spec, task.classes or DEFAULT_CLASSES, size, task.keyframe_interval or DEFAULT_INTERVAL
@@ -138,8 +143,11 @@ def _build(spec: MethodSpec, classes: int, size: tuple[int, int], keyframe_inter
 
 def _of_experiment(target: str, overrides: Sequence[str], task: _Task) -> Iterable[tuple[str, Method]]:
     """Every method of an experiment, for each of its datasets."""
+    from vssbench.experiment.schema import load_experiment
+    from vssbench.experiment.yaml import packaged_experiments
     from vssbench.errors import ConfigError
-    from vssbench.experiment.schema import load_experiment, packaged_experiments
+    from vssbench.experiment.schema import load_experiment
+    from vssbench.experiment.yaml import packaged_experiments
     from vssbench.registry import methods, nearest
 
     if target not in packaged_experiments() and not Path(target).suffix and not Path(target).exists():

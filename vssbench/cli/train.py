@@ -126,12 +126,13 @@ def train(
 ) -> None:
     """Train the contestants of an experiment; the same command continues after an interruption."""
     from vssbench.engine.memory import set_threads
-    from vssbench.experiment.training import load_experiment
+    from vssbench.experiment.training import load_training_experiment
+    from vssbench.experiment.training import load_training_experiment
     from vssbench.training.distributed import joined_processes, local_device
     from vssbench.training.seeds import single_trainings, train_seeds
     from vssbench.training.trainer import Trainer
 
-    loaded = load_experiment(experiment, settings or ())
+    loaded = load_training_experiment(experiment, settings or ())
     if backbone_weights is not None:
         loaded = loaded.model_copy(update={"backbone_weights": backbone_weights})
     seeds = list(dict.fromkeys(seed or loaded.seeds))

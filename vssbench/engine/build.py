@@ -15,7 +15,8 @@ from vssbench.dataset import VideoSequence
 from vssbench.engine.inference import apply_inference
 from vssbench.errors import CapabilityError, CheckpointError
 from vssbench.experiment.clips import Encode
-from vssbench.experiment.schema import MethodSpec, validate
+from vssbench.experiment.schema import MethodSpec
+from vssbench.experiment.validation import validate
 from vssbench.method import BuildContext, FlowRule, Method, MethodOptions
 from vssbench.networks import load_weights
 from vssbench.networks.agreement import Said, agree, other_pictures

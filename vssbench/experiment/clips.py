@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from vssbench.experiment.schema import Protocol
+from vssbench.experiment.schema import ProtocolSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +36,23 @@ class Encode:
     clips: tuple[Clip, ...]
 
 
-def cut(frames: int, labelled: Sequence[int], protocol: Protocol) -> Iterator[tuple[Encode, ...]]:
+def cut_clips(frames: int, labelled: Sequence[int], protocol: ProtocolSettings) -> Iterator[tuple[Encode, ...]]:
     """The bitstreams of one sequence of `frames` frames, of which the ascending indices `labelled` have labels.
 
     Those whose units are stored together come together. Where nothing is scored they are left out.
     """
     chosen = list(labelled)[:: protocol.labelled_stride]
     found = (
-        _cut_clips(frames, chosen, protocol)
+        _clips_before_labels(frames, chosen, protocol)
         if protocol.kind == "clip"
-        else _cut_streams(frames, chosen, protocol)
+        else _clips_of_streams(frames, chosen, protocol)
     )
     for encodes in found:
         if any(clip.scored for encode in encodes for clip in encode.clips):
             yield encodes
 
 
-def _cut_clips(frames: int, labelled: Sequence[int], protocol: Protocol) -> Iterator[tuple[Encode, ...]]:
+def _clips_before_labels(frames: int, labelled: Sequence[int], protocol: ProtocolSettings) -> Iterator[tuple[Encode, ...]]:
     """All bitstreams of one labelled frame t together; a distance d > t has no clip because the sequence starts too late."""
     for t in labelled:
         unit = f"frame-{t:06d}"
@@ -67,7 +67,7 @@ def _cut_clips(frames: int, labelled: Sequence[int], protocol: Protocol) -> Iter
         yield tuple(encodes)
 
 
-def _cut_streams(frames: int, labelled: Sequence[int], protocol: Protocol) -> Iterator[tuple[Encode, ...]]:
+def _clips_of_streams(frames: int, labelled: Sequence[int], protocol: ProtocolSettings) -> Iterator[tuple[Encode, ...]]:
     """One bitstream per phase; every GOP is a unit. Frames before the phase are not encoded."""
     interval = protocol.keyframe_interval
     wanted = set(protocol.scored_distances)

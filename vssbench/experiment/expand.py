@@ -1,14 +1,33 @@
-"""One entry of an experiment file that stands for several: `lr_scales` and `seeds` with their placeholders."""
+"""Entries of an experiment file that stand for several: `lr_scales` and `seeds` with their placeholders.
+
+methods:     - {label: ar, lr_scales: [0.3, 0.5], seeds: [1, 2], ...}   ->   'ar 0.3 seed 1', 'ar 0.3 seed 2', 'ar 0.5 seed 1', ...
+contestants: - {label: ar, lr_scales: [0.3, 0.5], ...}                  ->   ar-0.3 and ar-0.5, each with options.lr_scale
+"""
 
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Mapping
-from importlib.resources import files
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from vssbench.errors import ConfigError, nearest
+from vssbench.errors import ConfigError
+from vssbench.experiment.overrides import address, entry_names
+from vssbench.experiment.yaml import Entries, Keys, Place, place_of
+
+
+@dataclass(frozen=True, slots=True)
+class ExpansionRule:
+    """How the entries of one list are expanded."""
+
+    called: str = "label"
+    """Key that is made distinct: a scale without `{lr_scale}` in it goes behind it."""
+    joint: str = " "
+    """Between that name and the scale."""
+    scale: Literal["option", "nested option", "nowhere"] = "option"
+    """Where `lr_scale` is set: beside the other keys, below `options`, or only in texts."""
+    seeds: bool = False
+    """Whether entries take `seeds`."""
 
 
 def substitute(value: Any, replacements: Mapping[str, str]) -> Any:
@@ -20,83 +39,93 @@ def substitute(value: Any, replacements: Mapping[str, str]) -> Any:
         for name, text in replacements.items():
             value = value.replace("{" + name + "}", text)
         return value
+    places: dict[Any, Place] = getattr(value, "places", {})
     if isinstance(value, Mapping):
-        return {substitute(k, replacements): substitute(v, replacements) for k, v in value.items()}
+        found = Keys({substitute(k, replacements): substitute(v, replacements) for k, v in value.items()})
+        found.places = {substitute(key, replacements): place for key, place in places.items()}
+        return found
     if isinstance(value, (list, tuple)):
-        return [substitute(item, replacements) for item in value]
+        return Entries((substitute(item, replacements) for item in value), places)
     return copy.deepcopy(value)
 
 
-def scales_of(entry: Mapping[str, Any], where: str) -> list[float] | None:
-    """The `lr_scales` of an entry as numbers, None if it has none. Raises ConfigError naming the entry."""
-    if "lr_scales" not in entry:
-        return None
-    return [float(value) for value in _distinct(entry["lr_scales"], (int, float), f"{where}.lr_scales")]
+def expand(document: dict[str, Any], rules: Mapping[str, ExpansionRule]) -> None:
+    """Replace every entry of the lists named by `rules` by what it stands for, in place.
 
-
-def seeds_of(entry: Mapping[str, Any], where: str) -> list[int] | None:
-    """The `seeds` of an entry, None if it has none. Raises ConfigError naming the entry."""
-    if "seeds" not in entry:
-        return None
-    return [int(value) for value in _distinct(entry["seeds"], (int,), f"{where}.seeds")]
-
-
-def named_weights(entry: Any) -> Any:
-    """The method with `weights: NAME` replaced by what the name stands for, part by part.
-
-    Raises ConfigError for a name that the manifest of packaged weights does not list as an alias.
+    The scale is written as a decimal number (1 becomes 1.0). Raises ConfigError for lists that are none.
     """
-    if not isinstance(entry, Mapping) or not isinstance(entry.get("weights"), str):
-        return entry
-    manifest = json.loads((files("vssbench.baselines.weights") / "manifest.json").read_text("utf-8"))
-    aliases, name = manifest.get("aliases", {}), entry["weights"]
-    if name not in aliases:
-        raise ConfigError(
-            f"method {entry.get('label') or entry.get('name')}: no packaged weights are called {name!r}; "
-            f"{nearest(name, list(aliases))}. Files and single packages are given part by part (weights: {{part: NAME}})"
-        )
-    return {**entry, "weights": dict(aliases[name])}
+    for section, rule in rules.items():
+        entries = document.get(section)
+        if not isinstance(entries, list):
+            continue
+        found = Entries()
+        for index, entry in enumerate(entries):
+            for one in _stands_for(document, (section, index), entry, rule):
+                place = place_of(document, (section, index))
+                if place is not None:
+                    found.places[len(found)] = place
+                found.append(one)
+        document[section] = found
 
 
-def expand_method(entry: Any) -> list[Any]:
-    """The methods that one entry of a run experiment stands for, seeds of one scale beside each other.
-
-    `lr_scales: [0.3, 0.5]` sets lr_scale and, where the label has no `{lr_scale}`, puts it behind the label.
-    `seeds: [1, 2]` puts 'seed <n>' behind the label where it has no `{seed}`; `training_seed` and `seeds_of` (the label without)
-    are what tables over seeds go by. Raises ConfigError for lists that are none.
-    """
-    if not isinstance(entry, Mapping):
+def _stands_for(document: Any, location: tuple[str, int], entry: Any, rule: ExpansionRule) -> list[Any]:
+    """The single entries, seeds of one scale beside each other."""
+    wanted = ("lr_scales", "seeds") if rule.seeds else ("lr_scales",)
+    if not isinstance(entry, Mapping) or not any(key in entry for key in wanted):
         return [entry]
-    title = str(entry.get("label") or entry.get("name", ""))
-    scales, seeds = scales_of(entry, f"method {title}"), seeds_of(entry, f"method {title}")
-    plain = {key: value for key, value in entry.items() if key not in ("lr_scales", "seeds")}
-    if scales is not None:
-        if "{lr_scale}" not in title:
-            plain["label"] = title = f"{title} {{lr_scale}}"
-        found = [{**substitute(plain, {"lr_scale": str(scale)}), "lr_scale": scale} for scale in scales]
-    else:
-        found = [plain]
-    return [single for one in found for single in (_seeded(one, seeds) if seeds else [one])]
+    numbers = {
+        key: _distinct(entry[key], key, document, (*location, key)) for key in wanted if key in entry
+    }
+    plain = substitute(entry, {})
+    plain.origin = entry_names([entry])[0]
+    for key in numbers:
+        del plain[key]
+    found = [plain]
+    if "lr_scales" in numbers:
+        found = [_at_scale(plain, float(scale), rule) for scale in numbers["lr_scales"]]
+    if "seeds" in numbers:
+        found = [_at_seed(one, seed) for one in found for seed in numbers["seeds"]]
+    return found
 
 
-def _seeded(entry: Mapping[str, Any], seeds: list[int]) -> list[dict[str, Any]]:
+def _derived(entry: Keys, replacements: Mapping[str, str]) -> Keys:
+    found: Keys = substitute(entry, replacements)
+    found.origin = entry.origin
+    return found
+
+
+def _at_scale(entry: Keys, scale: float, rule: ExpansionRule) -> Keys:
+    name = str(entry.get(rule.called) or entry.get("name", ""))
+    called = name if "{lr_scale}" in name else f"{name}{rule.joint}{{lr_scale}}"
+    single = _derived(entry, {"lr_scale": str(scale)})
+    single[rule.called] = called.replace("{lr_scale}", str(scale))
+    if rule.scale == "option":
+        single["lr_scale"] = scale
+    elif rule.scale == "nested option":
+        options = single.get("options")
+        single["options"] = Keys(options, getattr(options, "places", {}))
+        single["options"]["lr_scale"] = scale
+    return single
+
+
+def _at_seed(entry: Keys, seed: int) -> Keys:
+    """The entry with the weights of one training; `seeds_of` is the title that its seeds share."""
     title = str(entry.get("label") or entry.get("name", ""))
     label = title if "{seed}" in title else f"{title} seed {{seed}}"
-    base = label.replace("{seed}", "").strip().removesuffix("seed").strip() or title
-    return [
-        {
-            **substitute({**entry, "label": label}, {"seed": str(seed)}),
-            "training_seed": seed,
-            "seeds_of": base,
-        }
-        for seed in seeds
-    ]
+    single = _derived(entry, {"seed": str(seed)})
+    single["label"] = label.replace("{seed}", str(seed))
+    single["training_seed"] = seed
+    single["seeds_of"] = label.replace("{seed}", "").strip().removesuffix("seed").strip() or title
+    return single
 
 
-def _distinct(values: Any, kinds: tuple[type[float], ...], where: str) -> list[Any]:
+def _distinct(values: Any, key: str, document: Any, location: tuple[str | int, ...]) -> list[Any]:
+    place = place_of(document, location)
+    where = f"{place.text}: {address(document, location)}" if place else address(document, location)
+    kinds = (int,) if key == "seeds" else (int, float)
     good = isinstance(values, (list, tuple)) and bool(values)
-    if not good or any(isinstance(v, bool) or not isinstance(v, kinds) or v < 0 for v in values):
-        raise ConfigError(f"{where}: expected a list of numbers like [1, 2, 3], got {values!r}")
+    if not good or any(type(value) not in kinds or not value >= 0 for value in values):
+        raise ConfigError(f"{where}: expected a list of numbers like [1, 2, 3], got {values!r:.80}")
     if len(set(values)) != len(values):
         raise ConfigError(f"{where}: {values} holds a number twice")
     return list(values)

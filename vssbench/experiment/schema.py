@@ -1,52 +1,38 @@
-"""Experiments: one validated, frozen object, built from YAML and from `--set key=value` alike."""
+"""The run experiment: one validated, frozen object, built from YAML and from `--set key=value` alike."""
 
 from __future__ import annotations
 
-import copy
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from vssbench.codec import CodecSettings
 from vssbench.dataset import DatasetOptions
-from vssbench.errors import ConfigError, InputError
-from vssbench.experiment.expand import expand_method, named_weights
+from vssbench.errors import ConfigError
+from vssbench.experiment.document import DocumentKind, read_document
+from vssbench.experiment.expand import ExpansionRule
+from vssbench.experiment.paths import anchor_options
+from vssbench.experiment.validation import Location, Section, mistake, validate
+from vssbench.experiment.yaml import Keys, place_of
 from vssbench.method import MethodOptions
 from vssbench.metrics.further import METRIC_GROUPS
-from vssbench.registry import datasets, methods, nearest
+from vssbench.registry import Registry, datasets, methods, nearest
 
-EXPERIMENT_FILE_LIMIT_BYTES = 1_000_000
-"""A YAML file larger than this is refused before it is parsed."""
-
-_SINGULAR = {"dataset": "datasets", "codec": "codecs", "method": "methods"}
-
-Model = TypeVar("Model", bound=BaseModel)
+RUN = DocumentKind(
+    "run", ("datasets", "codecs", "methods"), {"methods": ExpansionRule(seeds=True)}, foreign="contestants"
+)
 ClipFrames = Literal["full", "until_labelled"]
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class _PlugInSpec(BaseModel):
     """A registered name plus that plug-in's own options, written side by side in the YAML."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     name: str = Field(description="registered name, see `vssbench list`")
     label: str = Field("", description="how tables call it; default: the name")
@@ -55,6 +41,9 @@ class _PlugInSpec(BaseModel):
     def option_values(self) -> dict[str, Any]:
         """The keys that belong to the plug-in itself."""
         return dict(self.__pydantic_extra__ or {})
+
+
+_Spec = TypeVar("_Spec", bound=_PlugInSpec)
 
 
 class DatasetSpec(_PlugInSpec):
@@ -75,7 +64,7 @@ class DatasetSpec(_PlugInSpec):
         return self.label or self.name
 
 
-class InferenceOptions(_Frozen):
+class InferenceOptions(Section):
     """How a method's steps are executed; what they change in accuracy is measured and stored with the run."""
 
     fold_normalisation: bool = Field(True, description="fold batch normalisation into convolutions")
@@ -134,8 +123,9 @@ class CodecSpec(CodecSettings):
     @model_validator(mode="after")
     def _interval_is_the_protocols(self) -> CodecSpec:
         if self.keyframe_interval != CodecSettings.model_fields["keyframe_interval"].default:
-            raise ValueError(
-                f"keyframe_interval {self.keyframe_interval} belongs to the protocol; set protocol.keyframe_interval"
+            raise mistake(
+                ("keyframe_interval",),
+                f"{self.keyframe_interval} belongs to the protocol; set protocol.keyframe_interval",
             )
         return self
 
@@ -179,7 +169,7 @@ MetricNames = Annotated[
 ]
 
 
-class Protocol(_Frozen):
+class ProtocolSettings(Section):
     """Which clips are cut from a sequence and which of their frames are scored."""
 
     kind: Literal["clip", "stream"] = Field(
@@ -202,16 +192,17 @@ class Protocol(_Frozen):
     labelled_stride: int = Field(1, ge=1, description="use every n-th labelled frame")
 
     @model_validator(mode="after")
-    def _inside_the_gop(self) -> Protocol:
+    def _inside_the_gop(self) -> ProtocolSettings:
         for name in ("distances", "phases"):
             value = getattr(self, name)
             if value == "all":
                 continue
             bad = [d for d in value if not 0 <= d < self.keyframe_interval]
             if bad or not value:
-                raise ValueError(
-                    f"{name} {list(value)} must be non-empty and lie in 0..{self.keyframe_interval - 1} "
-                    f"(keyframe_interval {self.keyframe_interval})"
+                raise mistake(
+                    (name,),
+                    f"{list(value)} must be non-empty and lie in 0..{self.keyframe_interval - 1} "
+                    f"(keyframe_interval {self.keyframe_interval})",
                 )
         return self
 
@@ -230,7 +221,7 @@ def _expand(value: Literal["all"] | tuple[int, ...], interval: int) -> tuple[int
     return tuple(range(interval)) if value == "all" else tuple(sorted(set(value)))
 
 
-class Measurements(_Frozen):
+class Measurements(Section):
     """What is measured besides accuracy."""
 
     macs: bool = Field(True, description="count MACs of key and non-key steps")
@@ -243,7 +234,7 @@ class Measurements(_Frozen):
     latency_seconds: float = Field(2.0, ge=0, description="least duration of the timed rounds of one dataset")
 
 
-class CheckLimits(_Frozen):
+class CheckLimits(Section):
     """How much worse a metric may get before `vssbench check` fails; see analysis/gate.py."""
 
     miou_drop: float = Field(1e-9, ge=0, description="absolute, mIoU in 0..1")
@@ -258,7 +249,7 @@ class CheckLimits(_Frozen):
     )
 
 
-class PictureSettings(_Frozen):
+class PictureSettings(Section):
     """Pictures kept for the report: decoded frame, motion, predictions, truth."""
 
     per_codec: int = Field(1, ge=0, description="scored frames kept per dataset and codec; 0 keeps none")
@@ -268,7 +259,7 @@ class PictureSettings(_Frozen):
     )
 
 
-class Experiment(_Frozen):
+class Experiment(Section):
     """A complete benchmark: datasets x codecs x methods under one protocol."""
 
     schema_version: Literal[1] = 1
@@ -277,7 +268,7 @@ class Experiment(_Frozen):
     datasets: tuple[DatasetSpec, ...] = Field(min_length=1)
     codecs: tuple[CodecSpec, ...] = Field(min_length=1)
     methods: tuple[MethodSpec, ...] = Field(min_length=1)
-    protocol: Protocol = Protocol()
+    protocol: ProtocolSettings = ProtocolSettings()
     measure: Measurements = Measurements()
     pictures: PictureSettings = PictureSettings()
     limits: CheckLimits = CheckLimits()
@@ -300,54 +291,51 @@ class Experiment(_Frozen):
         if "consistency" not in self.metrics:
             return self
         protocol = self.protocol
-        whole = tuple(range(protocol.keyframe_interval))
+        whole = protocol.scored_distances == tuple(range(protocol.keyframe_interval))
         for key, wanted, found in (
             ("kind", "stream", protocol.kind),
-            (
-                "distances",
-                "all",
-                "all" if protocol.scored_distances == whole else list(protocol.scored_distances),
-            ),
+            ("distances", "all", "all" if whole else list(protocol.scored_distances)),
             ("labelled_stride", 1, protocol.labelled_stride),
         ):
             if found != wanted:
-                raise ValueError(
-                    f"metrics: consistency needs every frame of a stream, so protocol.{key} must be {wanted}, not {found}"
+                raise mistake(
+                    ("protocol", key),
+                    f"metrics: consistency needs every frame of a stream, so this must be {wanted}, not {found}",
                 )
         return self
 
     @model_validator(mode="after")
     def _titles_are_unique(self) -> Experiment:
-        _refuse_doubles("datasets", [entry.title for entry in self.datasets])
+        _refuse_doubles("datasets", self.datasets, self.datasets)
         for dataset in self.datasets:
-            _refuse_doubles("codecs", [codec.title for codec in self.codecs_of(dataset)])
-            _refuse_doubles("methods", [m.title for m in self.methods if _applies(m.datasets, dataset)])
-        known = {codec.title for codec in self.codecs}
-        for method in self.methods:
-            unknown = [title for title in method.codecs if title not in known]
-            if unknown:
-                raise ValueError(f"method {method.title}: codecs {unknown} are not among {sorted(known)}")
-        titles = {method.seeds_of or method.title for method in self.methods}
+            _refuse_doubles("codecs", self.codecs, self.codecs_of(dataset))
+            _refuse_doubles("methods", self.methods, [m for m in self.methods if _applies(m.datasets, dataset)])
+        return self
+
+    @model_validator(mode="after")
+    def _titles_exist(self) -> Experiment:
+        codecs = [codec.title for codec in self.codecs]
+        titles = list(dict.fromkeys(method.seeds_of or method.title for method in self.methods))
         if self.reference and self.reference not in titles:
-            raise ValueError(
-                f"reference: no method has the title {self.reference!r}; {nearest(self.reference, list(titles))}"
-            )
-        for method in self.methods:
+            raise mistake(("reference",), _no_method(self.reference, titles))
+        for index, method in enumerate(self.methods):
+            unknown = [title for title in method.codecs if title not in codecs]
+            if unknown:
+                text = f"no codec has the title {unknown[0]!r}; {nearest(unknown[0], codecs)}"
+                raise mistake(("methods", index, "codecs"), text)
             if method.base and method.base not in titles:
-                raise ValueError(
-                    f"method {method.title}: base: no method has the title {method.base!r}; "
-                    f"{nearest(method.base, list(titles))}"
-                )
+                raise mistake(("methods", index, "base"), _no_method(method.base, titles))
         # a filter may name a dataset that was replaced with --set dataset=..., but not one that nobody knows
         names = {
             *datasets.names(),
             *(title for entry in self.datasets for title in (entry.title, entry.name)),
         }
-        filters = [(c.title, c.datasets) for c in self.codecs] + [(m.title, m.datasets) for m in self.methods]
-        for title, wanted in filters:
-            unknown = [name for name in wanted if name not in names]
-            if unknown:
-                raise ValueError(f"{title}: datasets {unknown} are not among {sorted(names)}")
+        for section in ("codecs", "methods"):
+            for index, entry in enumerate(getattr(self, section)):
+                for name in entry.datasets:
+                    if name not in names:
+                        text = f"no dataset has the name {name!r}; {nearest(name, sorted(names))}"
+                        raise mistake((section, index, "datasets"), text)
         return self
 
     def codecs_of(self, dataset: DatasetSpec) -> tuple[CodecSpec, ...]:
@@ -364,144 +352,29 @@ class Experiment(_Frozen):
         return codec.settings().model_copy(update={"keyframe_interval": self.protocol.keyframe_interval})
 
     def canonical(self) -> dict[str, Any]:
-        """Plain JSON data from which the same experiment is rebuilt."""
-        values = dict(self.model_dump(mode="json"))
-        for key in ("metrics", "oracles", "reference"):  # absent where unused, as in older folders
-            if not values[key]:
-                del values[key]
-        for method in values["methods"]:
-            if not method["base"]:
-                del method["base"]
-            if (
-                method["training_seed"] is None
-            ):  # as run folders hold it that were written before seeds had keys
-                del method["training_seed"], method["seeds_of"]
-        return values
+        """Plain JSON data from which the same experiment is rebuilt, every default written out."""
+        return dict(self.model_dump(mode="json"))
 
 
-def _refuse_doubles(kind: str, titles: Sequence[str]) -> None:
-    doubled = sorted({title for title in titles if titles.count(title) > 1})
-    if doubled:
-        raise ValueError(f"{kind} {', '.join(doubled)} appear twice on one dataset; give each its own label")
+def _refuse_doubles(
+    section: str, entries: Sequence[DatasetSpec | CodecSpec | MethodSpec], together: Sequence[Any]
+) -> None:
+    seen = set()
+    for entry in together:
+        if entry.title in seen:
+            index = max(i for i, one in enumerate(entries) if one is entry)
+            raise mistake(
+                (section, index), f"the title {entry.title!r} appears twice on one dataset; give each its own label"
+            )
+        seen.add(entry.title)
+
+
+def _no_method(title: str, titles: Sequence[str]) -> str:
+    return f"no method has the title {title!r}; {nearest(title, list(titles))}"
 
 
 def _applies(wanted: Sequence[str], dataset: DatasetSpec) -> bool:
     return not wanted or dataset.title in wanted or dataset.name in wanted
-
-
-def validate(model: type[Model], values: Mapping[str, Any], *, where: str) -> Model:
-    """Build `model` from plain values; every problem becomes one ConfigError that names the keys.
-
-    Unknown keys get a near-miss suggestion.
-    """
-    try:
-        return model.model_validate(dict(values))
-    except ValidationError as error:
-        _raise_config_error(model, error, where)
-
-
-def _raise_config_error(model: type[BaseModel], error: ValidationError, where: str) -> NoReturn:
-    lines = []
-    problems = error.errors()
-    places = [problem["loc"] for problem in problems]
-    for problem in problems:
-        inner = any(
-            len(p) > len(problem["loc"]) and p[: len(problem["loc"])] == problem["loc"] for p in places
-        )
-        if problem["type"] == "too_short" and inner:
-            continue  # the entry that is told of next was left out of its list
-        location = ".".join(str(part) for part in problem["loc"]) or "(whole)"
-        if problem["type"] == "extra_forbidden":
-            known = sorted(_known_keys(model, problem["loc"][:-1]))
-            lines.append(f"{location}: unknown key; {nearest(str(problem['loc'][-1]), known)}")
-        else:
-            given = "" if problem["type"] == "missing" else f" (got {problem['input']!r:.80})"
-            lines.append(f"{location}: {problem['msg'].removeprefix('Value error, ')}{given}")
-    raise ConfigError(f"{where}: " + "; ".join(lines)) from None
-
-
-def _known_keys(model: type[BaseModel], location: Sequence[int | str]) -> Iterator[str]:
-    current: Any = model
-    for part in location:
-        if isinstance(part, int) or not hasattr(current, "model_fields") or part not in current.model_fields:
-            continue
-        annotation = current.model_fields[part].annotation
-        nested = [a for a in getattr(annotation, "__args__", ()) if hasattr(a, "model_fields")]
-        current = annotation if hasattr(annotation, "model_fields") else (nested or [current])[0]
-    yield from current.model_fields
-
-
-def packaged_experiments() -> dict[str, Traversable]:
-    """Packaged experiment names ('quickstart', 'ar-seg/table1') with their YAML files."""
-    found: dict[str, Traversable] = {}
-    for folder in files("vssbench.reports").iterdir():
-        if not folder.is_dir() or folder.name in ("templates", "examples", "__pycache__"):
-            continue
-        for entry in folder.iterdir():
-            stem = entry.name.removesuffix(".yaml")
-            if (
-                stem == entry.name or stem == "train" or stem.startswith("train-")
-            ):  # training experiments have a schema of their own
-                continue
-            name = folder.name.replace("_", "-")
-            found[name if stem == "run" else f"{name}/{stem}"] = entry
-    return dict(sorted(found.items()))
-
-
-def read_yaml(name_or_path: str) -> tuple[dict[str, Any], str]:
-    """The mapping in an experiment file or packaged experiment, and how to call it in messages.
-
-    Raises ConfigError (unknown name, not a mapping, aliases) or InputError (unreadable file).
-    """
-    path = Path(name_or_path)
-    if path.suffix in (".yaml", ".yml") or path.is_file():
-        try:
-            if path.stat().st_size > EXPERIMENT_FILE_LIMIT_BYTES:
-                raise ConfigError(
-                    f"{path}: an experiment file may have {EXPERIMENT_FILE_LIMIT_BYTES} bytes at most"
-                )
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: cannot be read as an experiment file ({error})") from error
-        return _parse_yaml(text, str(path)), str(path)
-    packaged = packaged_experiments()
-    if name_or_path not in packaged:
-        raise ConfigError(
-            f"no experiment file or packaged experiment {name_or_path!r}; {nearest(name_or_path, list(packaged))}"
-        )
-    return _parse_yaml(packaged[name_or_path].read_text(encoding="utf-8"), name_or_path), name_or_path
-
-
-class _NoAliasLoader(yaml.SafeLoader):
-    """Refuses aliases, with which a small file can describe an exponentially large document, and doubled keys."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(problem="aliases (*name) are not allowed in an experiment file")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        doubled = sorted({key for key in keys if keys.count(key) > 1})
-        if doubled:
-            raise yaml.MarkedYAMLError(
-                problem=f"the key {', '.join(doubled)} appears twice; keep one of them",
-                problem_mark=node.start_mark,
-            )
-        values: dict[Any, Any] = super().construct_mapping(node, deep)
-        return values
-
-
-def _parse_yaml(text: str, where: str) -> dict[str, Any]:
-    try:
-        values = yaml.load(text, Loader=_NoAliasLoader)  # a SafeLoader: plain data only
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"{where}: not valid YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(
-            f"{where}: expected a mapping of keys at the top level, got {type(values).__name__}"
-        )
-    return values
 
 
 def load_experiment(
@@ -509,79 +382,73 @@ def load_experiment(
 ) -> Experiment:
     """Validated experiment from a packaged name, a path, plain data or an Experiment, with `key=value` overrides.
 
-    Raises ConfigError naming file, key, value and near misses; InputError if the file cannot be read.
+    The options of datasets and methods are filled in with their defaults. Raises ConfigError naming file, line, column, key,
+    value and near misses; InputError if the file cannot be read.
     """
-    if isinstance(experiment, Experiment):
-        values, where = experiment.canonical(), "experiment"
-    elif isinstance(experiment, Mapping):
-        values, where = copy.deepcopy(dict(experiment)), "experiment"
-    else:
-        values, where = read_yaml(str(experiment))
-    for singular, plural in _SINGULAR.items():
-        if singular in values and plural not in values:
-            values[plural] = [values.pop(singular)]
-    for override in overrides:
-        apply_override(values, override)
-    if isinstance(values.get("methods"), list):
-        values["methods"] = [
-            named_weights(one) for entry in values["methods"] for one in expand_method(entry)
-        ]
-    built = validate(Experiment, values, where=where)
-    for dataset in built.datasets:
-        dataset.options()
-    for method in built.methods:
-        method.options()
-    return built
+    values = experiment.canonical() if isinstance(experiment, Experiment) else experiment
+    document, where = read_document(values, overrides, RUN)
+    for entry in document["methods"] if isinstance(document.get("methods"), list) else ():
+        _name_weights(entry)
+    built = validate(Experiment, document, where=where)
+    return built.model_copy(
+        update={
+            "datasets": _complete(built.datasets, "datasets", datasets, document, where),
+            "methods": _complete(built.methods, "methods", methods, document, where),
+        }
+    )
 
 
-def apply_override(values: dict[str, Any], override: str) -> None:
-    """Apply one `key=value` to plain experiment data in place; the value is read as YAML.
+def _complete(
+    specs: Sequence[_Spec], section: str, registry: Registry, document: Keys, where: str
+) -> tuple[_Spec, ...]:
+    """The entries with the options of their plug-ins checked and filled in."""
+    return tuple(
+        complete_options(spec, registry, document, (section, index), where) for index, spec in enumerate(specs)
+    )
 
-    `dataset.root=X` sets a key on every dataset (likewise codec., method.); `dataset=NAME` replaces the list by
-    that one; `methods.1.lr_scale=0.3` addresses one entry; `protocol.keyframe_interval=6` a nested key.
-    Raises ConfigError if the key cannot be followed.
+
+def complete_options(
+    spec: _Spec, registry: Registry, document: Mapping[str, Any], location: Location, where: str
+) -> _Spec:
+    """The entry at `location` of a document with its plug-in's options checked, paths anchored and defaults filled in.
+
+    Raises ConfigError.
     """
-    key, separator, text = override.partition("=")
-    if not separator or not key:
-        raise ConfigError(f"--set {override!r}: expected key=value, like protocol.keyframe_interval=6")
+    place = place_of(document, (*location, "name"))
     try:
-        value = yaml.load(text, Loader=_NoAliasLoader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override!r}: the value is not valid YAML ({error})") from error
-    head, *rest = key.split(".")
-    if head in _SINGULAR:
-        plural = _SINGULAR[head]
-        if not rest:
-            field = "codec" if head == "codec" else "name"
-            values[plural] = [value if isinstance(value, dict) else {field: value}]
-            return
-        for entry in values.get(plural, []):
-            _set_nested(entry, rest, value, override)
+        options_class: type[BaseModel] = registry.load(spec.name).Options
+    except ConfigError as error:
+        raise ConfigError(f"{place.text if place else where}: {error}") from None
+    anchor_options(document, location, options_class)
+    entry: Any = document
+    for part in location:
+        entry = entry[part]
+    own = type(spec).model_fields
+    options = validate(
+        options_class,
+        {key: value for key, value in entry.items() if key not in own},
+        where=where,
+        document=document,
+        within=location,
+        known=list(own),
+    )
+    return type(spec)(**{key: getattr(spec, key) for key in own}, **options.model_dump(mode="json"))
+
+
+def _name_weights(entry: Any) -> None:
+    """Replace `weights: NAME` of a method by what the name stands for, part by part, in place.
+
+    Raises ConfigError for a name that the manifest of packaged weights does not list as an alias.
+    """
+    if not isinstance(entry, dict) or not isinstance(entry.get("weights"), str):
         return
-    _set_nested(values, [head, *rest], value, override)
-
-
-def _set_nested(target: Any, keys: Sequence[str], value: Any, override: str) -> None:
-    for position, key in enumerate(keys):
-        last = position == len(keys) - 1
-        if isinstance(target, list):
-            if not key.isdigit() or int(key) >= len(target):
-                raise ConfigError(f"--set {override!r}: {key!r} is not an index below {len(target)}")
-            if last:
-                target[int(key)] = value
-            else:
-                target = target[int(key)]
-        elif isinstance(target, dict):
-            if last:
-                target[key] = value
-            else:
-                target = target.setdefault(key, {})
-        else:
-            raise ConfigError(
-                f"--set {override!r}: {'.'.join(keys[:position])} holds a plain value, not keys"
-            )
-
-
-def json_schema() -> str:
-    """JSON Schema of experiment files (plug-in options are checked by the plug-ins)."""
-    return json.dumps(Experiment.model_json_schema(), indent=2, sort_keys=True)
+    manifest = json.loads((files("vssbench.baselines.weights") / "manifest.json").read_text("utf-8"))
+    aliases, name = manifest.get("aliases", {}), entry["weights"]
+    if name not in aliases:
+        place = place_of(entry, ("weights",))
+        raise ConfigError(
+            f"{place.text + ': ' if place else ''}method {entry.get('label') or entry.get('name')}: no packaged weights are "
+            f"called {name!r}; {nearest(name, list(aliases))}. Files and single packages are given part by part "
+            "(weights: {part: NAME})"
+        )
+    entry["weights"] = dict(aliases[name])

@@ -4,33 +4,40 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from vssbench.codec import CodecSettings
-from vssbench.errors import ConfigError, InputError
-from vssbench.experiment.expand import substitute
-from vssbench.experiment.scales import expand_scales
-from vssbench.experiment.schema import DatasetSpec, read_yaml, validate
-from vssbench.registry import nearest
-from vssbench.training.augment import Augmentation
+from vssbench.errors import ConfigError, InputError, spelled_out
+from vssbench.experiment.document import DocumentKind, read_document
+from vssbench.experiment.expand import ExpansionRule, substitute
+from vssbench.experiment.overrides import address
+from vssbench.experiment.paths import WEIGHTS_SUFFIX, anchor_key, anchor_options, anchor_weights
+from vssbench.experiment.schema import DatasetSpec, complete_options
+from vssbench.experiment.validation import Location, Section, mistake, validate
+from vssbench.experiment.yaml import Keys, place_of
+from vssbench.registry import datasets, methods, nearest
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
 
-class Strict(BaseModel):
-    """Base of all sections: unknown keys are refused, objects are frozen."""
+TRAINING = DocumentKind(
+    "train",
+    ("datasets", "codecs", "contestants", "evaluations", "outputs"),
+    {
+        "contestants": ExpansionRule(joint="-", scale="nested option"),
+        "evaluations": ExpansionRule(joint="-", scale="nested option"),
+        "outputs": ExpansionRule("weights", "-", "nowhere"),
+    },
+    foreign="methods",
+)
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
-
-class PairSection(Strict):
+class PairSection(Section):
     """How labelled frames become coded pairs (frame, keyframe, motion between them)."""
 
     source: Literal["video", "stills"] = "video"
@@ -64,7 +71,34 @@ class PairSection(Strict):
         return self
 
 
-class StageSection(Strict):
+class Augmentation(Section):
+    """Random changes of a training sample, in the order flip, scale, crop, jitter ('paper': jitter first, section 4.1)."""
+
+    rule: Literal["corrected", "paper"] = "corrected"
+    """What happens when the scaled frame is smaller than the crop. 'paper' enlarges it again and leaves the flow
+    values as they are (so they are too small by the scale); 'corrected' pads it with ignored pixels."""
+    jitter: float = Field(0.0, ge=0, lt=1)
+    """Brightness, contrast and saturation factors are uniform in [1 - jitter, 1 + jitter]."""
+    flip: float = Field(0.5, ge=0, le=1)
+    """Probability of a horizontal flip."""
+    scales: tuple[float, ...] = Field((1.0,), min_length=1)
+    crop: tuple[int, int] | None = None
+    """(H, W) of the result; None: the frame's own size."""
+    label_stride: int = Field(1, ge=1)
+    """The loss is taken on a grid of every n-th label. On a CPU resizing logits to full resolution and back can cost
+    more than the network; 2 loses next to nothing for logits of stride 8."""
+    variants: int | None = Field(None, ge=1)
+    """Every sample has this many augmented versions, taken in turn; None: a new one at each visit. Versions that come
+    again let features of frozen networks be kept (`feature_memory_mb`)."""
+
+    @property
+    def repeats(self) -> bool:
+        """True if samples come again exactly as they were."""
+        still = not self.jitter and len(self.scales) == 1 and self.crop is None
+        return self.variants is not None or (still and self.flip in (0.0, 1.0))
+
+
+class StageSection(Section):
     """Length and optimiser of one stage of one contestant."""
 
     steps: int | None = Field(None, ge=1)
@@ -125,10 +159,10 @@ class StageSection(Strict):
 
 def is_stage(source: str) -> bool:
     """True for 'label/stage/part' of a training experiment, False for weights that are stored."""
-    return source.count("/") == 2 and not source.endswith(".safetensors")
+    return source.count("/") == 2 and not source.endswith(WEIGHTS_SUFFIX)
 
 
-class ContestantSection(Strict):
+class ContestantSection(Section):
     """One method that is trained, under a label of its own."""
 
     name: str
@@ -157,7 +191,7 @@ class ContestantSection(Strict):
         return self
 
 
-class EvaluationSection(Strict):
+class EvaluationSection(Section):
     """A row of the closing table that trains nothing itself: a method with parts that others trained."""
 
     name: str
@@ -168,7 +202,7 @@ class EvaluationSection(Strict):
     """part -> 'label/stage/part', a packaged weight name or a .safetensors path."""
 
 
-class ValidationSection(Strict):
+class ValidationSection(Section):
     """Validation by the real protocol: coded clips, scored at chosen distances."""
 
     split: Literal["train", "val"] = "val"
@@ -197,7 +231,7 @@ class ValidationSection(Strict):
         return value
 
 
-class OutputSection(Strict):
+class OutputSection(Section):
     """Weights that leave the experiment."""
 
     weights: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./{}-]*$")
@@ -209,7 +243,7 @@ class OutputSection(Strict):
     """Modules of the part that stay behind: those that the method which takes the weights does not have."""
 
 
-class TrainingExperiment(Strict):
+class TrainingExperiment(Section):
     """Everything that decides the result of `vssbench train`."""
 
     name: str = Field(pattern=NAME)
@@ -272,33 +306,34 @@ class TrainingExperiment(Strict):
         return self
 
     @model_validator(mode="after")
+    def _names_are_unique(self) -> TrainingExperiment:
+        """Contestants and evaluations are folders beside one another, outputs are files."""
+        labels: set[str] = set()
+        for section, key in (("contestants", "label"), ("evaluations", "label"), ("outputs", "weights")):
+            labels = set() if section == "outputs" else labels
+            for index, entry in enumerate(getattr(self, section)):
+                name = getattr(entry, key)
+                if name in labels:
+                    raise mistake((section, index, key), f"{name!r} is used twice; give each its own")
+                labels.add(name)
+        return self
+
+    @model_validator(mode="after")
     def _references_exist(self) -> TrainingExperiment:
         known: list[str] = []
-        for contestant in self.contestants:
-            if contestant.label in {name.split("/")[0] for name in known}:
-                raise ValueError(f"label {contestant.label!r} is used twice")
+        for index, contestant in enumerate(self.contestants):
             for stage, section in contestant.stages.items():
+                here = ("contestants", index, "stages", stage, "initialise_from")
                 for part, source in section.initialise_from.items():
-                    owner = source.rpartition("/")[0]
-                    if is_stage(source) and owner not in known:
-                        raise ValueError(
-                            f"contestants.{contestant.label}.stages.{stage}.initialise_from.{part}: "
-                            f"{owner!r} is not trained earlier; {nearest(owner, known)}"
-                        )
+                    _require_trained(source, known, (*here, part), "is not trained earlier")
                 known.append(f"{contestant.label}/{stage}")
-        for evaluation in self.evaluations:
+        for index, evaluation in enumerate(self.evaluations):
             for part, source in evaluation.parts.items():
-                owner = source.rpartition("/")[0]
-                if is_stage(source) and owner not in known:
-                    raise ValueError(
-                        f"evaluations.{evaluation.label}.parts.{part}: no stage {owner!r}; {nearest(owner, known)}"
-                    )
-        for output in self.outputs:
+                _require_trained(source, known, ("evaluations", index, "parts", part), "is no stage")
+        for index, output in enumerate(self.outputs):
             owner = output.source.rpartition("/")[0]
             if owner not in known:
-                raise ValueError(
-                    f"outputs.{output.weights}.source: no stage {owner!r}; {nearest(owner, known)}"
-                )
+                raise mistake(("outputs", index, "source"), f"{owner!r} is no stage; {nearest(owner, known)}")
         return self
 
     def digest(self, label: str | None = None) -> str:
@@ -310,23 +345,24 @@ class TrainingExperiment(Strict):
         content = self.model_dump(
             mode="json", exclude={"description", "outputs", "contestants", "evaluations", "seeds"}
         )
-        _forget_unset(content["pairs"], PairSection, "seed", "pixels")
-        _forget_unset(content["validation"], ValidationSection, "pixels")
-        _forget_unset(content, TrainingExperiment, "feature_memory_mb", "backbone_weights")
         if self.backbone_weights is not None:  # what the file holds decides, not where it lies
             content["backbone_weights"] = _file_digest(self.backbone_weights)
-        _forget_unset(content["augmentation"], Augmentation, "variants")
         for key in ("final_clips", "final_distances"):
             content["validation"].pop(key)
         wanted = self._ancestry(label) if label is not None else {c.label for c in self.contestants}
         chosen = [c for c in self.contestants if c.label in wanted]
-        content["contestants"] = [_identity(c) for c in chosen]
+        content["contestants"] = [c.model_dump(mode="json") for c in chosen]
         begun = {s for c in chosen for stage in c.stages.values() for s in stage.initialise_from.values()}
-        files = {s: _file_digest(Path(s)) for s in begun if s.endswith(".safetensors") and Path(s).is_file()}
-        if files:  # as for the backbone: retrained weights under an old name are other weights
-            content["initial_weights"] = files
+        # as for the backbone: retrained weights under an old name are other weights
+        content["initial_weights"] = {
+            s: _file_digest(Path(s)) for s in begun if s.endswith(WEIGHTS_SUFFIX) and Path(s).is_file()
+        }
         text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def canonical(self) -> dict[str, Any]:
+        """Plain JSON data from which the same experiment is rebuilt, every default written out."""
+        return dict(self.model_dump(mode="json"))
 
     @property
     def pair_seed(self) -> int:
@@ -391,7 +427,7 @@ def _file_digest(path: Path) -> str:
         stamp = path.stat()
         return _digest_of(path, stamp.st_mtime_ns, stamp.st_size)
     except OSError as error:
-        raise InputError(f"{path}: weights cannot be read ({error.strerror})") from error
+        raise InputError(f"{spelled_out(path)}: weights cannot be read ({error.strerror})") from error
 
 
 @lru_cache(maxsize=8)
@@ -399,107 +435,95 @@ def _digest_of(path: Path, modified: int, size: int) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _identity(contestant: ContestantSection) -> dict[str, Any]:
-    """The contestant as digests see it."""
-    content = contestant.model_dump(mode="json")
-    _forget_unset(content, ContestantSection, "seed", "channels_last")
-    for stage in content["stages"].values():
-        _forget_unset(stage, StageSection, "epochs", "continues")
-        if stage["augmentation"] is not None:
-            _forget_unset(stage["augmentation"], Augmentation, "variants")
-    return content
+def _require_trained(source: str, known: Sequence[str], location: Location, problem: str) -> None:
+    owner = source.rpartition("/")[0]
+    if is_stage(source) and owner not in known:
+        raise mistake(location, f"{owner!r} {problem}; {nearest(owner, list(known))}")
 
 
-def _forget_unset(section: dict[str, Any], model: type[BaseModel], *names: str) -> None:
-    """Leave keys that were added to the schema later out of digests while they have their default."""
-    for name in names:
-        if section[name] == model.model_fields[name].default:
-            del section[name]
+def load_training_experiment(
+    experiment: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()
+) -> TrainingExperiment:
+    """Validated training experiment from a packaged name (`quickstart`), a path or plain data, with `key=value` overrides.
 
-
-def packaged_experiments() -> dict[str, Path]:
-    """Packaged training experiments: 'quickstart' is quickstart/train.yaml, 'ar-seg/x' is ar_seg/train-x.yaml."""
-    folders = {folder.name.replace("_", "-"): folder for folder in files("vssbench.reports").iterdir()}
-    found = {}
-    for name, folder in folders.items():
-        if folder.is_dir():
-            for entry in folder.iterdir():
-                if entry.name == "train.yaml":
-                    found[name] = Path(str(entry))
-                elif entry.name.startswith("train-") and entry.name.endswith(".yaml"):
-                    found[f"{name}/{entry.name[6:-5]}"] = Path(str(entry))
-    return dict(sorted(found.items()))
-
-
-def load_experiment(name_or_path: str, overrides: Sequence[str] = ()) -> TrainingExperiment:
-    """Read a packaged name (`quickstart`) or a YAML path and apply 'key.sub=value' overrides.
-
-    Raises InputError for a missing or unreadable file, ConfigError naming the key for anything else.
+    The options of the dataset and of the methods are filled in with their defaults. Raises ConfigError naming file, line,
+    column, key, value and near misses; InputError if the file cannot be read.
     """
-    document, origin = _read(name_or_path)
-    later = [override for override in overrides if not _applies(document, override)]
-    document = expand_scales(document)
-    for override in later:  # those that name what `lr_scales` expands to
-        _apply(document, override)
-    return validate(TrainingExperiment, document, where=origin)
+    document, where = read_document(experiment, overrides, TRAINING)
+    _take_the_dataset(document, where)
+    _anchor_paths(document)
+    built = validate(TrainingExperiment, document, where=where)
+    contestants = [
+        _complete(one, document, ("contestants", index), where) for index, one in enumerate(built.contestants)
+    ]
+    evaluations = [
+        _complete(one, document, ("evaluations", index), where) for index, one in enumerate(built.evaluations)
+    ]
+    return built.model_copy(
+        update={
+            "dataset": complete_options(built.dataset, datasets, document, ("dataset",), where),
+            "contestants": tuple(contestants),
+            "evaluations": tuple(evaluations),
+        }
+    )
 
 
-def _applies(document: dict[str, Any], override: str) -> bool:
-    try:
-        _apply(document, override)
-    except ConfigError:
-        return False
-    return True
-
-
-def _read(name_or_path: str) -> tuple[dict[str, Any], str]:
-    path = Path(name_or_path)
-    if path.is_file() or path.suffix in {".yaml", ".yml"}:
-        return read_yaml(name_or_path)
-    packaged = packaged_experiments()
-    if name_or_path not in packaged:
+def _take_the_dataset(document: Keys, where: str) -> None:
+    """A training has one dataset: `datasets: [{...}]` becomes `dataset: {...}`. Raises ConfigError for another number."""
+    entries = document.get("datasets")
+    if not isinstance(entries, list):
+        return
+    place = place_of(document, ("datasets",))
+    if len(entries) != 1:
         raise ConfigError(
-            f"no training experiment file or packaged name {name_or_path!r}; {nearest(name_or_path, list(packaged))}"
+            f"{place.text if place else where}: datasets: a training has one dataset, got {len(entries)}"
         )
-    return read_yaml(str(packaged[name_or_path]))[0], name_or_path
+    inner = place_of(document, ("datasets", 0))
+    document["dataset"] = document.pop("datasets")[0]
+    if inner is not None:
+        document.places["dataset"] = inner
 
 
-def _apply(document: dict[str, Any], override: str) -> None:
-    key, separator, value = override.partition("=")
-    if not separator or not key:
-        raise ConfigError(f"--set {override!r}: expected key=value, for example dataset.options.root=PATH")
+def _anchor_paths(document: Keys) -> None:
+    """Weight files and ImageNet weights: relative to the file that names them."""
+    anchor_key(document, "backbone_weights")
+    for section, key in (("contestants", "stages"), ("evaluations", "parts")):
+        entries = document.get(section)
+        for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+            found = entry.get(key) if isinstance(entry, dict) else None
+            if not isinstance(found, dict):
+                continue
+            if key == "parts":
+                anchor_weights(document, (section, index, key), found)
+                continue
+            for name, stage in found.items():
+                begun = stage.get("initialise_from") if isinstance(stage, dict) else None
+                if isinstance(begun, dict):
+                    anchor_weights(document, (section, index, key, name, "initialise_from"), begun)
+
+
+def _complete(entry: Any, document: Keys, location: Location, where: str) -> Any:
+    """A contestant or evaluation with its method's options checked and filled in. Raises ConfigError."""
+    place = place_of(document, (*location, "name"))
+    origin = place.text if place else where
     try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override!r}: the value is no YAML ({error})") from error
-    node: Any = document
-    keys = key.split(".")
-    while keys:
-        name, keys = _next_key(node, keys)
-        place: Any = _position(node, name, override) if isinstance(node, list) else name
-        if not isinstance(node, (list, dict)):
-            raise ConfigError(f"--set {override!r}: {name!r} is below a plain value")
-        if not keys:
-            node[place] = parsed
-        else:
-            node = node[place] if isinstance(node, list) else node.setdefault(place, {})
-
-
-def _next_key(node: Any, keys: list[str]) -> tuple[str, list[str]]:
-    """The next key of a path and the rest; labels such as 'constant-0.5' contain the dot that separates keys."""
-    if isinstance(node, list):
-        labels = [str(item.get("label", "")) for item in node if isinstance(item, dict)]
-        for count in range(len(keys), 0, -1):
-            if ".".join(keys[:count]) in labels:
-                return ".".join(keys[:count]), keys[count:]
-    return keys[0], keys[1:]
-
-
-def _position(node: list[Any], key: str, override: str) -> int:
-    """Lists are addressed by position or by the `label` of their entries."""
-    labels = [str(item.get("label", "")) if isinstance(item, dict) else "" for item in node]
-    if key in labels:
-        return labels.index(key)
-    if key.isdigit() and int(key) < len(node):
-        return int(key)
-    raise ConfigError(f"--set {override!r}: no entry {key!r}; {nearest(key, [x for x in labels if x])}")
+        options_class: type[BaseModel] = methods.load(entry.name).Options
+    except ConfigError as error:
+        raise ConfigError(f"{origin}: {error}") from None
+    given: Any = document
+    for part in location:
+        given = given[part]
+    if "options" not in given:
+        given["options"] = Keys()
+    inside = (*location, "options")
+    anchor_options(document, inside, options_class)
+    options = validate(
+        options_class, given["options"], where=where, document=document, within=inside
+    ).model_dump(mode="json")
+    if options.pop("weights", None):
+        place = place_of(document, (*inside, "weights"))
+        raise ConfigError(
+            f"{place.text if place else where}: {address(document, inside)}.weights is for runs; here stages say "
+            "initialise_from and evaluations say parts"
+        )
+    return entry.model_copy(update={"options": options})

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from vssbench.errors import CheckpointError
 from vssbench.files import digest_file, write_atomically
 from vssbench.method import CheckedNormalisation
+from vssbench.errors import CheckpointError, StorageError, spelled_out
 from vssbench.networks.network import DescribedNetwork, SegmentationNetwork
 from vssbench.registry import nearest
 
@@ -157,7 +158,9 @@ def locate_weights(reference: str | Path) -> Path:
     text = str(reference)
     if text.endswith(".safetensors"):
         if not Path(text).is_file():
-            raise CheckpointError(f"{text}: no such weight file; train it or correct the path")
+            raise CheckpointError(
+                f"{spelled_out(text)}: no such weight file; train it or correct the path under `weights`"
+            )
         return Path(text)
     known, aliases = packaged_weights(), weight_aliases()
     if text in aliases:

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from vssbench.codec.settings import CodecSettings
-from vssbench.experiment.schema import DatasetSpec, MethodSpec, Protocol
+from vssbench.experiment.schema import DatasetSpec, MethodSpec, ProtocolSettings
 
 BACKBONES = {
     ("camvid", "pspnet18-camvid"): "pspnet18",
@@ -60,7 +60,7 @@ class PaperIdentity(BaseModel):
 
 
 def paper_identity(
-    dataset: DatasetSpec, settings: CodecSettings, method: MethodSpec, protocol: Protocol
+    dataset: DatasetSpec, settings: CodecSettings, method: MethodSpec, protocol: ProtocolSettings
 ) -> PaperIdentity | None:
     """The identity of one method on one dataset and codec; None where something differs from everything in the paper.
 

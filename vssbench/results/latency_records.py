@@ -51,7 +51,7 @@ class Throughput(_Record):
     frames_per_second: float
 
 
-class Stage(_Record):
+class StageTime(_Record):
     """One stage of a frame."""
 
     median_ms: Annotated[float, Field(ge=0)]
@@ -95,7 +95,7 @@ class LatencyRecord(_Record):
     times_faster_than: Ratio
     """Against the dataset's first method."""
     throughput: Throughput
-    waterfall: dict[str, dict[str, Stage]]
+    waterfall: dict[str, dict[str, StageTime]]
     """Kind of step -> stage -> time, from compressed bytes to labels, nothing overlapping."""
     energy_j_per_frame: Energy | None
     effects: tuple[Effect, ...]

@@ -20,7 +20,7 @@ from vssbench.experiment.schema import (
     Experiment,
     InferenceOptions,
     MethodSpec,
-    Protocol,
+    ProtocolSettings,
 )
 from vssbench.registry import methods
 from vssbench.results.identity import PaperIdentity, paper_identity
@@ -137,7 +137,7 @@ class Roster(_Record):
     title: str
     """The experiment's title; may be ''."""
     seed: int
-    protocol: Protocol
+    protocol: ProtocolSettings
     limits: CheckLimits
     reference: str
     """Title, without seed, of the method that differences are taken against; '': the dearest constant method."""
@@ -247,7 +247,7 @@ def make_roster(experiment: Experiment) -> Roster:
     )
 
 
-def _dataset(spec: DatasetSpec, protocol: Protocol) -> DatasetEntry:
+def _dataset(spec: DatasetSpec, protocol: ProtocolSettings) -> DatasetEntry:
     return DatasetEntry(
         title=spec.title,
         name=spec.name,

@@ -76,7 +76,7 @@ class UnitRecord:
     """(keyframe distance, steps, MACs) of the steps behind the cases, counted while they ran on the real frames; only
     for methods whose work depends on the pictures."""
     measured: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
-    """Counts of the experiment's further metrics and oracles by name, each [cases, ...] (results/measured.py)."""
+    """Counts of the experiment's further metrics and oracles by name, each [cases, ...] (metrics/further.py)."""
 
     def __post_init__(self) -> None:
         for name, values in self.measured.items():

@@ -24,8 +24,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vssbench.engine.build import choose_device
 from vssbench.engine.memory import set_threads
+from vssbench.experiment.schema import Experiment
+from vssbench.experiment.validation import validate
+from vssbench.experiment.yaml import read_yaml
 from vssbench.errors import CapabilityError, ConfigError, VssbenchError
-from vssbench.experiment.schema import Experiment, read_yaml, validate
+from vssbench.experiment.schema import Experiment
+from vssbench.experiment.validation import validate
+from vssbench.experiment.yaml import read_yaml
 from vssbench.files import write_atomically
 from vssbench.results.schema import from_json
 from vssbench.results.store import RunFolder, unit_name
@@ -280,8 +285,7 @@ def _started(cluster: str, distributed: Any) -> tuple[Any, Any]:
 
 
 def _batch_cluster(path: str) -> Any:
-    values, where = read_yaml(path)
-    file = validate(ClusterFile, values, where=where)
+    file = validate(ClusterFile, read_yaml(Path(path)), where=str(path))
     jobqueue = _imported("dask_jobqueue")
     options = dict(file.options)
     if "cores" in options:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from vssbench.dataset import Dataset, VideoSequence
 from vssbench.errors import ConfigError, InputError
-from vssbench.experiment.clips import Clip, Encode, cut
+from vssbench.experiment.clips import Clip, Encode, cut_clips
 from vssbench.experiment.schema import DatasetSpec, Experiment
 from vssbench.registry import datasets
 from vssbench.results.documents import PlanSummary
@@ -110,7 +110,7 @@ def make_plan(experiment: Experiment) -> list[Job]:
             found = [
                 Job(spec.title, codec.title, sequence.name, encodes, methods)
                 for sequence in sequences
-                for encodes in cut(len(sequence), sequence.labelled, protocol)
+                for encodes in cut_clips(len(sequence), sequence.labelled, protocol)
             ]
             jobs += _with_kept_frames(found, experiment)
     if not jobs:

@@ -249,7 +249,7 @@ class _Log:
 
 def _freeze_experiment(folder: RunFolder, experiment: Experiment) -> None:
     values = experiment.canonical()
-    if not (folder.path / "experiment.json").exists():
+    if _is_fresh(folder, "experiment.json"):
         folder.write_json("experiment.json", values)
         return
     before = folder.read_json("experiment.json")
@@ -259,6 +259,11 @@ def _freeze_experiment(folder: RunFolder, experiment: Experiment) -> None:
             f"{folder.path}: holds a run of another experiment; different keys: {'; '.join(changed[:8])}. "
             "Choose another folder with -o, or delete this one"
         )
+
+
+def _is_fresh(folder: RunFolder, name: str) -> bool:
+    """A folder without units holds nothing that an earlier start decided: a mistake in it blocks no folder."""
+    return not (folder.path / name).exists() or not folder.stored_units()
 
 
 def _comparable(values: dict[str, Any]) -> dict[str, Any]:
@@ -278,7 +283,7 @@ def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _check_environment(folder: RunFolder, now: dict[str, Any], force: bool) -> None:
-    if not (folder.path / "environment.json").exists():
+    if _is_fresh(folder, "environment.json"):
         folder.write_json("environment.json", {**now, "forced": []})
         return
     before = folder.read_json("environment.json")

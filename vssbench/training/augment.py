@@ -13,38 +13,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
-from pydantic import BaseModel, ConfigDict, Field
 
+from vssbench.experiment.training import Augmentation
 from vssbench.records import IGNORE_INDEX
-
-
-class Augmentation(BaseModel):
-    """Random changes of a training sample, in the order flip, scale, crop, jitter ('paper': jitter first, section 4.1)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    rule: Literal["corrected", "paper"] = "corrected"
-    """What happens when the scaled frame is smaller than the crop. 'paper' enlarges it again and leaves the flow
-    values as they are (so they are too small by the scale); 'corrected' pads it with ignored pixels."""
-    jitter: float = Field(0.0, ge=0, lt=1)
-    """Brightness, contrast and saturation factors are uniform in [1 - jitter, 1 + jitter]."""
-    flip: float = Field(0.5, ge=0, le=1)
-    """Probability of a horizontal flip."""
-    scales: tuple[float, ...] = Field((1.0,), min_length=1)
-    crop: tuple[int, int] | None = None
-    """(H, W) of the result; None: the frame's own size."""
-    label_stride: int = Field(1, ge=1)
-    """The loss is taken on a grid of every n-th label. On a CPU resizing logits to full resolution and back can cost
-    more than the network; 2 loses next to nothing for logits of stride 8."""
-    variants: int | None = Field(None, ge=1)
-    """Every sample has this many augmented versions, taken in turn; None: a new one at each visit. Versions that come
-    again let features of frozen networks be kept (`feature_memory_mb`)."""
-
-    @property
-    def repeats(self) -> bool:
-        """True if samples come again exactly as they were."""
-        still = not self.jitter and len(self.scales) == 1 and self.crop is None
-        return self.variants is not None or (still and self.flip in (0.0, 1.0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

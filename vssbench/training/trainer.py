@@ -23,11 +23,12 @@ import yaml
 from torch import Tensor, nn
 
 from vssbench import __version__
+from vssbench.experiment.validation import validate
 from vssbench.dataset import Dataset
 from vssbench.engine.build import check_capabilities, check_motion, untrained_method
 from vssbench.engine.ownership import owned, sweep
 from vssbench.errors import CheckpointError, ConfigError
-from vssbench.experiment.schema import validate
+from vssbench.experiment.validation import validate
 from vssbench.experiment.training import (
     ContestantSection,
     EvaluationSection,
@@ -555,8 +556,9 @@ class Trainer:
         return sum(int(document["steps"]) for document in found)
 
     def _write_experiment(self) -> None:
-        document = self.experiment.model_dump(mode="json")
-        text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+        document = self.experiment.canonical()
+        note = "# What was trained. Relative paths begin in the folder where `vssbench train` was started.\n"
+        text = note + yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
         write_atomically(self.folder / "experiment.yaml", text.encode())
 
     def _finished(self, path: Path, label: str) -> dict[str, Any] | None:
