@@ -205,8 +205,12 @@ def test_the_decode_index_is_that_of_the_packet(tmp_path: Path) -> None:
     whole = (tmp_path / "a.hevc").read_bytes()
     assert [f.decode_index for f in read_motion(whole)] == decoded_packets(whole)
     # from the last key picture on: what leads it refers to the past and is left out, but has its packet
-    starts = [at for at in range(len(whole) - 4) if whole[at : at + 3] == b"\0\0\1" and whole[at + 3] == 21 << 1]
-    first = next(at for at in range(len(whole)) if whole[at : at + 3] == b"\0\0\1" and whole[at + 3] in (38, 40))
+    starts = [
+        at for at in range(len(whole) - 4) if whole[at : at + 3] == b"\0\0\1" and whole[at + 3] == 21 << 1
+    ]
+    first = next(
+        at for at in range(len(whole)) if whole[at : at + 3] == b"\0\0\1" and whole[at + 3] in (38, 40)
+    )
     cut = whole[:first] + whole[starts[-1] :]
     fields = list(read_motion(cut))
     assert [f.decode_index for f in fields] == decoded_packets(cut)

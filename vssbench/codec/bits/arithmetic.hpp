@@ -9,6 +9,10 @@
 
 namespace vssbench::bits {
 
+/// A context variable: pStateIdx << 1 | valMps. Not a byte: writing one could change any object, and compilers would
+/// keep the engine in memory.
+using Model = uint16_t;
+
 /// The arithmetic decoder. `value_` keeps 9 bits of offset and up to 54 bits that follow them, so that most
 /// operations need no memory access. Bits after the end of the data read as zero.
 class Cabac {
@@ -35,7 +39,7 @@ class Cabac {
   size_t size() const { return size_; }
 
   /// 9.3.4.3.2. Branch-free: bins are close to random.
-  inline unsigned bin(uint8_t& model) {
+  inline unsigned bin(Model& model) {
     const unsigned state = model;
     const tables::LpsEntry lps = tables::kLps[state >> 1][(range_ >> 6) & 3];
     const uint32_t mps_range = range_ - lps.range;

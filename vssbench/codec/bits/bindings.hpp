@@ -22,18 +22,24 @@ namespace vssbench::bits {
 namespace nb = nanobind;
 using IssueTuple = std::tuple<std::string, uint64_t, int>;
 
-// [H4, W4, inner...]. The array keeps the picture's memory alive; it is read-only because later pictures still predict
-// from it.
+// The array keeps the picture's memory alive; it is read-only because later pictures still predict from it.
 template <typename Scalar, typename Store, typename Element>
-nb::object view(const std::shared_ptr<Store>& motion, const std::unique_ptr<Element[]>& data,
-                std::initializer_list<size_t> inner = {}) {
+nb::object view(const std::shared_ptr<Store>& motion, const std::unique_ptr<Element[]>& data, int rows, int columns,
+                std::initializer_list<size_t> inner) {
   if (!motion || !data) return nb::none();
   auto* keep = new std::shared_ptr<Store>(motion);
   nb::capsule owner(keep, [](void* p) noexcept { delete static_cast<std::shared_ptr<Store>*>(p); });
-  size_t shape[4] = {static_cast<size_t>(motion->rows), static_cast<size_t>(motion->columns), 0, 0};
+  size_t shape[4] = {static_cast<size_t>(rows), static_cast<size_t>(columns), 0, 0};
   size_t dimensions = 2;
   for (size_t extent : inner) shape[dimensions++] = extent;
   return nb::cast(nb::ndarray<nb::numpy, const Scalar>(data.get(), dimensions, shape, owner));
+}
+
+/// [H4, W4, inner...]
+template <typename Scalar, typename Store, typename Element>
+nb::object view(const std::shared_ptr<Store>& motion, const std::unique_ptr<Element[]>& data,
+                std::initializer_list<size_t> inner = {}) {
+  return view<Scalar>(motion, data, motion ? motion->rows : 0, motion ? motion->columns : 0, inner);
 }
 
 /// What pictures of both codecs tell; the caller adds the rest.

@@ -236,11 +236,12 @@ bool Driver<Picture, PictureDecoder, PictureBuffer>::accept(Picture& picture) {
     if (issues_.size() < kMaxIssues) issues_.push_back(std::move(issue));
   }
   picture.issues.clear();
-  if (options_.strict && picture.motion && picture.motion->lost) {
-    fail({picture.offset, picture.nal_type, "picture " + std::to_string(picture.poc) + " lacks some of its slices"});
-    return false;
-  }
-  return true;
+  if (!options_.strict) return true;
+  const bool lost = picture.motion && picture.motion->lost;
+  if (!lost && !picture.unreliable) return true;
+  const char* what = lost ? " lacks some of its slices" : " is predicted from motion that the stream lacks";
+  fail({picture.offset, picture.nal_type, "picture " + std::to_string(picture.poc) + what});
+  return false;
 }
 
 template <class Picture, class PictureDecoder, class PictureBuffer>

@@ -35,6 +35,8 @@ class Parser:
     """What NAL units of layers or views that were passed over belong to."""
     details: Callable[[Any], BlockDetails]
     """Block details of a native picture."""
+    extras: Callable[[Any], dict[str, Any]] = lambda picture: {}
+    """Further fields of the record."""
 
     def session(self, name: str, *, strict: bool = True, threads: int = 1, details: bool = False) -> Session:
         """A parser that is fed from outside."""
@@ -145,4 +147,5 @@ class Session:
             details=self.parser.details(picture) if self.details else None,
             lost=None if lost is None else lost.view(np.bool_),
             unreliable=picture.unreliable,
+            **self.extras(picture),
         )

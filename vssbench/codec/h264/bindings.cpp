@@ -34,12 +34,18 @@ NB_MODULE(_motion, module) {
           [](const Picture& p) { return std::make_tuple(list_references(p, 0), list_references(p, 1)); },
           "(picture order count, long-term, parity) per reference of the first slice, per list.")
       .def_prop_ro("reference_index", [](const Picture& p) { return view<int8_t>(p.motion, p.motion->refs, {2}); })
-      .def_prop_ro("reference_parity",
-                   [](const Picture& p) { return view<uint8_t>(p.motion, p.motion->ref_parity, {2}); })
+      .def_prop_ro(
+          "reference_parity", [](const Picture& p) { return view<uint8_t>(p.motion, p.motion->ref_parity, {2}); },
+          "uint8 [H4, W4, 2 (list)]: 0 frame, 1 top, 2 bottom field; None for progressive sequences.")
       .def_prop_ro("mb_type", [](const Picture& p) { return view<uint8_t>(p.motion, p.motion->mb_type); })
       .def_prop_ro("sub_type", [](const Picture& p) { return view<uint8_t>(p.motion, p.motion->sub_type); })
       .def_prop_ro("transform_8x8", [](const Picture& p) { return view<uint8_t>(p.motion, p.motion->transform_8x8); })
-      .def_prop_ro("field", [](const Picture& p) { return view<uint8_t>(p.motion, p.motion->field); })
+      .def_prop_ro(
+          "field",
+          [](const Picture& p) {
+            return view<uint8_t>(p.motion, p.motion->mb_field, p.motion->mb_rows, p.motion->mb_columns, {});
+          },
+          "uint8 [H16, W16], 1 for field macroblocks and those of field pictures.")
       .def_prop_ro("slice", [](const Picture& p) { return view<uint16_t>(p.motion, p.motion->slice); });
   bind_decoder<Decoder>(module);
 }

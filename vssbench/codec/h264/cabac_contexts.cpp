@@ -6,13 +6,13 @@
 
 namespace vssbench::h264 {
 
-// (9-5); a model is pStateIdx << 1 | valMPS
-void initialise_contexts(uint8_t* models, unsigned table, int slice_qp) {
+// (9-5)
+void initialise_contexts(bits::Model* models, unsigned table, int slice_qp) {
   const int qp = std::clamp(slice_qp, 0, 51);
   for (unsigned i = 0; i < 1024; ++i) {
     const int8_t* mn = tables::kContextInit[table][i];
     const int state = std::clamp(((mn[0] * qp) >> 4) + mn[1], 1, 126);
-    models[i] = static_cast<uint8_t>(state <= 63 ? (63 - state) << 1 : (state - 64) << 1 | 1);
+    models[i] = static_cast<bits::Model>(state <= 63 ? (63 - state) << 1 : (state - 64) << 1 | 1);
   }
 }
 

@@ -1,6 +1,6 @@
 // Context variables (9.3.1.1).
 #pragma once
-#include <cstdint>
+#include "bits/arithmetic.hpp"
 
 namespace vssbench::h264 {
 
@@ -29,6 +29,6 @@ enum Context : unsigned {
 };
 
 /// All 1024; `table` 0 for I slices, else 1 + cabac_init_idc.
-void initialise_contexts(uint8_t* models, unsigned table, int qp);
+void initialise_contexts(bits::Model* models, unsigned table, int qp);
 
 }  // namespace vssbench::h264

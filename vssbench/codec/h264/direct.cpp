@@ -60,12 +60,26 @@ void PictureDecoder::prepare_direct(const SliceSegment& segment) {
   }
 }
 
-void PictureDecoder::direct(unsigned blocks) {
+void PictureDecoder::direct_blocks(unsigned blocks) {
   if (header_->direct_spatial) {
-    direct_spatial(blocks);
+    const SpatialDirect motion = spatial_direct();
+    set_spatial(motion, blocks, motion.looks ? still_blocks(blocks) : 0);
   } else {
     direct_temporal(blocks);
   }
+}
+
+// A whole macroblock: mostly one motion
+void PictureDecoder::direct_macroblock() {
+  if (!header_->direct_spatial) {
+    direct_temporal(15);
+    return store_motion();
+  }
+  const SpatialDirect motion = spatial_direct();
+  const unsigned still = motion.looks ? still_blocks(15) : 0;
+  if (still == 0) return store_uniform(motion.refs, motion.vectors);
+  set_spatial(motion, 15, still);
+  store_motion();
 }
 
 // 8.4.1.2.1, Table 8-6 and Table 8-8. Rows of field macroblocks lie as described with MotionStore.
@@ -114,44 +128,59 @@ bool PictureDecoder::colocated_block(const Colocated& col, int x, int y, int& li
   return true;
 }
 
-// 8.4.1.2.2
-void PictureDecoder::direct_spatial(unsigned blocks) {
+// 8.4.1.2.2 without colZeroFlag
+PictureDecoder::SpatialDirect PictureDecoder::spatial_direct() const {
+  SpatialDirect motion{};
+  Corners near[2];
+  const auto smaller = [](int a, int b) {  // MinPositive
+    return static_cast<int>(std::min(static_cast<unsigned>(a), static_cast<unsigned>(b)));
+  };
   int refs[2];
-  Vector vectors[2];
   for (unsigned list = 0; list < 2; ++list) {
-    fill_motion(list);
-    int ref_c;
-    Vector c;
-    diagonal(list, 0, 0, 4, ref_c, c);
-    const auto smaller = [](int a, int b) {
-      return static_cast<int>(std::min(static_cast<unsigned>(a), static_cast<unsigned>(b)));
-    };
-    refs[list] = smaller(smaller(refs_[list][grid(-1, 0)], refs_[list][grid(0, -1)]), ref_c);
-    if (refs[list] < 0) refs[list] = kUnused;
+    near[list] = corners(list);
+    refs[list] = smaller(smaller(near[list].left.ref, near[list].above.ref), near[list].diagonal.ref);
   }
-  const bool none = refs[0] < 0 && refs[1] < 0;
-  if (none) refs[0] = refs[1] = 0;
+  if (refs[0] < 0 && refs[1] < 0) return {{{0, 0}}, {}, false};
   for (unsigned list = 0; list < 2; ++list) {
-    if (!none && refs[list] >= 0) vectors[list] = predict(list, refs[list], 0, 0, 4);
+    motion.refs.list[list] = static_cast<int8_t>(std::max<int>(refs[list], kUnused));
+    if (refs[list] < 0) continue;
+    motion.vectors.list[list] = predict_from(refs[list], near[list].left, near[list].above, near[list].diagonal);
   }
-  const bool look = !none && col_short_term_ && (refs[0] == 0 || refs[1] == 0);
-  const Colocated col = look ? colocated() : Colocated{nullptr, {0, 0}, kSame};
-  if (look && col.picture == nullptr) used_missing_ = true;
+  const auto moves = [&](unsigned list) { return refs[list] == 0 && !(motion.vectors.list[list] == Vector{}); };
+  motion.looks = col_short_term_ && (moves(0) || moves(1));
+  return motion;
+}
+
+// colZeroFlag of 4x4 blocks, one bit each in raster order
+unsigned PictureDecoder::still_blocks(unsigned blocks) {
+  const Colocated col = colocated();
+  if (col.picture == nullptr) {
+    used_missing_ = true;
+    return 0;
+  }
+  const int step = sps_->direct_8x8_inference ? 2 : 1;
+  unsigned still = 0;
+  for (int y = 0; y < 4; y += step) {
+    for (int x = 0; x < 4; x += step) {
+      int list, ref;
+      size_t at;
+      Vector vector;
+      if (!(blocks >> ((y & 2) | x >> 1) & 1) || !colocated_block(col, x, y, list, ref, vector, at)) continue;
+      const bool zero = ref == 0 && std::abs(vector.x) <= 1 && std::abs(vector.y) <= 1;
+      if (zero) still |= (step == 2 ? 0x33u : 1u) << (4 * y + x);
+    }
+  }
+  return still;
+}
+
+void PictureDecoder::set_spatial(const SpatialDirect& motion, unsigned blocks, unsigned still) {
   const int step = sps_->direct_8x8_inference ? 2 : 1;
   for (int y = 0; y < 4; y += step) {
     for (int x = 0; x < 4; x += step) {
       if (!(blocks >> ((y & 2) | x >> 1) & 1)) continue;
-      bool still = false;
-      if (col.picture != nullptr) {
-        int list, ref;
-        size_t at;
-        Vector vector;
-        still = colocated_block(col, x, y, list, ref, vector, at) && ref == 0 && std::abs(vector.x) <= 1 &&
-                std::abs(vector.y) <= 1;
-      }
       for (unsigned list = 0; list < 2; ++list) {
-        const bool zero = still && refs[list] == 0;
-        set_motion(list, x, y, step, step, refs[list], zero ? Vector{} : vectors[list]);
+        const bool zero = (still >> (4 * y + x) & 1) && motion.refs.list[list] == 0;
+        set_motion(list, x, y, step, step, motion.refs.list[list], zero ? Vector{} : motion.vectors.list[list]);
       }
     }
   }

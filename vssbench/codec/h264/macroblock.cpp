@@ -62,7 +62,7 @@ template void PictureDecoder::macroblock<false>();
 template <bool kCabac>
 void PictureDecoder::intra_macroblock(unsigned code) {
   if (code > 25) fail("mb_type is out of range");
-  std::memset(mb_->mvd, 0, sizeof mb_->mvd);
+  std::fill_n(&mb_->mvd[0][0], 14, MvdSize{});
   store_->clear_macroblock(mb_x_, mb_y_);
   if (code == 25) {
     mb_->type = kPcm;
@@ -119,12 +119,12 @@ void PictureDecoder::pcm_samples() {
 template <bool kCabac>
 void PictureDecoder::inter_macroblock(unsigned code) {
   const bool bidirectional = type_ == kSliceB;
-  if (kCabac) std::memset(mb_->mvd, 0, sizeof mb_->mvd);
+  if (kCabac) std::fill_n(&mb_->mvd[0][0], 14, MvdSize{});
   bool small = false;  // a partition below 8x8: no 8x8 transform
   if (bidirectional && code == 0) {
     mb_->type = kBDirect;
     mb_->direct = 15;
-    direct(15);
+    direct_macroblock();
     small = !sps_->direct_8x8_inference;
   } else {
     for (unsigned list = 0; list < (bidirectional ? 2u : 1u); ++list) {
@@ -147,8 +147,8 @@ void PictureDecoder::inter_macroblock(unsigned code) {
       partitions<kCabac>(split.first, split.second);
     }
     if (kCabac) store_mvd();
+    store_motion();
   }
-  store_motion();
   coded_block_pattern<kCabac>();
   if ((mb_->cbp & 15) && pps_->transform_8x8 && !small) {
     const auto large = [](const Macroblock* mb) { return mb && mb->transform_8x8; };
@@ -171,15 +171,11 @@ template <bool kCabac>
 Vector PictureDecoder::read_vector(unsigned list, int x, int y, int width, int height, Vector predicted) {
   int dx, dy;
   if constexpr (kCabac) {
-    const uint8_t(*mvd)[2] = mvd_[list];
-    const int at = grid(x, y);
-    dx = cabac_mvd(kMvdX, mvd[at - 1][0] + mvd[at - kGridWidth][0]);
-    dy = cabac_mvd(kMvdY, mvd[at - 1][1] + mvd[at - kGridWidth][1]);
+    const MvdSize left = mvd_[list][grid(x - 1, y)], above = mvd_[list][grid(x, y - 1)];
+    dx = cabac_mvd(kMvdX, left.x + above.x);
+    dy = cabac_mvd(kMvdY, left.y + above.y);
     const auto small = [](int value) { return static_cast<uint8_t>(std::min<int>(std::abs(value), kLargestMvd)); };
-    const uint8_t sizes[2] = {small(dx), small(dy)};
-    for (int row = y; row < y + height; ++row) {
-      for (int column = x; column < x + width; ++column) std::memcpy(mvd_[list][grid(column, row)], sizes, 2);
-    }
+    fill_grid(mvd_[list], x, y, width, height, MvdSize{small(dx), small(dy)});
   } else {
     dx = vlc_.se();
     dy = vlc_.se();
@@ -203,16 +199,12 @@ void PictureDecoder::partitions(unsigned lists0, unsigned lists1) {
       const int x = left(part), y = top(part);
       const int ref = uses[part] >> list & 1 ? read_reference<kCabac>(list, x, y) : kUnused;
       refs[list][part] = ref;
-      for (int row = y; row < y + height; ++row) {
-        std::memset(&refs_[list][grid(x, row)], ref, static_cast<size_t>(width));
-        if (list == 0) std::memset(&direct_grid_[grid(x, row)], 0, static_cast<size_t>(width));
-      }
+      fill_grid(refs_[list], x, y, width, height, static_cast<int8_t>(ref));
+      if (list == 0) fill_grid(direct_grid_, x, y, width, height, false);
     }
   }
   for (unsigned list = 0; list < lists; ++list) {
-    if (kCabac) {
-      for (int row = 0; row < 4; ++row) std::memset(mvd_[list][grid(0, row)], 0, 8);
-    }
+    if (kCabac) fill_grid(mvd_[list], 0, 0, 4, 4, MvdSize{});
     for (int part = 0; part < parts; ++part) {
       const int x = left(part), y = top(part), ref = refs[list][part];
       Vector vector;
@@ -225,7 +217,6 @@ void PictureDecoder::partitions(unsigned lists0, unsigned lists1) {
       set_motion(list, x, y, width, height, ref, vector);
     }
   }
-  if (lists == 1) clear_list1();
 }
 
 // Returns whether a partition is smaller than 8x8.
@@ -241,30 +232,25 @@ bool PictureDecoder::partitions_8x8(bool bidirectional, bool all_zero) {
     if (subs[block].type == kSubDirect) mb_->direct |= static_cast<uint8_t>(1 << block);
     small = small || (subs[block].type == kSubDirect ? !sps_->direct_8x8_inference : subs[block].type != kSub8x8);
   }
-  if (mb_->direct) direct(mb_->direct);
+  if (mb_->direct) direct_blocks(mb_->direct);
   const unsigned lists = bidirectional ? 2 : 1;
   for (unsigned list = 0; list < lists; ++list) {
     for (int block = 0; block < 4; ++block) {
       const int x = 2 * (block & 1), y = block & 2;
       const bool is_direct = subs[block].type == kSubDirect;
-      if (list == 0) {
-        for (int row = y; row < y + 2; ++row) std::memset(&direct_grid_[grid(x, row)], is_direct, 2);
-      }
+      if (list == 0) fill_grid(direct_grid_, x, y, 2, 2, is_direct);
       if (is_direct) continue;
       const bool used = subs[block].lists >> list & 1;
       const int ref = !used ? kUnused : all_zero ? 0 : read_reference<kCabac>(list, x, y);
-      for (int row = y; row < y + 2; ++row) std::memset(&refs_[list][grid(x, row)], ref, 2);
+      fill_grid(refs_[list], x, y, 2, 2, static_cast<int8_t>(ref));
     }
   }
   for (unsigned list = 0; list < lists; ++list) {
-    if (kCabac) {
-      for (int row = 0; row < 4; ++row) std::memset(mvd_[list][grid(0, row)], 0, 8);
-    }
+    if (kCabac) fill_grid(mvd_[list], 0, 0, 4, 4, MvdSize{});
     for (int block = 0; block < 4; ++block) {
       if (subs[block].type != kSubDirect) sub_vectors<kCabac>(list, block, subs[block].type);
     }
   }
-  if (lists == 1) clear_list1();
   return small;
 }
 
@@ -283,8 +269,8 @@ void PictureDecoder::sub_vectors(unsigned list, int block, unsigned type) {
 
 void PictureDecoder::store_mvd() {
   for (unsigned list = 0; list < (type_ == kSliceB ? 2u : 1u); ++list) {
-    std::memcpy(mb_->mvd[list], mvd_[list][grid(0, 3)], 8);
-    for (int y = 0; y < 3; ++y) std::memcpy(mb_->mvd[list][4 + y], mvd_[list][grid(3, y)], 2);
+    for (int i = 0; i < 4; ++i) mb_->mvd[list][i] = mvd_[list][grid(i, 3)];
+    for (int i = 0; i < 3; ++i) mb_->mvd[list][4 + i] = mvd_[list][grid(3, i)];
   }
 }
 
@@ -320,7 +306,7 @@ void PictureDecoder::skip_macroblock() {
   mb_->transform_8x8 = false;
   mb_->chroma_mode = 0;
   std::memset(mb_->coefficients, 0, sizeof mb_->coefficients);
-  std::memset(mb_->mvd, 0, sizeof mb_->mvd);
+  std::fill_n(&mb_->mvd[0][0], 14, MvdSize{});
   last_qp_delta_ = 0;
   if (type_ == kSliceP) {
     mb_->type = kPSkip;
@@ -329,9 +315,8 @@ void PictureDecoder::skip_macroblock() {
   } else {
     mb_->type = kBSkip;
     mb_->direct = 15;
-    direct(15);
+    direct_macroblock();
   }
-  store_motion();
   finish_macroblock();
   if (details_) store_details(first_bit);
 }
@@ -344,13 +329,12 @@ void PictureDecoder::finish_macroblock() {
 
 void PictureDecoder::store_details(size_t first_bit) {
   const size_t columns = static_cast<size_t>(store_->columns);
-  const size_t first = static_cast<size_t>(4 * mb_y_) * columns + static_cast<size_t>(4 * mb_x_);
+  const size_t first = first_block();
   for (size_t y = 0; y < 4; ++y) {
     const size_t row = first + y * columns;
     std::memset(&store_->mb_type[row], mb_->type, 4);
     std::memset(&store_->qp[row], mb_->type == kPcm ? 0 : qp_, 4);
     std::memset(&store_->transform_8x8[row], mb_->transform_8x8, 4);
-    std::memset(&store_->field[row], field_mb_ || field_picture_, 4);
     std::fill_n(&store_->slice[row], 4, static_cast<uint16_t>(segment_->number));
     for (size_t x = 0; x < 4; ++x) {
       store_->sub_type[row + x] = mb_->type == k8x8 ? sub_types_[(y & 2) + (x >> 1)] : uint8_t{kNoSub};

@@ -100,8 +100,12 @@ void PictureDecoder::find_neighbours_mbaff() {
 }
 
 // Numbers of coefficients around the macroblock. Where a block is unavailable, CABAC takes it as coded for intra
-// macroblocks and as not coded for others (9.3.3.1.1.9).
+// macroblocks and as not coded for others (9.3.3.1.1.9), and 8x8 blocks, whose flags 4:4:4 has, look at 8x8 blocks only.
 void PictureDecoder::fill_coefficients() {
+  const bool flags_8x8 = pps_->cabac && chroma_format_ == 3 && mb_->transform_8x8;
+  const auto of = [&](const Macroblock& mb, unsigned block) -> uint8_t {
+    return flags_8x8 && !mb.transform_8x8 && mb.type != kPcm ? uint8_t{0} : mb.coefficients[block];
+  };
   const uint8_t unavailable = !pps_->cabac || is_intra(mb_->type) ? kNoCount : 0;
   const unsigned planes = chroma_format_ == 0 ? 1 : 3;
   for (unsigned plane = 0; plane < planes; ++plane) {
@@ -112,44 +116,33 @@ void PictureDecoder::fill_coefficients() {
     const int columns = narrow ? 2 : 4, rows = narrow && chroma_format_ == 1 ? 2 : 4;
     for (int x = 0; x < columns; ++x) {
       counts[grid(x, -1)] =
-          above_ ? above_->coefficients[base + static_cast<unsigned>((rows - 1) * columns + x)] : unavailable;
+          above_ ? of(*above_, base + static_cast<unsigned>((rows - 1) * columns + x)) : unavailable;
     }
     for (int y = 0; y < rows; ++y) {
       const Position& left = left_blocks_[rows == 2 ? 2 * y : y];
       const int row = rows == 2 ? left.block_y >> 1 : left.block_y;
       counts[grid(-1, y)] =
-          left.mb ? left.mb->coefficients[base + static_cast<unsigned>(row * columns + columns - 1)] : unavailable;
+          left.mb ? of(*left.mb, base + static_cast<unsigned>(row * columns + columns - 1)) : unavailable;
     }
   }
 }
 
-// Motion of one neighbouring block in the units of this macroblock (8.4.1.3.1); false if it is unavailable
-bool PictureDecoder::neighbour_motion(unsigned list, const Position& position, int block_x, int& ref,
-                                      Vector& vector) const {
-  ref = kUnavailable;
-  vector = {};
-  if (position.mb == nullptr) return false;
+// Motion of one neighbouring block in the units of this macroblock (8.4.1.3.1)
+PictureDecoder::Neighbour PictureDecoder::neighbour(unsigned list, const Position& position, int block_x) const {
+  if (position.mb == nullptr) return {};
   const size_t at = static_cast<size_t>(4 * position.row + position.block_y) * static_cast<size_t>(store_->columns) +
                     static_cast<size_t>(4 * position.column + block_x);
-  ref = store_->refs[at].list[list];
-  if (ref < 0) return true;
-  vector = store_->vectors[at].list[list];
-  if (position.mb->field != field_mb_) {
-    if (field_mb_) {
-      ref *= 2;
-      vector.y = static_cast<int16_t>(vector.y / 2);
-    } else {
-      ref >>= 1;
-      vector.y = static_cast<int16_t>(vector.y * 2);
-    }
-  }
-  return true;
+  const int ref = store_->refs[at].list[list];
+  const Vector vector = store_->vectors[at].list[list];
+  if (position.mb->field == field_mb_ || ref < 0) return {ref, vector};
+  if (field_mb_) return {ref * 2, {vector.x, static_cast<int16_t>(vector.y / 2)}};
+  return {ref >> 1, {vector.x, static_cast<int16_t>(vector.y * 2)}};
 }
 
 void PictureDecoder::fill_motion_at(unsigned list, int index, const Position& position, int block_x) {
-  int ref;
-  neighbour_motion(list, position, block_x, ref, vectors_[list][index]);
-  refs_[list][index] = static_cast<int8_t>(ref);
+  const Neighbour found = neighbour(list, position, block_x);
+  refs_[list][index] = static_cast<int8_t>(found.ref);
+  vectors_[list][index] = found.vector;
 }
 
 void PictureDecoder::fill_motion(unsigned list) {
@@ -162,18 +155,16 @@ void PictureDecoder::fill_motion(unsigned list) {
 }
 
 void PictureDecoder::fill_mvd(unsigned list) {
-  const auto copy = [&](int index, const Macroblock* mb, int entry) {
-    uint8_t* target = mvd_[list][index];
-    target[0] = target[1] = 0;
-    if (mb == nullptr) return;
-    target[0] = mb->mvd[list][entry][0];
-    target[1] = mb->mvd[list][entry][1];
-    if (mb->field != field_mb_) target[1] = static_cast<uint8_t>(field_mb_ ? target[1] >> 1 : target[1] << 1);
+  const auto of = [&](const Macroblock* mb, int entry) -> MvdSize {
+    if (mb == nullptr) return {};
+    MvdSize size = mb->mvd[list][entry];
+    if (mb->field != field_mb_) size.y = static_cast<uint8_t>(field_mb_ ? size.y >> 1 : size.y << 1);
+    return size;
   };
   for (int i = 0; i < 4; ++i) {
     const int row = left_blocks_[i].block_y;
-    copy(grid(i, -1), above_, i);
-    copy(grid(-1, i), left_blocks_[i].mb, row == 3 ? 3 : 4 + row);
+    mvd_[list][grid(i, -1)] = of(above_, i);
+    mvd_[list][grid(-1, i)] = of(left_blocks_[i].mb, row == 3 ? 3 : 4 + row);
   }
   if (list > 0 || type_ != kSliceB) return;
   for (int i = 0; i < 4; ++i) {

@@ -56,7 +56,7 @@ struct SliceReferences {
 /// Kept per picture for output and for the direct prediction of later pictures. Macroblock rows lie in the order of
 /// macroblock addresses: of field macroblocks (also of field pictures) the upper row of a pair is the top field's.
 struct MotionStore {
-  MotionStore(int width, int height, bool with_details);
+  MotionStore(int width, int height, bool interlaced, bool with_details);
   void clear_macroblock(int mb_x, int mb_y);
 
   int columns, rows;        ///< 4x4 blocks
@@ -69,12 +69,13 @@ struct MotionStore {
   std::unique_ptr<uint16_t[]> mb_slice;    ///< per macroblock: index into `slices`
   std::vector<SliceReferences> slices;
   // optional by-products, per 4x4 block
-  std::unique_ptr<uint8_t[]> mb_type, sub_type, transform_8x8, field, ref_parity;
+  std::unique_ptr<uint8_t[]> mb_type, sub_type, transform_8x8;
   std::unique_ptr<uint16_t[]> slice;  ///< number in its picture or field
   std::unique_ptr<int8_t[]> qp;
   std::unique_ptr<uint32_t[]> coded_bits;
   std::unique_ptr<uint16_t[]> nonzero;
-  std::unique_ptr<uint8_t[]> lost;  ///< 1 where the bitstream was broken; allocated only then
+  std::unique_ptr<uint8_t[]> ref_parity;  ///< per 4x4 block and list: 0 frame, 1 top, 2 bottom field; if interlaced
+  std::unique_ptr<uint8_t[]> lost;        ///< 1 where the bitstream was broken; allocated only then
 };
 
 struct Picture;

@@ -38,9 +38,9 @@ template <unsigned kKind>
 unsigned PictureDecoder::cabac_coefficients(unsigned category, unsigned most) {
   Cabac cabac = cabac_;
   const bool field = field_mb_ || field_picture_;
-  uint8_t* significant = models_ + tables::kSignificant[field][category];
-  uint8_t* last = models_ + tables::kLast[field][category];
-  uint8_t* level = models_ + tables::kLevel[category];
+  Model* significant = models_ + tables::kSignificant[field][category];
+  Model* last = models_ + tables::kLast[field][category];
+  Model* level = models_ + tables::kLevel[category];
   const uint8_t* map = tables::kSignificant8x8[field];
   const unsigned groups = chroma_format_ == 1 ? 1 : 2;  // NumC8x8
   unsigned count = 1, i = 0;
@@ -56,7 +56,7 @@ unsigned PictureDecoder::cabac_coefficients(unsigned category, unsigned most) {
     if (!cabac.bin(level[ones])) {
       ones += ones > 0 && ones < 4;
     } else {
-      uint8_t& model = level[5 + greater];
+      Model& model = level[5 + greater];
       unsigned prefix = 1;
       while (prefix < 14 && cabac.bin(model)) ++prefix;
       if (prefix == 14) cabac.exp_golomb(0);

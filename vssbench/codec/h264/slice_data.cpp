@@ -20,7 +20,7 @@ void PictureDecoder::prepare(Picture& picture) {
   const Sps& sps = *picture.sps;
   width_ = sps.width_in_mbs;
   height_ = sps.height_in_mbs;
-  picture.motion = std::make_shared<MotionStore>(sps.width, sps.height, picture.with_details);
+  picture.motion = std::make_shared<MotionStore>(sps.width, sps.height, !sps.frame_mbs_only, picture.with_details);
   store_ = picture.motion.get();
   store_->slices.reserve(picture.segments.size());
   details_ = picture.with_details;

@@ -12,7 +12,7 @@
 namespace vssbench::h264 {
 
 constexpr int8_t kUnused = -1, kUnavailable = -2;  ///< of reference indices in caches
-constexpr unsigned kLevelContexts = 1024;
+constexpr unsigned kContexts = 1024;
 
 constexpr bool is_intra(unsigned type) {
   return type <= kPcm;
@@ -20,6 +20,10 @@ constexpr bool is_intra(unsigned type) {
 constexpr bool is_skip(unsigned type) {
   return type == kPSkip || type == kBSkip;
 }
+
+struct MvdSize {
+  uint8_t x = 0, y = 0;  ///< |mvd|, not exact above 32
+};
 
 /// What later macroblocks need to know of one.
 struct Macroblock {
@@ -33,14 +37,23 @@ struct Macroblock {
   uint16_t cbp = 0;
   /// Coefficients per 4x4 block, raster; 16 each of Y, Cb, Cr. Chroma of 4:2:0 and 4:2:2 is two blocks wide.
   uint8_t coefficients[48] = {};
-  /// |mvd| of both lists, x and y, at most kLargestMvd: bottom row, then the right column from above
-  uint8_t mvd[2][7][2] = {};
+  MvdSize mvd[2][7] = {};  ///< of both lists: bottom row, then the right column from above
 };
 
 /// A grid around a macroblock's 4x4 blocks: one column to the left, one row above with its corners.
 constexpr int kGridWidth = 8, kGridSize = 5 * kGridWidth, kGridOrigin = kGridWidth + 4;
 constexpr int grid(int x, int y) {
   return kGridOrigin + x + kGridWidth * y;
+}
+
+/// A rectangle of a grid; widths are 1, 2 or 4.
+template <class Value>
+inline void fill_grid(Value* values, int x, int y, int width, int height, Value value) {
+  for (Value* row = values + grid(x, y); height > 0; --height, row += kGridWidth) {
+    row[0] = value;
+    if (width >= 2) row[1] = value;
+    if (width == 4) row[2] = row[3] = value;
+  }
 }
 
 /// Decodes the slices of one picture after another. One object per thread.
@@ -59,6 +72,18 @@ class PictureDecoder {
   struct DirectReference {  ///< where temporal direct prediction finds a reference and how it scales to it
     int scale;              ///< DistScaleFactor
     bool copies;            ///< long-term, or no distance
+  };
+  struct Neighbour {
+    int ref = kUnavailable;
+    Vector vector;
+  };
+  struct Corners {
+    Neighbour left, above, diagonal;
+  };
+  struct SpatialDirect {
+    RefPair refs;
+    VectorPair vectors;
+    bool looks;  ///< whether still co-located blocks make a difference
   };
   enum ColScale : uint8_t { kSame, kFrameToField, kFieldToFrame };
   struct Colocated {
@@ -157,19 +182,25 @@ class PictureDecoder {
   Vector predict(unsigned list, int ref, int x, int y, int width) const;
   Vector predict_16x8(unsigned list, int ref, int y) const;
   Vector predict_8x16(unsigned list, int ref, int x) const;
-  void diagonal(unsigned list, int x, int y, int width, int& ref, Vector& vector) const;
-  bool neighbour_motion(unsigned list, const Position& position, int block_x, int& ref, Vector& vector) const;
+  static Vector predict_from(int ref, const Neighbour& a, const Neighbour& b, const Neighbour& c);
+  Neighbour diagonal(unsigned list, int x, int y, int width) const;
+  Neighbour neighbour(unsigned list, const Position& position, int block_x) const;
+  Corners corners(unsigned list) const;
   void p_skip();
   void set_motion(unsigned list, int x, int y, int width, int height, int ref, Vector vector);
-  void clear_list1();
+  PocPair pocs_of(RefPair refs);
+  void store_uniform(RefPair refs, VectorPair vectors);
   void store_mvd();
   void store_motion();
   void store_parity();
 
   // direct.cpp
-  void direct(unsigned blocks);
+  void direct_macroblock();
+  void direct_blocks(unsigned blocks);
   void prepare_direct(const SliceSegment& segment);
-  void direct_spatial(unsigned blocks);
+  SpatialDirect spatial_direct() const;
+  unsigned still_blocks(unsigned blocks);
+  void set_spatial(const SpatialDirect& motion, unsigned blocks, unsigned still);
   void direct_temporal(unsigned blocks);
   Colocated colocated() const;
   bool colocated_block(const Colocated& col, int x, int y, int& list, int& ref, Vector& vector, size_t& at) const;
@@ -177,12 +208,15 @@ class PictureDecoder {
 
   unsigned bin(unsigned context) { return cabac_.bin(models_[context]); }
   Macroblock& at(int mb_x, int mb_y) { return macroblocks_[static_cast<size_t>(mb_y * width_ + mb_x)]; }
+  size_t first_block() const {
+    return static_cast<size_t>(4 * mb_y_) * static_cast<size_t>(store_->columns) + static_cast<size_t>(4 * mb_x_);
+  }
   [[noreturn]] void fail(const char* what) const;
 
   // hot state first
   Cabac cabac_;
   VlcReader vlc_;
-  uint8_t models_[kLevelContexts] = {};
+  Model models_[kContexts] = {};
   Macroblock* mb_ = nullptr;
   const Macroblock* left_ = nullptr;  ///< that holds the block left of the first one
   const Macroblock* above_ = nullptr;
@@ -200,7 +234,7 @@ class PictureDecoder {
   uint8_t coefficients_[3][kGridSize] = {};
   int8_t refs_[2][kGridSize] = {};
   Vector vectors_[2][kGridSize];
-  uint8_t mvd_[2][kGridSize][2] = {};
+  MvdSize mvd_[2][kGridSize] = {};
   bool direct_grid_[kGridSize] = {};
   uint8_t sub_types_[4] = {};
   unsigned refs_count_[2] = {0, 0};  ///< num_ref_idx_active of the macroblock

@@ -9,12 +9,18 @@ namespace {
 constexpr uint32_t kAny = 0xFFFFFFFE;
 constexpr unsigned kMostCommands = 66;  // twice the references, and more than the standard allows
 
-void parse_type(BitReader& reader, SliceHeader& header) {
-  const unsigned type = reader.ue(9, "slice_type") % 5;
-  if (type == 3) throw UnsupportedError("SP slices are not read; re-encode without them");
-  if (type == 4) throw UnsupportedError("SI slices are not read; re-encode without them");
+constexpr unsigned kExtendedProfile = 88;
+
+void set_type(unsigned code, SliceHeader& header) {
   constexpr SliceType kTypes[] = {kSliceP, kSliceB, kSliceI};
-  header.type = kTypes[type];
+  const unsigned type = code % 5;
+  if (type < 3) {
+    header.type = kTypes[type];
+    return;
+  }
+  const std::string message = std::string(type == 3 ? "SP" : "SI") + " slices are not read; re-encode without them";
+  if (header.sps->profile == kExtendedProfile) throw UnsupportedError(message);
+  throw SyntaxError(message);  // no other profile has them: damage
 }
 
 // The sets of a picture cannot change inside it, even if a unit with the same id has arrived since; other picture
@@ -143,8 +149,9 @@ SliceHeader parse_slice_header(const Payload& payload, unsigned nal_ref_idc, con
   header.nal_type = payload.nal_type;
   header.reference = nal_ref_idc != 0;
   header.first_mb = reader.ue(kMaxLumaSamples / 256, "first_mb_in_slice");
-  parse_type(reader, header);
+  const unsigned type = reader.ue(9, "slice_type");
   choose_parameter_sets(reader, sets, header);
+  set_type(type, header);
   parse_identity(reader, header);
   const uint32_t mbs = static_cast<uint32_t>(header.sps->width_in_mbs * header.sps->height_in_mbs);
   if (header.first_mb * (header.mbaff ? 2 : 1) >= (header.field() ? mbs / 2 : mbs))

@@ -1,7 +1,5 @@
 """HEVC motion syntax parser (Rec. ITU-T H.265)."""
 
-
-
 class Picture:
     """
     One parsed picture; arrays lie on the 4x4 luma grid of the coded picture.
@@ -81,20 +79,16 @@ class Picture:
 
     @property
     def qp(self) -> object: ...
-
     @property
     def coded_bits(self) -> object: ...
-
     @property
     def nonzero(self) -> object: ...
-
     @property
     def temporal_id(self) -> int:
         """TemporalId."""
 
     @property
     def cu_log2(self) -> object: ...
-
     @property
     def part_mode(self) -> object: ...
 
@@ -104,7 +98,6 @@ class Decoder:
     """
 
     def __init__(self, threads: int = 1, strict: bool = True, details: bool = False) -> None: ...
-
     def push(self, data: bytes) -> None:
         """Appends bytes of an Annex B stream."""
 
