@@ -1,9 +1,9 @@
-#include "nal.hpp"
+#include "bits/nal.hpp"
 
 #include <algorithm>
 #include <cstring>
 
-namespace vssbench::hevc {
+namespace vssbench::bits {
 namespace {
 
 // First start code 00 00 01 at or after `from`; `size` if there is none.
@@ -21,12 +21,12 @@ size_t find_start_code(const uint8_t* data, size_t from, size_t size) {
 
 }  // namespace
 
-Payload unescape(const NalSpan& nal) {
+Payload unescape(const NalSpan& nal, size_t header_size, unsigned nal_type) {
   Payload payload;
   payload.offset = nal.offset;
-  payload.nal_type = static_cast<uint8_t>((nal.data[0] >> 1) & 63);
-  const uint8_t* source = nal.data + 2;
-  const size_t size = nal.size - 2;
+  payload.nal_type = static_cast<uint8_t>(nal_type);
+  const uint8_t* source = nal.data + header_size;
+  const size_t size = nal.size - header_size;
   payload.bytes.resize(size + Payload::kPadding);
   uint8_t* target = payload.bytes.data();
   size_t copied = 0;
@@ -146,4 +146,4 @@ int32_t BitReader::se(int32_t minimum, int32_t maximum, const char* name) {
   return static_cast<int32_t>(value);
 }
 
-}  // namespace vssbench::hevc
+}  // namespace vssbench::bits

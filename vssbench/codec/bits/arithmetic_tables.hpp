@@ -1,10 +1,10 @@
-// Constant tables of the arithmetic decoder.
+// Constant tables of the arithmetic decoder (H.265 9.3.4.3.2; the same numbers in H.264 9.3.3.2.1).
 #pragma once
 #include <array>
 #include <cstdint>
 #include <utility>
 
-namespace vssbench::hevc::tables {
+namespace vssbench::bits::tables {
 
 struct LpsEntry {
   uint16_t range;
@@ -83,4 +83,4 @@ constexpr std::array<uint32_t, 256> make_reciprocals(std::index_sequence<I...>) 
 /// ceil(2^39 / (256 + i)); exact quotients for dividends below 2^29
 inline constexpr std::array<uint32_t, 256> kReciprocal = make_reciprocals(std::make_index_sequence<256>{});
 
-}  // namespace vssbench::hevc::tables
+}  // namespace vssbench::bits::tables
