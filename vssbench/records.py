@@ -39,7 +39,9 @@ class Normalisation(NamedTuple):
         """Why no pixel can be normalised so; '' if all is well."""
         if not all(math.isfinite(value) for value in (*self.mean, *self.deviation)):
             return f"mean {self.mean} and deviation {self.deviation} must be finite numbers"
-        return "" if min(self.deviation) > 0 else f"deviation {self.deviation} must be positive in every channel"
+        return (
+            "" if min(self.deviation) > 0 else f"deviation {self.deviation} must be positive in every channel"
+        )
 
     def same_pixels(self, other: Normalisation) -> bool:
         """True if a network gets the same input either way, in whichever range the values are written."""
@@ -181,6 +183,7 @@ class ClassTable:
     palette: tuple[tuple[int, int, int], ...]
     """RGB per class, 0..255."""
     ignore_index: int = IGNORE_INDEX
+    """Label value of pixels that are not scored: no class, and at most 255."""
     categories: tuple[str, ...] | None = None
     """Coarser group of each class (Cityscapes categories), or None."""
 
@@ -189,6 +192,15 @@ class ClassTable:
             raise ValueError(f"ClassTable: {len(self.names)} names but {len(self.palette)} colours")
         if self.categories is not None and len(self.categories) != len(self.names):
             raise ValueError(f"ClassTable: {len(self.names)} names but {len(self.categories)} categories")
+        if type(self.ignore_index) is not int or not 0 <= self.ignore_index <= 255:
+            raise ValueError(
+                f"ignore_index is {self.ignore_index!r}, which no label can hold; expected 0 to 255"
+            )
+        if self.ignore_index < len(self.names):
+            raise ValueError(
+                f"ignore_index {self.ignore_index} is class {self.names[self.ignore_index]!r}, which would be scored as "
+                f"always wrong; expected {len(self.names)} to 255, export labels whose ignored pixels have such a value"
+            )
 
     def __len__(self) -> int:
         return len(self.names)

@@ -1,18 +1,17 @@
-"""HEVC and H.264 in mp4, mov, mkv and ts files: PyAV finds the packets, this module takes the NAL units out of them."""
+"""HEVC and H.264 in mp4, mkv, ts and other containers: FFmpeg finds the packets, this module takes the NAL units out of them."""
 
 from __future__ import annotations
 
-import io
+import os
 from collections.abc import Iterator
-from os import PathLike, fspath
 from typing import Literal
 
-import av
-
-from vssbench.codec.media import SAFE_FORMATS
+from vssbench.codec.media import Media
 from vssbench.errors import BitstreamError, InputError
 
 __all__ = [
+    "END_OF_SEQUENCE",
+    "PacketUnits",
     "ParsedCodec",
     "is_container",
     "parameter_sets_of",
@@ -24,79 +23,104 @@ __all__ = [
 ParsedCodec = Literal["hevc", "h264"]
 """Codecs that vssbench parses itself, by FFmpeg's names."""
 
+END_OF_SEQUENCE: dict[ParsedCodec, bytes] = {"hevc": b"\x48\x01", "h264": b"\x0a"}
+"""NAL unit after which decoding begins anew."""
+
 _TITLES: dict[ParsedCodec, str] = {"hevc": "HEVC", "h264": "H.264"}
-_EBML = b"\x1a\x45\xdf\xa3"
-_TS_PACKET = 188
+_MAGIC = (
+    b"\x1a\x45\xdf\xa3",
+    b"RIFF",
+    b"nut/",
+    b"FLV",
+    b"OggS",
+    b"0&\xb2u",
+    b"\x06\x0e\x2b\x34",
+    b"\0\0\1\xba",
+)
+_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp")
+_TRANSPORT_PACKETS = (188, 192, 204)
 
 
 def is_container(head: bytes) -> bool:
-    """True if a file that begins with `head` (at least 189 bytes, if it has them) is a container, not Annex B."""
-    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp"):
+    """True if a file that begins with `head` (512 bytes, if it has them) is a container, not Annex B."""
+    if head[4:8] in _BOXES or head.startswith(_MAGIC):
         return True
-    transport = len(head) > _TS_PACKET and head[0] == 0x47 and head[_TS_PACKET] == 0x47
-    return head.startswith(_EBML) or transport
+    if head.startswith((b"\0\0\1", b"\0\0\0\1")):
+        return False
+    return any(  # a transport stream may begin inside a packet
+        head[begin::length].count(0x47) == len(head[begin::length]) > 1
+        for length in _TRANSPORT_PACKETS
+        for begin in range(min(length, len(head)))
+    )
+
+
+class PacketUnits:
+    """Takes NAL units out of packets: behind start codes, or behind lengths where the configuration says so."""
+
+    def __init__(self, codec: ParsedCodec, extradata: bytes | None, name: str) -> None:
+        """extradata: the stream's hvcC or avcC record, or its parameter sets behind start codes."""
+        self._codec, self._name = codec, name
+        self._length_size = 0
+        self.parameter_sets: list[bytes] = []
+        """Those of the configuration; more may come in the packets."""
+        self.configure(bytes(extradata or b""))
+
+    def configure(self, extradata: bytes) -> None:
+        """Take a configuration: at the beginning, and where a container changes it on the way."""
+        at = 21 if self._codec == "hevc" else 4
+        if len(extradata) > at + 1 and extradata[0] == 1:
+            self._length_size = (extradata[at] & 3) + 1
+            self.parameter_sets = parameter_sets_of(extradata, self._codec)
+        else:
+            self._length_size = 0
+            self.parameter_sets = list(split_annex_b(extradata))
+
+    def __call__(self, packet: bytes, offset: int = 0, strict: bool = True) -> Iterator[tuple[bytes, int]]:
+        """(NAL unit, byte offset in the file) of a packet that lies at `offset`.
+
+        Raises BitstreamError where a unit is longer than its packet (strict only; else the packet ends there).
+        """
+        if not self._length_size:
+            yield from ((unit, offset) for unit in split_annex_b(packet))
+            return
+        for begin, size in split_length_prefixed(packet, self._length_size):
+            if begin + size > len(packet):
+                if strict:
+                    raise BitstreamError(
+                        f"{self._name}: byte {offset + begin}: a NAL unit of {size} bytes exceeds its packet; "
+                        "the file is damaged",
+                        byte_offset=offset + begin,
+                    )
+                return
+            if size:
+                yield packet[begin : begin + size], offset + begin
 
 
 def read_units(
-    source: bytes | str | PathLike[str], codec: ParsedCodec, *, strict: bool = True
+    source: bytes | str | os.PathLike[str], codec: ParsedCodec, *, strict: bool = True
 ) -> Iterator[tuple[bytes, int]]:
-    """Yield (NAL unit, byte offset in the file) of the first track of `codec`: parameter sets, then all packets.
+    """Yield (NAL unit, byte offset in the file) of a file's video: parameter sets, then all packets.
 
-    Raises InputError if there is no such track, BitstreamError if packets are damaged (strict only).
+    Raises InputError if the video is not of `codec`, BitstreamError if packets are damaged (strict only).
     """
-    name = "<bytes>" if isinstance(source, bytes) else fspath(source)
     try:
-        file = io.BytesIO(source) if isinstance(source, bytes) else name
-        with av.open(file, "r", container_options=SAFE_FORMATS) as container:
-            yield from _units_of(container, name, codec, strict)
-    except av.error.FFmpegError as error:
-        if strict:
-            raise BitstreamError(f"{name}: the container cannot be read: {error}") from error
-
-
-def _units_of(
-    container: av.container.InputContainer, name: str, codec: ParsedCodec, strict: bool
-) -> Iterator[tuple[bytes, int]]:
-    known = [s for s in container.streams.video if s.codec_context is not None]
-    stream = next((s for s in known if s.codec_context.name == codec), None)
-    if stream is None:
-        found = ", ".join(s.codec_context.name for s in known) or "no video"
+        media = Media.of(source)
+    except InputError as error:  # it begins like a container
+        raise BitstreamError(f"the container cannot be read: {error}") from error
+    if media.codec != codec:
         raise InputError(
-            f"{name} has no {_TITLES[codec]} track (found: {found}); motion of other codecs comes with decode()"
+            f"{media.name} has no {_TITLES[codec]} track (found: {media.codec}); motion of other codecs comes with decode()"
         )
-    extradata = stream.codec_context.extradata or b""
-    length_size = 0
-    at = 21 if codec == "hevc" else 4
-    if len(extradata) > at + 1 and extradata[0] == 1:
-        length_size = (extradata[at] & 3) + 1
-        units = parameter_sets_of(extradata, codec)
-    else:
-        units = list(split_annex_b(extradata))
-    for unit in units:
-        yield unit, 0
-    for packet in container.demux(stream):
-        data = bytes(packet)
-        offset = packet.pos or 0
-        if length_size:
-            yield from _length_prefixed(data, length_size, offset, name, strict)
-        else:
-            yield from ((unit, offset) for unit in split_annex_b(data))
-
-
-def _length_prefixed(
-    data: bytes, length_size: int, offset: int, name: str, strict: bool
-) -> Iterator[tuple[bytes, int]]:
-    for begin, size in split_length_prefixed(data, length_size):
-        if begin + size > len(data):
-            if strict:
-                raise BitstreamError(
-                    f"{name}: byte {offset + begin}: a NAL unit of {size} bytes exceeds its packet; "
-                    "the file is damaged",
-                    byte_offset=offset + begin,
-                )
-            return
-        if size:
-            yield data[begin : begin + size], offset + begin
+    try:
+        with media.open() as (container, stream):
+            units = PacketUnits(codec, stream.codec_context.extradata, media.name)
+            for unit in units.parameter_sets:
+                yield unit, 0
+            for packet in container.demux(stream):
+                yield from units(bytes(packet), packet.pos or 0, strict)
+    except BitstreamError:
+        if strict:
+            raise
 
 
 def split_length_prefixed(data: bytes, length_size: int) -> Iterator[tuple[int, int]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from os import PathLike, fspath
 from typing import Any, Final, Literal
@@ -14,7 +14,7 @@ from vssbench.codec.bits.container import ParsedCodec, is_container, read_units
 from vssbench.errors import BitstreamError, InputError
 from vssbench.records import BlockDetails, MotionField
 
-__all__ = ["Parser", "Source"]
+__all__ = ["Parser", "Session", "Source"]
 
 Source = bytes | str | PathLike[str]
 
@@ -38,25 +38,19 @@ class Parser:
     extras: Callable[[Any], dict[str, Any]] = lambda picture: {}
     """Further fields of the record."""
 
-    def read(self, source: Source, strict: bool, threads: int, details: bool) -> Iterator[MotionField]:
-        """Records in display order; see the parsers' `read_motion`."""
+    def session(self, name: str, *, strict: bool = True, threads: int = 1, details: bool = False) -> Session:
+        """A parser that is fed from outside."""
         if threads < 1:
             raise ValueError(f"threads must be at least 1, got {threads}")
+        return Session(self, name, self.decoder(threads=threads, strict=strict, details=details), details)
+
+    def read(self, source: Source, strict: bool, threads: int, details: bool) -> Iterator[MotionField]:
+        """Records in display order; see the parsers' `read_motion`."""
         name = "<bytes>" if isinstance(source, bytes) else fspath(source)
-        decoder = self.decoder(threads=threads, strict=strict, details=details)
-        for _ in self._feed(decoder, source, strict):
-            yield from self._drain(decoder, name, details)
-        decoder.finish()
-        yield from self._drain(decoder, name, details)
-        for message, offset, nal_type in decoder.issues:
-            _LOG.warning("%s", self._describe(name, message, offset, nal_type))
-        if decoder.upper_layer_units:
-            _LOG.warning(
-                "%s: %s: %d NAL units of layers above 0 were passed over; the motion is the base layer's",
-                name,
-                self.upper_layers,
-                decoder.upper_layer_units,
-            )
+        session = self.session(name, strict=strict, threads=threads, details=details)
+        for _ in self._feed(session.decoder, source, strict):
+            yield from session.fields()
+        yield from session.finish()
 
     def _feed(self, decoder: Any, source: Source, strict: bool) -> Iterator[None]:
         """Hand the source to the decoder piece by piece."""
@@ -87,23 +81,54 @@ class Parser:
             decoder.push_unit(unit, offset)
             yield
 
-    def _drain(self, decoder: Any, name: str, details: bool) -> Iterator[MotionField]:
-        while (picture := decoder.next()) is not None:
-            yield self._to_field(picture, details)
-        if decoder.failure is not None:
-            message, offset, nal_type = decoder.failure
+    def describe(self, name: str, message: str, offset: int, nal_type: int) -> str:
+        """A defect and where it is."""
+        unit = "" if nal_type < 0 else f", {self.nal_names.get(nal_type, 'NAL unit')} of type {nal_type}"
+        return f"{name}: byte {offset}{unit}: {message}"
+
+
+@dataclass(frozen=True)
+class Session:
+    """One stream on its way through a parser."""
+
+    parser: Parser
+    name: str
+    decoder: Any
+    details: bool
+
+    def push(self, units: Iterable[tuple[bytes, int]]) -> None:
+        """Take NAL units and their byte offsets in the file."""
+        for unit, offset in units:
+            self.decoder.push_unit(unit, offset)
+
+    def fields(self) -> Iterator[MotionField]:
+        """Records that are ready, in display order. Raises BitstreamError at a defect, if strict."""
+        while (picture := self.decoder.next()) is not None:
+            yield self._to_field(picture)
+        if self.decoder.failure is not None:
+            message, offset, nal_type = self.decoder.failure
             raise BitstreamError(
-                f"{self._describe(name, message, offset, nal_type)}. Repair or re-encode the file, or pass "
+                f"{self.parser.describe(self.name, message, offset, nal_type)}. Repair or re-encode the file, or pass "
                 "strict=False to keep what can be read",
                 byte_offset=offset,
                 nal_type=None if nal_type < 0 else nal_type,
             )
 
-    def _describe(self, name: str, message: str, offset: int, nal_type: int) -> str:
-        unit = "" if nal_type < 0 else f", {self.nal_names.get(nal_type, 'NAL unit')} of type {nal_type}"
-        return f"{name}: byte {offset}{unit}: {message}"
+    def finish(self) -> Iterator[MotionField]:
+        """No more units will come: the records that are left; what was passed over is logged."""
+        self.decoder.finish()
+        yield from self.fields()
+        for message, offset, nal_type in self.decoder.issues:
+            _LOG.warning("%s", self.parser.describe(self.name, message, offset, nal_type))
+        if self.decoder.upper_layer_units:
+            _LOG.warning(
+                "%s: %s: %d NAL units of layers above 0 were passed over; the motion is the base layer's",
+                self.name,
+                self.parser.upper_layers,
+                self.decoder.upper_layer_units,
+            )
 
-    def _to_field(self, picture: Any, details: bool) -> MotionField:
+    def _to_field(self, picture: Any) -> MotionField:
         # Any: the stub cannot tell the element types of the arrays; MotionField checks them
         left, top, width, height = picture.crop
         lost = picture.lost
@@ -119,7 +144,7 @@ class Parser:
             decode_order=picture.decode_order,
             decode_index=picture.decode_index,
             coded_bits=8 * picture.coded_bytes,
-            details=self.details(picture) if details else None,
+            details=self.parser.details(picture) if self.details else None,
             lost=None if lost is None else lost.view(np.bool_),
             unreliable=picture.unreliable,
             **self.extras(picture),

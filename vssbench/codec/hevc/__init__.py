@@ -12,7 +12,7 @@ import vssbench.codec.hevc._motion as _motion
 from vssbench.codec.bits.reading import Parser, Source
 from vssbench.records import BlockDetails, MotionField
 
-__all__ = ["LIMIT_LUMA_SAMPLES", "read_motion"]
+__all__ = ["LIMIT_LUMA_SAMPLES", "PARSER", "read_motion"]
 
 LIMIT_LUMA_SAMPLES: Final = 35_651_584
 """Larger pictures (8192 x 4352, level 6.2) are refused before anything is allocated."""
@@ -28,7 +28,7 @@ def _to_details(picture: Any) -> BlockDetails:
     )
 
 
-_PARSER: Final = Parser(
+PARSER: Final = Parser(
     codec="hevc",
     decoder=_motion.Decoder,
     nal_names={32: "VPS", 33: "SPS", 34: "PPS", 39: "SEI", 40: "SEI"},
@@ -55,4 +55,4 @@ def read_motion(
     Raises BitstreamError with byte offset and NAL type; InputError if the file cannot be opened.
     Source: Rec. ITU-T H.265 v4 (12/2016), clauses 7.3, 8.1, 8.3, 8.5.3.2, 9.3 and C.5.2.
     """
-    return _PARSER.read(source, strict, threads, details)
+    return PARSER.read(source, strict, threads, details)

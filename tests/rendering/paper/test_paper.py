@@ -11,8 +11,8 @@ import pytest
 from vssbench.analysis.run import Run
 from vssbench.errors import InputError, VssbenchError
 from vssbench.rendering.paper.figures import write_paper
-from vssbench.rendering.paper.tables import paper_tables
-from vssbench.rendering.tables.summary import summary_table
+from vssbench.rendering.paper.tables import PaperTable, paper_tables
+from vssbench.rendering.tables.summary import summarise
 from vssbench.results.store import slug
 
 
@@ -49,17 +49,24 @@ def test_published_values_stand_in_their_own_column_and_ours_are_empty_where_not
     ]
 
 
+def rows_of(paper: PaperTable) -> list[list[str]]:
+    return [[cell.text for cell in row.cells] for row in paper.table.rows]
+
+
 def test_a_measured_row_stands_beside_the_published_one(fabricate, as_in_the_paper, tmp_path: Path) -> None:
     made = as_in_the_paper(fabricate(tmp_path / "run", sequences=3, units=3, distances=3, pictures=False))
-    table1, table2, table3, table4, _ = paper_tables([made])
-    (row,) = [r for r in table1.rows if r[2] == "AR 0.5" and r[3] == "70.48"]
+    table1, table2, table3, table4, _ = map(rows_of, paper_tables([made]))
+    (row,) = [r for r in table1 if r[2] == "AR 0.5" and r[3] == "70.48"]
     ours = float(row[4])
     assert row[6] == f"{ours - 70.48:+.2f}"
     assert row[7] in ("yes", "no")
-    assert all(r[3] == "–" for r in table2.rows)  # AR 0.6 was not measured
-    assert [r[3] for r in table3.rows].count(row[4]) == 4  # the final model heads four ablations
-    assert [r[2:4] for r in table4.rows if r[3] != "–"][1] == ("70.48", row[4])
-    assert any("9 labelled frames" in note or "labelled frames" in note for note in table1.notes)
+    assert all(r[3] == "–" for r in table2)  # AR 0.6 was not measured
+    assert [r[3] for r in table3].count(row[4]) == 4  # the final model heads four ablations
+    assert [r[2:4] for r in table4 if r[3] != "–"][1] == ["70.48", row[4]]
+    assert any(
+        "9 labelled frames" in note or "labelled frames" in note
+        for note in paper_tables([made])[0].table.notes
+    )
 
 
 def test_table_5_takes_its_times_from_the_stopwatch_where_there_is_one(
@@ -67,16 +74,16 @@ def test_table_5_takes_its_times_from_the_stopwatch_where_there_is_one(
 ) -> None:
     made = as_in_the_paper(fabricate(tmp_path / "run", sequences=1, units=2, distances=2, pictures=False))
     table5 = paper_tables([made])[4]
-    assert table5.rows[1][1] == "ours, cpu"
-    assert "while the run was made" in table5.notes[-1]
+    assert rows_of(table5)[1][1] == "ours, cpu"
+    assert "while the run was made" in table5.table.notes[-1]
     write_latency(made, "constant 1.0", ms=12.5)
     write_latency(made, "AR-Seg 0.5", ms=4.0, stable=False)
     table5 = paper_tables([made])[4]
-    assert table5.rows[1] == ("", "ours, a GPU", "12.5 ms (80 fps)", "4.0 ms (250 fps) ~", "–")
-    assert table5.rows[3][1:] == ("ours, not measured", "–", "–", "–")
-    assert "stopwatch's median" in table5.notes[-1]
-    assert "unstable" in table5.notes[-1]
-    row = next(row for row in summary_table(made).rows if row.method == "AR-Seg 0.5")
+    assert rows_of(table5)[1] == ["", "ours, a GPU", "12.5 ms (80 fps)", "4.0 ms (250 fps) ~", "–"]
+    assert rows_of(table5)[3][1:] == ["ours, not measured", "–", "–", "–"]
+    assert "stopwatch's median" in table5.table.notes[-1]
+    assert "unstable" in table5.table.notes[-1]
+    row = next(row for row in summarise(made).rows if row.method == "AR-Seg 0.5")
     assert (row.values["watch_ms"], row.values["fps"]) == (4.0, 250.0)
     path = made.path / "latency" / "streets" / f"{slug('AR-Seg 0.5')}.json"
     path.write_text(path.read_text().replace('"median_ms": 4.0', '"median_ms": 0.0'))

@@ -8,39 +8,31 @@ import pytest
 
 from vssbench.analysis.run import Run
 from vssbench.experiment.schema import load_experiment
-from vssbench.rendering.tables.columns import MIOU, MISSING, Column
-from vssbench.rendering.tables.summary import Row, kbps_text, mark_best, summary_table
+from vssbench.rendering.tables.columns import MIOU
+from vssbench.rendering.tables.summary import column_marks, summarise
+from vssbench.rendering.tables.text_table import Column
+from vssbench.rendering.text import MISSING, kbps_text
 from vssbench.results.documents import COUNTED_WHILE_RUNNING
 from vssbench.results.roster import make_roster
 
-COST = Column("cost", "cost", "", "lower", 1, 1, "")
-NEUTRAL = Column("frames", "frames", "", "neither", 0, 1, "")
-
-
-def row(method: str, **values: float) -> Row:
-    return Row("data", "codec", method, 700.0, {"miou": math.nan, "cost": math.nan, "frames": 1.0, **values})
-
-
-def marks(rows: list[Row], column: Column) -> list[str]:
-    return [r.marks.get(column.key, "") for r in mark_best(rows, [column])]
+COST = Column("cost", "cost", "", "lower", 1)
+NEUTRAL = Column("frames", "frames", "", "neither", 0)
 
 
 def test_the_largest_miou_and_the_smallest_cost_are_best() -> None:
-    rows = [row("a", miou=0.5, cost=9), row("b", miou=0.7, cost=3), row("c", miou=0.6, cost=6)]
-    assert marks(rows, MIOU) == ["", "best", "second"]
-    assert marks(rows, COST) == ["", "best", "second"]
+    assert column_marks(MIOU, [0.5, 0.7, 0.6]) == ["", "best", "second"]
+    assert column_marks(COST, [9, 3, 6]) == ["", "best", "second"]
 
 
 def test_values_that_print_alike_share_a_mark() -> None:
-    rows = [row("a", miou=0.70001), row("b", miou=0.70004), row("c", miou=0.6)]
-    assert marks(rows, MIOU) == ["best", "best", "second"]
+    assert column_marks(MIOU, [0.70001, 0.70004, 0.6]) == ["best", "best", "second"]
 
 
 def test_nothing_is_marked_without_a_difference() -> None:
-    assert marks([row("a", miou=0.5)], MIOU) == [""]
-    assert marks([row("a", miou=0.5), row("b", miou=0.5)], MIOU) == ["", ""]
-    assert marks([row("a", miou=0.5), row("b")], MIOU) == ["", ""]
-    assert marks([row("a", frames=1), row("b", frames=2)], NEUTRAL) == ["", ""]
+    assert column_marks(MIOU, [0.5]) == [""]
+    assert column_marks(MIOU, [0.5, 0.5]) == ["", ""]
+    assert column_marks(MIOU, [0.5, math.nan]) == ["", ""]
+    assert column_marks(NEUTRAL, [1, 2]) == ["", ""]
 
 
 def test_missing_numbers_are_shown_as_such() -> None:
@@ -49,32 +41,32 @@ def test_missing_numbers_are_shown_as_such() -> None:
 
 
 def test_cost_is_relative_to_the_dearest_constant_method(run: Run) -> None:
-    shares = {r.method: r.values["cost_share"] for r in summary_table(run).rows}
+    shares = {r.method: r.values["cost_share"] for r in summarise(run).rows}
     assert shares["constant 1.0"] == 1.0
     assert shares["constant 0.5"] == pytest.approx(13.1 / 52.4)
     assert shares["AR-Seg 0.5"] == pytest.approx((53.0 + 11 * 14.6) / 12 / 52.4)
 
 
 def test_the_last_distance_is_written_out(run: Run) -> None:
-    assert "mIoU d=11" in [column.heading for column in summary_table(run).columns]
+    assert "mIoU d=11" in [column.heading for column in summarise(run).columns]
 
 
 def test_sections_follow_the_experiment(run: Run) -> None:
-    sections = summary_table(run).sections
-    assert [s.codec for s in sections] == ["hevc-700k", "h264-700k"]
-    assert [r.method for r in sections[0].rows] == ["constant 1.0", "constant 0.5", "warp-only", "AR-Seg 0.5"]
-    assert sections[0].kbps == pytest.approx(704.2)
+    sections = summarise(run).sections
+    assert [rows[0].codec for rows in sections] == ["hevc-700k", "h264-700k"]
+    assert [r.method for r in sections[0]] == ["constant 1.0", "constant 0.5", "warp-only", "AR-Seg 0.5"]
+    assert sections[0][0].kbps == pytest.approx(704.2)
 
 
 def test_what_adaptive_methods_executed_is_shown(run: Run) -> None:
-    assert not {"full frames", "executed", "delay"} & {c.heading for c in summary_table(run).columns}
+    assert not {"full frames", "executed", "delay"} & {c.heading for c in summarise(run).columns}
     costs = dict(run.costs)
     place = ("streets", "AR-Seg 0.5")
     costs[place] = costs[place].model_copy(update={"counted_on": COUNTED_WHILE_RUNNING})
     costs["streets", "warp-only"] = costs["streets", "warp-only"].model_copy(update={"delay_frames": 11})
-    watched = summary_table(replace(run, costs=costs))
+    watched = summarise(replace(run, costs=costs))
     assert {"full frames", "executed", "delay"} <= {c.heading for c in watched.columns}
-    rows = {r.method: r.values for r in watched.sections[0].rows}
+    rows = {r.method: r.values for r in watched.sections[0]}
     groups = {g.method: g for g in run.groups if g.codec == "hevc-700k"}
     steps = groups["AR-Seg 0.5"].steps
     assert rows["AR-Seg 0.5"]["full_share"] == pytest.approx(steps["key"] / sum(steps.values()))
@@ -97,7 +89,7 @@ def test_changes_are_against_the_same_training_seed(run: Run) -> None:
         {"label": "warp-only", "name": "warp-only", **network},
     ]
     seeded = with_methods(run, methods)
-    rows = {r.method: r.values for r in summary_table(seeded).sections[0].rows}
+    rows = {r.method: r.values for r in summarise(seeded).sections[0]}
     assert math.isnan(rows["constant 0.5"]["rel_miou"])
     expected = rows["AR-Seg 0.5"]["miou"] / rows["constant 0.5"]["miou"] - 1
     assert rows["AR-Seg 0.5"]["rel_miou"] == pytest.approx(expected)
@@ -112,7 +104,7 @@ def test_changes_are_against_the_base_that_an_experiment_names(run: Run) -> None
         {"label": "AR-Seg 0.5", "name": "ar-seg", "network": "swiftnet18", "base": "warp-only"},
     ]
     named = with_methods(run, methods)
-    rows = {r.method: r.values for r in summary_table(named).sections[0].rows}
+    rows = {r.method: r.values for r in summarise(named).sections[0]}
     for key, source in (("rel_miou", "miou"), ("rel_gmacs", "gop_mean_gmacs")):
         expected = rows["AR-Seg 0.5"][source] / rows["warp-only"][source] - 1
         assert rows["AR-Seg 0.5"][key] == pytest.approx(expected)

@@ -9,15 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vssbench.analysis.differences import paired_differences, reference_method
+from vssbench.analysis.differences import compare_runs, paired_differences, reference_method
 from vssbench.analysis.families import family_comparisons
 from vssbench.analysis.run import Run
-from vssbench.rendering.curves import panels
-from vssbench.rendering.figures.budget import budget_panels
-from vssbench.rendering.figures.mpl import miou_d_figure
-from vssbench.rendering.figures.svg import miou_d_charts
-from vssbench.rendering.report import write_report
-from vssbench.rendering.tables.summary import difference_rows, family_rows
+from vssbench.errors import InputError
+from vssbench.rendering.tables.comparisons import difference_table, family_table, run_comparison_table
+from vssbench.rendering.tables.markdown import section
+from vssbench.rendering.tables.text_table import TextTable
 
 CURVES = {
     "constant 1.0": ("constant", 0.76, 0.0, (40.0, 40.0)),
@@ -25,6 +23,12 @@ CURVES = {
     "half 1.0": ("ar-seg", 0.76, 0.0, (20.0, 20.0)),
     "half 0.5": ("ar-seg", 0.65, 0.0, (5.0, 5.0)),
 }
+
+
+def cells_by_heading(table: TextTable) -> list[dict[str, str]]:
+    """Every row as heading -> text."""
+    heads = [column.heading for column in table.columns]
+    return [dict(zip(heads, (cell.text for cell in row.cells), strict=True)) for row in table.rows]
 
 
 def test_cases_of_one_labelled_frame_are_one_entry_of_the_bootstrap(run: Run) -> None:
@@ -60,11 +64,11 @@ def test_paired_differences_are_differences_of_the_summary(run: Run) -> None:
     sections = paired_differences(run)
     assert [s.codec for s in sections] == ["hevc-700k", "h264-700k"]
     mious = run.summary.set_index(["codec", "method"])["miou"]
-    for section in sections:
-        for found in section.differences:
-            expected = mious[section.codec, found.test] - mious[section.codec, "constant 1.0"]
+    for one in sections:
+        for found in one.differences:
+            expected = mious[one.codec, found.test] - mious[one.codec, "constant 1.0"]
             assert found.miou.estimate == pytest.approx(expected)
-    assert {row.verdict for row in difference_rows(sections)} == {"worse"}
+    assert {row["verdict"] for row in cells_by_heading(difference_table(sections))} == {"worse"}
 
 
 def test_the_same_accuracy_at_half_the_macs_is_a_bd_flops_of_minus_a_half(
@@ -77,7 +81,7 @@ def test_the_same_accuracy_at_half_the_macs_is_a_bd_flops_of_minus_a_half(
     assert found[0].flops.value == pytest.approx(-0.5)
     assert found[0].miou is not None
     assert found[0].miou.value > 0
-    assert family_rows(found)[0].bd_flops.startswith("-50.00 %")
+    assert cells_by_heading(family_table(found))[0]["BD-FLOPs"].startswith("-50.00 [")
 
 
 def test_a_run_without_two_points_on_a_curve_has_no_bd_values(fabricate: Any, tmp_path: Path) -> None:
@@ -88,26 +92,42 @@ def test_a_run_without_two_points_on_a_curve_has_no_bd_values(fabricate: Any, tm
     )
 
 
-def test_budget_curves_are_drawn_on_page_and_in_a_file(fabricate: Any, tmp_path: Path) -> None:
-    run = fabricate(tmp_path / "run", methods=CURVES, sequences=2, units=3, distances=2, pictures=False)
-    (first, second) = budget_panels(panels(run), run.families)
-    assert [c.name for c in first.curves] == ["constant", "ar-seg"] == [c.name for c in second.curves]
-    assert [p.method for p in first.curves[1].points] == ["half 0.5", "half 1.0"]
-    write_report(run, tmp_path / "out", pictures=False)
-    assert (tmp_path / "out/figures/budget.svg").stat().st_size > 1000
-    html = (tmp_path / "out/index.html").read_text(encoding="utf-8")
-    section = html[html.index('id="bd"') : html.index('id="distance"')]
-    assert section.count("<polyline") == 4  # two curves in each of two panels
-    assert "half 0.5\n" in section
-    alone = fabricate(tmp_path / "alone", sequences=1, units=1, distances=2, pictures=False)
-    write_report(alone, tmp_path / "none", pictures=False)
-    assert not (tmp_path / "none/figures/budget.svg").exists()
+SMALL = {"sequences": 1, "units": 4, "distances": 2, "pictures": False}
 
 
-def test_many_curves_are_drawn_without_bands(fabricate: Any, tmp_path: Path) -> None:
-    few = fabricate(tmp_path / "few", methods=CURVES, sequences=2, units=3, distances=2, pictures=False)
-    many = [replace(p, curves=p.curves * 3) for p in panels(few)]
-    assert "band" in miou_d_charts(panels(few))[0]
-    assert "band" not in miou_d_charts(many)[0]
-    assert len(miou_d_figure(panels(few)).axes[0].collections) == len(CURVES)
-    assert not miou_d_figure(many).axes[0].collections
+def with_quality(quality: float, gmacs: float) -> dict[str, Any]:
+    return {"m": ("constant", quality, 0.0, (gmacs, gmacs))}
+
+
+def test_a_run_against_itself_shows_no_change(fabricate: Any, tmp_path: Path) -> None:
+    run = fabricate(tmp_path / "a", methods=with_quality(0.7, 10.0), **SMALL)
+    for row in cells_by_heading(run_comparison_table("a", "a", compare_runs(run, run))):
+        assert row["mIoU change"] == "+0.00"
+        assert row["verdict"] == "not told apart"
+        assert row["GMACs change"] == "+0.0"
+        assert row["same pixels"] == "yes"
+
+
+def test_a_better_run_is_called_better(fabricate: Any, tmp_path: Path) -> None:
+    worse: Run = fabricate(tmp_path / "a", methods=with_quality(0.6, 10.0), **SMALL)
+    better: Run = fabricate(tmp_path / "b", methods=with_quality(0.7, 5.0), **SMALL)
+    found = compare_runs(worse, better)
+    expected = better.summary["miou"].iloc[0] - worse.summary["miou"].iloc[0]
+    assert found[0].difference.miou.estimate == pytest.approx(expected)
+    table = run_comparison_table("a", "b", found)
+    row = cells_by_heading(table)[0]
+    assert row["verdict"] == "better"
+    assert row["GMACs change"] == "-50.0"
+    assert section(table).startswith("## b against a\n\n| dataset |")
+    assert section(table).count("\n| ") == 4
+
+
+def test_unlike_runs_are_refused(fabricate: Any, tmp_path: Path) -> None:
+    run = fabricate(tmp_path / "a", methods=with_quality(0.7, 10.0), **SMALL)
+    other = fabricate(tmp_path / "b", methods={"other": ("constant", 0.7, 0.0, (1.0, 1.0))}, **SMALL)
+    with pytest.raises(InputError, match="share no dataset, codec and method"):
+        compare_runs(run, other)
+    protocol = run.roster.protocol.model_copy(update={"kind": "stream"})
+    changed = replace(run, roster=run.roster.model_copy(update={"protocol": protocol}))
+    with pytest.raises(InputError, match="different protocols"):
+        compare_runs(run, changed)

@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from vssbench.errors import InputError
-from vssbench.rendering.figures.waterfall import waterfall_charts, waterfalls
+from vssbench.rendering.figures import mpl, svg
+from vssbench.rendering.figures.of_run import waterfall_charts
+from vssbench.rendering.figures.waterfall import waterfalls
 
 
 def test_stages_are_read_in_the_order_in_which_a_frame_meets_them(
@@ -25,8 +27,13 @@ def test_stages_are_read_in_the_order_in_which_a_frame_meets_them(
     assert [name for name, _ in found[1].stages] == ["decode", "motion", "network", "argmax"]
     assert found[1].total_ms == 8.0
     (chart,) = waterfall_charts(found)
-    assert chart.count('class="part') == 2 + 4 + 4
-    assert "decode: 2.5 ms" in chart
+    assert chart.stage_names == ("decode", "network", "motion", "argmax")
+    element = svg.drawn(chart)
+    assert element.count('class="part') == 2 + 4 + 4
+    assert "decode: 2.5 ms" in element
+    bars = mpl.drawn([chart]).axes[0].patches
+    assert [bar.get_width() for bar in bars] == [2, 9, 2.5, 1, 4, 0.5, 2.5, 1, 4, 0.5]
+    assert bars[3].get_x() == 2.5
 
 
 def test_a_run_without_a_stopwatch_has_none(run) -> None:
