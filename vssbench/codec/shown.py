@@ -161,7 +161,7 @@ def _without_undecodable(media: Media, contents: Contents) -> Contents:
         return contents
     came = {shown.packet for shown in decode_packets(media, contents, until=max(contents.leading))}
     lost = contents.leading - came
-    undecodable = contents.undecodable + len(lost)
+    undecodable = contents.undecodable + len(lost - contents.hidden)
     return replace(contents, hidden=contents.hidden | lost, undecodable=undecodable, leading=lost)
 
 
