@@ -181,7 +181,7 @@ def read_contents(media: Media) -> Contents:
         first=first,
         hidden=hidden,
         undecodable=undecodable,
-        leading=frozenset(seen.leading),
+        leading=frozenset(rank for rank in seen.leading if rank >= first),
         jumps=frozenset(seen.jumps),
         mean_rate_hz=float((seen.packets - 1) / span) if span > 0 else None,
     )
