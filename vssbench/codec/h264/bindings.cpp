@@ -3,7 +3,6 @@
 #include "decoder.hpp"
 #include "visibility.hpp"
 
-
 using namespace vssbench::h264;
 
 namespace {
@@ -62,6 +61,7 @@ NB_MODULE(_motion, module) {
             return static_cast<int>(self.take());
           },
           nb::arg("units"),
-          "Of the units of a packet: 0 shown; 1 the second field of a frame; 2 leads an I picture at which the stream is "
+          "Of the units of a packet: 0 shown; 1 the second field of a frame; 2 leads an I picture at which the stream "
+          "is "
           "entered, and refers to what precedes it.");
 }
