@@ -147,5 +147,5 @@ class Session:
             details=self.parser.details(picture) if self.details else None,
             lost=None if lost is None else lost.view(np.bool_),
             unreliable=picture.unreliable,
-            **self.extras(picture),
+            **self.parser.extras(picture),
         )
