@@ -56,9 +56,12 @@ def invoke(*words) -> VssbenchError:
         (["dataset=camvid", "dataset.root=absent"], 3, "absent"),
         (["dataset=cityscapes", "dataset.root=absent"], 3, "absent"),
         (["dataset=folder", "dataset.root=absent"], 3, "absent"),
-        (["method=ar-seg", "method.width=4", "codec.references=3"], 2, "references=1"),
         (["method=ar-seg", "method.width=4", "method.window=6"], 2, "window"),
-        (["method=warp-only", "method.width=4", "codec.b_frames=2"], 2, "b_frames=0"),
+        (
+            ["method=warp-only", "method.width=4", "method.flow_rule=paper", "codec.b_frames=2"],
+            2,
+            "b_frames=0",
+        ),
     ],
 )
 def test_a_mistake_in_an_experiment_is_one_clear_error(experiment, tmp_path, overrides, exit_code, message):

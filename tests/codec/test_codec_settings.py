@@ -8,7 +8,6 @@ import pytest
 from pydantic import ValidationError
 
 from vssbench.codec import CodecSettings
-from vssbench.errors import CapabilityError
 
 
 @pytest.mark.parametrize(
@@ -93,18 +92,6 @@ def test_every_field_changes_the_digest(change) -> None:
 
 def test_canonical_json_holds_every_field() -> None:
     assert set(json.loads(CodecSettings(qp=30).canonical_json())) == set(CodecSettings.model_fields)
-
-
-@pytest.mark.parametrize("values", [{"references": 3}, {"references": 1, "b_frames": 1}])
-def test_h264_motion_wants_one_past_reference(values) -> None:
-    with pytest.raises(CapabilityError, match=r"set references=1 and b_frames=0, or codec: hevc"):
-        CodecSettings(codec="h264", qp=30, **values).check_motion()
-
-
-def test_motion_is_possible_with_one_reference_and_always_with_hevc() -> None:
-    CodecSettings(codec="h264", qp=30, references=1).check_motion()
-    CodecSettings(codec="mpeg4", qp=3).check_motion()
-    CodecSettings(codec="hevc", qp=30, references=4, b_frames=3).check_motion()
 
 
 def test_mpeg4_has_one_reference_unless_told() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vssbench.codec import CodecSettings, encode
-from vssbench.codec.syntax import READ_PICTURE, _Bits, h264_reference_count, nal_units
+from vssbench.codec.syntax import READ_PICTURE, _Bits, nal_units
 from vssbench.errors import BitstreamError
 
 
@@ -30,12 +30,6 @@ def test_exp_golomb_codes_come_back(values) -> None:
         escaped.append(byte)
     reader = _Bits(bytes(escaped))
     assert [reader.unsigned() for _ in values] == values
-
-
-def test_signed_codes_alternate() -> None:
-    bits = "".join(exp_golomb(code) for code in range(7)).ljust(32, "0")
-    reader = _Bits(int(bits, 2).to_bytes(4, "big"))
-    assert [reader.signed() for _ in range(7)] == [0, 1, -1, 2, -2, 3, -3]
 
 
 def test_nal_units_split_at_start_codes() -> None:
@@ -59,22 +53,6 @@ def test_picture_types_equal_ffmpegs(pan, codec) -> None:
     ours = [READ_PICTURE[codec](packet) for packet in packets]
     assert sorted(picture.frame_type for picture in ours) == sorted(theirs)
     assert [picture.is_random_access for picture in ours] == [picture.frame_type == "I" for picture in ours]
-
-
-@pytest.mark.parametrize("references", [1, 2, 4])
-def test_h264_reference_count_is_read_from_the_stream(pan, references) -> None:
-    bitstream = encode(pan((96, 128), 2), CodecSettings(codec="h264", qp=12, references=references), 30)
-    assert h264_reference_count(bitstream.data) == references
-
-
-def test_h264_reference_count_of_other_profiles(pan) -> None:
-    settings = CodecSettings(
-        codec="h264", qp=12, references=1, preset="ultrafast", extra={"8x8dct": "0", "cabac": "0"}
-    )
-    assert h264_reference_count(encode(pan((96, 128), 2), settings, 30).data) == 1
-    lists = CodecSettings(codec="h264", qp=12, references=2, extra={"cqm": "jvt"})
-    assert h264_reference_count(encode(pan((96, 128), 2), lists, 30).data) == 2
-    assert h264_reference_count(b"") is None
 
 
 @pytest.mark.parametrize("codec", ["hevc", "h264", "mpeg4"])

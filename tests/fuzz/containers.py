@@ -53,7 +53,7 @@ def original(container: str, codec: str, hidden: int, degrees: int) -> bytes:
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / f"v.{container}"
         with av.open(str(path), "w") as file:
-            options = {"refs": "1", "bf": "0", "x265-params": "log-level=none"} if codec != "mpeg4" else {}
+            options = {"x265-params": "log-level=none"} if codec == "libx265" else {}
             stream = file.add_stream(codec, rate=25, options=options)
             stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
             stream.thread_count = 1

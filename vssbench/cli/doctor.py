@@ -6,7 +6,7 @@ import typer
 
 
 def doctor() -> None:
-    """Show what this machine can do: packages, encoders, motion parser, devices, cache and free disk."""
+    """Show what this machine can do: packages, encoders, motion parsers, devices, cache and free disk."""
     from rich.console import Console
     from rich.table import Table
 
@@ -15,8 +15,8 @@ def doctor() -> None:
     for name, check in (
         ("packages", _packages),
         ("encoders", _encoders),
-        ("hevc motion", _parser),
-        ("h264 motion", _exported_motion),
+        ("hevc motion", lambda: _sample_motion("hevc")),
+        ("h264 motion", lambda: _sample_motion("h264")),
         ("devices", _devices),
         ("cache", _cache),
     ):
@@ -53,19 +53,9 @@ def _sample_motion(codec: str) -> str:
         np.random.default_rng(0).integers(0, 255, (96, 160, 3), dtype=np.uint8).repeat(2, 0).repeat(2, 1)
     )
     frames = [np.roll(texture, 4 * i, axis=1)[:96, :160] for i in range(4)]
-    settings = CodecSettings.model_validate(
-        {"codec": codec, "qp": 24, "keyframe_interval": 4, "references": 1}
-    )
+    settings = CodecSettings.model_validate({"codec": codec, "qp": 24, "keyframe_interval": 4})
     fields = list(read_motion(encode(frames, settings, 25.0)))
     return f"works ({len(fields)} pictures, types {''.join(f.frame_type for f in fields)})"
-
-
-def _parser() -> str:
-    return _sample_motion("hevc")
-
-
-def _exported_motion() -> str:
-    return _sample_motion("h264")
 
 
 def _devices() -> str:

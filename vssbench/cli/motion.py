@@ -40,9 +40,9 @@ def motion(
     ] = None,
     frame: Annotated[int, typer.Option(help="Which picture --picture draws, in display order from 0.")] = 1,
     partial: Annotated[
-        bool, typer.Option("--partial", help="HEVC: go on after defects and mark what is lost.")
+        bool, typer.Option("--partial", help="HEVC, H.264: go on after defects and mark what is lost.")
     ] = False,
-    threads: Annotated[int, typer.Option(help="HEVC: pictures parsed at the same time.")] = 1,
+    threads: Annotated[int, typer.Option(help="HEVC, H.264: pictures parsed at the same time.")] = 1,
     orientation: Annotated[
         OrientationOption,
         typer.Option(help="upright: as a player shows the pictures; stored: as they are coded."),
@@ -96,10 +96,12 @@ def _check_request(file: Path, npz: Path | None, picture: Path | None, frame: in
 
 
 def _read(file: Path, partial: bool, threads: int, how: HowShown) -> Iterator[MotionField]:
-    from vssbench.codec import hevc, read_motion
+    from vssbench.codec import h264, hevc, read_motion
+    from vssbench.codec.media import BYTE_STREAMS, Media
 
     if partial:
-        return hevc.read_motion(file, strict=False, threads=threads)
+        codec = BYTE_STREAMS.get(file.suffix.lower()) or Media.of(file).codec
+        return (h264 if codec == "h264" else hevc).read_motion(file, strict=False, threads=threads)
     return read_motion(file, threads=threads, **how)
 
 

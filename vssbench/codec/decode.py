@@ -13,13 +13,12 @@ from vssbench.codec.bits.reading import Parser
 from vssbench.codec.colour import ToRgb
 from vssbench.codec.contents import Contents
 from vssbench.codec.encode import Bitstream
-from vssbench.codec.exported import ExportedMotion, refuse_many_references
+from vssbench.codec.exported import ExportedMotion
 from vssbench.codec.media import Media
 from vssbench.codec.orientation import Orientation
 from vssbench.codec.pairing import MotionReader, ParsedMotion
 from vssbench.codec.settings import Codec
 from vssbench.codec.shown import Film, Shown
-from vssbench.codec.syntax import h264_reference_count
 from vssbench.dataset import OrientationOption
 from vssbench.errors import BitstreamError, CapabilityError
 from vssbench.records import DecodedFrame, MotionField
@@ -29,7 +28,7 @@ Source = Bitstream | str | os.PathLike[str] | bytes
 
 _RAW_FORMATS: dict[Codec, str] = {"hevc": "hevc", "h264": "h264", "mpeg4": "m4v"}
 _MOTION_CODECS = ("hevc", "h264", "mpeg4")
-_PARSED_CODECS = ("hevc",)
+_PARSED_CODECS = ("hevc", "h264")
 """Codecs whose motion vssbench parses itself; that of the others is what FFmpeg exports."""
 _TITLES = {"hevc": "HEVC", "h264": "H.264"}
 
@@ -49,7 +48,7 @@ def decode(
     is turned and cropped with them. `stream` is the index of the video stream, by default the file's main one. Odd sides
     that were padded for encoding are cut back. `threads` changes the speed and never the pixels; 0 means all cores.
 
-    Raises CapabilityError at once where motion was asked for and the codec cannot give it (`CodecSettings.check_motion`);
+    Raises CapabilityError at once where motion was asked for and the codec cannot give it;
     while iterating InputError if the source is missing or not a video, BitstreamError if it is damaged, truncated, or
     holds fewer or more pictures than its `Bitstream` record says.
     """
@@ -68,7 +67,7 @@ def read_motion(
 ) -> Iterator[MotionField]:
     """Motion fields of the pictures that `decode` gives, in display order, without pixels.
 
-    HEVC is only parsed, `threads` pictures at the same time; H.264 and MPEG-4 are decoded, without conversion to RGB.
+    HEVC and H.264 are only parsed, `threads` pictures at the same time; MPEG-4 is decoded, without conversion to RGB.
     Raises as `decode`.
     """
     opened = _Opened.of(source, stream)
@@ -123,8 +122,6 @@ class _Opened:
 
 def _check_motion_known(opened: _Opened) -> None:
     """Refuse up front, before anything is decoded, what cannot be had."""
-    if opened.bitstream is not None:
-        opened.bitstream.settings.check_motion()
     media = opened.media
     if media.codec not in _MOTION_CODECS:
         raise CapabilityError(
@@ -133,12 +130,6 @@ def _check_motion_known(opened: _Opened) -> None:
         )
     if media.codec in _PARSED_CODECS:
         _parser(media.codec)
-    elif media.codec == "h264" and opened.bitstream is None:
-        with media.open() as (container, stream):
-            count = h264_reference_count(stream.codec_context.extradata or b"")
-            if count is None:
-                count = h264_reference_count(bytes(next(container.demux(stream))))
-        refuse_many_references(media.name, count)
 
 
 def _parser(codec: str) -> Parser:
@@ -156,7 +147,7 @@ def _parser(codec: str) -> Parser:
 def _motion_reader(film: Film) -> MotionReader:
     if film.media.codec in _PARSED_CODECS:
         return ParsedMotion(_parser(film.media.codec), film)
-    return ExportedMotion(film.media.name, film.media.codec)
+    return ExportedMotion(film.media.name)
 
 
 def _decoded(

@@ -1,4 +1,4 @@
-"""Motion fields from the vectors that FFmpeg exports for H.264 and MPEG-4 Part 2."""
+"""Motion fields from the vectors that FFmpeg exports for MPEG-4 Part 2."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ EXPORT = {"flags2": "+export_mvs"}
 
 MACROBLOCK = 16
 
-_REMEDY = (
-    "re-encode with `vssbench encode --codec h264 --references 1`, or use HEVC, whose motion is read in full"
-)
+_REMEDY = "re-encode with `vssbench encode` as H.264 or HEVC, whose motion is read in full"
 
 
 def paint_vectors(
@@ -73,8 +71,8 @@ class ExportedMotion:
 
     options: Mapping[str, str] = EXPORT
 
-    def __init__(self, name: str, codec: str) -> None:
-        self._name, self._codec = name, codec
+    def __init__(self, name: str) -> None:
+        self._name = name
         self._visibility: Mpeg4Visibility | None = None
         self._poc = self._coded_sequence = -1
         self._places: dict[int, tuple[int, int, int]] = {}
@@ -82,16 +80,13 @@ class ExportedMotion:
         self._count = 0
 
     def push(self, rank: int, packet: VideoPacket) -> None:
-        """Note the place of a packet's picture. Raises CapabilityError for B pictures of MPEG-4."""
-        is_key = packet.is_keyframe
-        if self._codec == "mpeg4":
-            data = bytes(packet)
-            if self._visibility is None:
-                self._visibility = Mpeg4Visibility(packet.stream.codec_context.extradata or b"")
-            if self._visibility(data) == "hidden":
-                return
-            is_key = mpeg4_picture(data).frame_type == "I"
-        if is_key or self._poc < 0:
+        """Note the place of a packet's picture. Raises CapabilityError for B pictures."""
+        data = bytes(packet)
+        if self._visibility is None:
+            self._visibility = Mpeg4Visibility(packet.stream.codec_context.extradata or b"")
+        if self._visibility(data) == "hidden":
+            return
+        if mpeg4_picture(data).frame_type == "I" or self._poc < 0:
             self._poc, self._coded_sequence = 0, self._coded_sequence + 1
         else:
             self._poc += 1
@@ -138,16 +133,6 @@ class ExportedMotion:
             reason = "it uses global motion compensation"
         if reason:
             raise CapabilityError(f"{self._name}: motion cannot be read, {reason}; {_REMEDY}")
-
-
-def refuse_many_references(name: str, references: int | None) -> None:
-    """Raise CapabilityError if an H.264 stream may predict from more than one picture, or does not say."""
-    if references != 1:
-        found = "an unknown number of" if references is None else f"{references}"
-        raise CapabilityError(
-            f"{name}: motion cannot be read, the H.264 stream keeps {found} reference pictures and FFmpeg does not tell "
-            f"which one a vector points to; {_REMEDY}"
-        )
 
 
 def _round_up(length: int) -> int:

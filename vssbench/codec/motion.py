@@ -361,6 +361,14 @@ def _lookup(pocs: NDArray[np.int32], values: Mapping[int, float], absent: float 
     return table[np.clip(pocs, low - 1, high + 1) - (low - 1)]
 
 
+def _refuse_fields(field: MotionField) -> None:
+    if field.field_macroblocks is not None:
+        raise CapabilityError(
+            f"picture {field.poc} has macroblocks of single fields (interlaced), whose motion is not composed; "
+            "deinterlace the video and encode it again"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class _Hop:
     """One step of every 4x4 block."""
@@ -384,6 +392,7 @@ class _Grid:
     @staticmethod
     def of(field: MotionField) -> _Grid:
         rows, columns = field.mode.shape
+        _refuse_fields(field)
         if max(rows, columns) * 4 > _LARGEST_SIDE:
             raise CapabilityError(
                 f"pictures of {columns * 4}x{rows * 4}: flow is composed up to a side of {_LARGEST_SIDE}; scale down"
@@ -406,7 +415,8 @@ class _Grid:
         return (field.mode.shape, field.size, field.crop_left_top) == (self.blocks, self.size, self.left_top)
 
     def check(self, field: MotionField) -> None:
-        """Raise BitstreamError if the picture size changes inside a group of pictures."""
+        """Raise BitstreamError if the picture size changes inside a group of pictures, CapabilityError if interlaced."""
+        _refuse_fields(field)
         if not self.fits(field):
             raise BitstreamError(
                 f"picture {field.poc} is {field.size[1]}x{field.size[0]} after pictures of "

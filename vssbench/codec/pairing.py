@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
-from vssbench.codec.bits.container import END_OF_SEQUENCE, PacketUnits, ParsedCodec
+from vssbench.codec.bits.container import END_OF_SEQUENCE, PacketUnits
 from vssbench.codec.bits.reading import Parser
 from vssbench.codec.contents import ranked
 from vssbench.codec.media import VideoPacket
@@ -40,14 +40,11 @@ class ParsedMotion:
         self._film, self._codec = film, parser.codec
         self._session = parser.session(film.media.name, threads=threads)
         self._units: PacketUnits | None = None
-        self._carriers: list[int] = []
-        """Access unit -> rank of the packet in which it begins."""
         self._fields: dict[int, MotionField] = {}
 
     def push(self, rank: int, packet: VideoPacket) -> None:
         """One more packet: parse it."""
-        for field in self._parsed(rank, packet):
-            self._keep(field)
+        self._keep(self._parsed(rank, packet))
 
     def ready(self, shown: Shown) -> MotionField | None:
         """Motion of a picture; None if more packets are needed. Raises BitstreamError if sizes differ."""
@@ -62,16 +59,15 @@ class ParsedMotion:
 
     def finish(self) -> None:
         """Take what the parser held back."""
-        for field in self._session.finish():
-            self._keep(field)
+        self._keep(self._session.finish())
 
     def alone(self) -> Iterator[MotionField]:
         """Fields of the pictures that are shown, in display order, without decoding any."""
         contents, count = self._film.contents, 0
         with self._film.media.open() as (container, stream):
             packets = ((r, p) for r, p in ranked(container, stream) if r >= contents.first)
-            for field in self._all(packets):
-                if self._carriers[field.decode_index] not in contents.hidden:
+            for carrier, field in self._all(packets):
+                if carrier not in contents.hidden:
                     count += 1
                     yield field
         if count != contents.shown:
@@ -80,33 +76,23 @@ class ParsedMotion:
                 "damaged, encode or copy it again"
             )
 
-    def _all(self, packets: Iterable[tuple[int, VideoPacket]]) -> Iterator[MotionField]:
+    def _all(self, packets: Iterable[tuple[int, VideoPacket]]) -> Iterator[tuple[int, MotionField]]:
         for rank, packet in packets:
             yield from self._parsed(rank, packet)
         yield from self._session.finish()
 
-    def _parsed(self, rank: int, packet: VideoPacket) -> Iterator[MotionField]:
+    def _parsed(self, rank: int, packet: VideoPacket) -> Iterator[tuple[int, MotionField]]:
         if self._units is None:
             extradata = packet.stream.codec_context.extradata
             self._units = PacketUnits(self._codec, extradata, self._film.media.name)
-            self._session.push((unit, 0) for unit in self._units.parameter_sets)
+            self._session.push(((unit, 0) for unit in self._units.parameter_sets), rank)
         if rank in self._film.contents.jumps:
-            self._session.push([(END_OF_SEQUENCE[self._codec], 0)])
-        units = list(self._units(bytes(packet), packet.pos or 0))
-        self._carriers += [rank] * _access_units(self._codec, [unit for unit, _ in units])
-        self._session.push(units)
-        return self._session.fields()
+            self._session.push([(END_OF_SEQUENCE[self._codec], 0)], rank)
+        self._session.push(self._units(bytes(packet), packet.pos or 0), rank)
+        return self._session.carried()
 
-    def _keep(self, field: MotionField) -> None:
-        """Set a field aside for its picture, unless that is not shown."""
-        carrier = self._carriers[field.decode_index]
-        if carrier not in self._film.contents.hidden:
-            self._fields[carrier] = field
-
-
-def _access_units(codec: ParsedCodec, units: Iterable[bytes]) -> int:
-    """How many access units begin in a packet; one packet may hold none, or several of HEVC."""
-    if codec == "h264":
-        return int(any(unit[0] & 0x1F in (1, 5) for unit in units))
-    slices = (unit for unit in units if len(unit) > 2 and unit[0] >> 1 & 0x3F < 32)
-    return sum(bool(unit[2] & 0x80) for unit in slices if not unit[0] & 1 and not unit[1] >> 3)
+    def _keep(self, carried: Iterable[tuple[int, MotionField]]) -> None:
+        """Set fields aside for their pictures, unless those are not shown."""
+        for carrier, field in carried:
+            if carrier not in self._film.contents.hidden:
+                self._fields[carrier] = field

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import av
@@ -11,8 +13,8 @@ import numpy as np
 from av.sidedata.sidedata import Type
 
 from vssbench.codec.encode import Bitstream
+from vssbench.records import MotionField
 
-_CONTAINERS = {"h264": "h264", "mpeg4": "m4v"}
 _HEADER = struct.Struct("@IQQii")
 """AVVideoEncParams up to `qp`: number of blocks, offset and size of one, codec type, base QP."""
 _DELTA_COLUMN = 4
@@ -23,17 +25,16 @@ def read_qp(bitstream: Bitstream) -> list[float | None]:
     """Mean luma quantisation parameter of every picture in display order, over its area.
 
     0..51 for HEVC and H.264, the quantiser 1..31 for MPEG-4 Part 2; None where a picture does not tell.
-    HEVC is parsed by our own parser, the others are decoded once more with FFmpeg's coding parameters exported.
-    Raises BitstreamError if an HEVC stream is damaged.
+    HEVC and H.264 are parsed, MPEG-4 is decoded once more with FFmpeg's coding parameters exported. Raises BitstreamError
+    if a parsed stream is damaged.
     """
     codec = bitstream.settings.codec
-    if codec == "hevc":
-        from vssbench.codec.hevc import read_motion
-
-        fields = read_motion(bitstream.data, details=True)
+    if codec != "mpeg4":
+        read_motion = import_module(f"vssbench.codec.{codec}").read_motion
+        fields: Iterator[MotionField] = read_motion(bitstream.data, details=True)
         return [None if field.details is None else float(field.details.qp.mean()) for field in fields]
     found: list[float | None] = []
-    with av.open(io.BytesIO(bitstream.data), "r", format=_CONTAINERS[codec]) as container:
+    with av.open(io.BytesIO(bitstream.data), "r", format="m4v") as container:
         context = container.streams.video[0].codec_context
         context.options = {"export_side_data": "+venc_params"}
         for frame in container.decode(video=0):

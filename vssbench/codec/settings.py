@@ -8,8 +8,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from vssbench.errors import CapabilityError
-
 Codec = Literal["hevc", "h264", "mpeg4"]
 Preset = Literal[
     "ultrafast",
@@ -191,19 +189,6 @@ class CodecSettings(BaseModel):
     def digest(self) -> str:
         """SHA-256 of `canonical_json()`, hexadecimal."""
         return hashlib.sha256(self.canonical_json().encode()).hexdigest()
-
-    def check_motion(self) -> None:
-        """Raise CapabilityError if motion fields cannot be had from streams made with these settings.
-
-        FFmpeg exports H.264 and MPEG-4 vectors without the index of the reference picture, so they can be read
-        only where one past picture is all there is. HEVC motion comes from vssbench's own parser, which reads all.
-        """
-        if self.codec == "hevc" or (self.references == 1 and self.b_frames == 0):
-            return
-        raise CapabilityError(
-            f"motion of {self.codec} with references={self.references} and b_frames={self.b_frames} cannot be read: "
-            "FFmpeg does not tell which reference a vector points to; set references=1 and b_frames=0, or codec: hevc"
-        )
 
     def describe(self) -> str:
         """Short text for tables and logs, for example 'hevc medium 3000 kb/s L=12'."""

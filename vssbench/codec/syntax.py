@@ -48,11 +48,6 @@ class _Bits:
                 raise BitstreamError("coded picture has an impossible header; the stream is damaged")
         return (1 << zeros) - 1 + (self.read(zeros) if zeros else 0)
 
-    def signed(self) -> int:
-        """Exp-Golomb code se(v)."""
-        code = self.unsigned()
-        return (code + 1) // 2 if code % 2 else -(code // 2)
-
 
 def nal_units(data: bytes) -> Iterator[bytes]:
     """NAL units of an Annex B byte stream, without start codes; trailing zero bytes may remain."""
@@ -207,62 +202,3 @@ class Mpeg4Visibility:
 
 READ_PICTURE = {"hevc": hevc_picture, "h264": h264_picture, "mpeg4": mpeg4_picture}
 """Codec name -> reader of a coded picture's header."""
-
-# profile_idc values whose SPS carries chroma format and scaling lists (Rec. ITU-T H.264, 7.3.2.1.1)
-_HIGH_PROFILES = frozenset({44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244})
-
-
-def _skip_scaling_lists(bits: _Bits, lists: int) -> None:
-    for index in range(lists):
-        if not bits.read(1):
-            continue
-        last = following = 8
-        for _ in range(16 if index < 6 else 64):
-            if following:
-                following = (last + bits.signed()) % 256
-            last = following or last
-
-
-def h264_reference_count(parameter_sets: bytes) -> int | None:
-    """max_num_ref_frames of the first SPS in an Annex B byte stream or an avcC record; None if there is no SPS.
-
-    Source: Rec. ITU-T H.264, 7.3.2.1.1; ISO/IEC 14496-15, 5.3.3.1 for avcC.
-    """
-    if (
-        parameter_sets[:1] == b"\1" and len(parameter_sets) > 8
-    ):  # avcC: version 1, then one length-prefixed SPS
-        length = int.from_bytes(parameter_sets[6:8], "big")
-        units: Iterator[bytes] = iter([parameter_sets[8 : 8 + length]])
-    else:
-        units = nal_units(parameter_sets)
-    for unit in units:
-        if unit and unit[0] & 0x1F == 7:
-            return _sps_reference_count(unit)
-    return None
-
-
-def _sps_reference_count(unit: bytes) -> int:
-    bits = _Bits(unit[1:])
-    profile = bits.read(8)
-    bits.read(16)  # constraint flags, level_idc
-    bits.unsigned()  # seq_parameter_set_id
-    if profile in _HIGH_PROFILES:
-        chroma_format = bits.unsigned()
-        if chroma_format == 3:
-            bits.read(1)  # separate_colour_plane_flag
-        bits.unsigned()  # bit_depth_luma_minus8
-        bits.unsigned()  # bit_depth_chroma_minus8
-        bits.read(1)  # qpprime_y_zero_transform_bypass_flag
-        if bits.read(1):
-            _skip_scaling_lists(bits, 12 if chroma_format == 3 else 8)
-    bits.unsigned()  # log2_max_frame_num_minus4
-    order_type = bits.unsigned()
-    if order_type == 0:
-        bits.unsigned()  # log2_max_pic_order_cnt_lsb_minus4
-    elif order_type == 1:
-        bits.read(1)  # delta_pic_order_always_zero_flag
-        bits.signed()  # offset_for_non_ref_pic
-        bits.signed()  # offset_for_top_to_bottom_field
-        for _ in range(bits.unsigned()):
-            bits.signed()  # offset_for_ref_frame
-    return bits.unsigned()

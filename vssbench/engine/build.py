@@ -108,10 +108,6 @@ def build_method(spec: MethodSpec, context: BuildContext, class_names: Sequence[
 
 def check_motion(whose: str, settings: CodecSettings, rule: FlowRule) -> None:
     """Raise CapabilityError naming `whose` if the codec cannot give motion towards the keyframe by this rule."""
-    try:
-        settings.check_motion()
-    except CapabilityError as error:
-        raise CapabilityError(f"{whose} needs motion: {error}") from error
     if rule == "paper" and settings.b_frames:
         raise CapabilityError(
             f"{whose} follows motion by the rule 'paper', which is defined for P pictures only, and the codec makes B "

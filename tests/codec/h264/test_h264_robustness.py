@@ -49,7 +49,7 @@ def until_error(source: bytes | Path) -> tuple[list[MotionField], BitstreamError
 
 
 def partial(source: bytes | Path, *, threads: int) -> None:
-    """Read all that can be read; only a tool that is refused by name stops that."""
+    """Read all that can be read; only a tool that is refused by name, or a container, stops that."""
     fields, message = [], "not read"
     try:
         for field in read_motion(source, strict=False, threads=threads, details=True):
@@ -57,10 +57,10 @@ def partial(source: bytes | Path, *, threads: int) -> None:
     except BitstreamError as error:
         message = str(error)
     check(fields)
-    assert "not read" in message
+    assert "not read" in message or "container cannot be read" in message
 
 
-def test_truncation_keepsdef test_truncation_keeps_the_pictures_before_it_and_names_the_place() -> None:
+def test_truncation_keeps_the_pictures_before_it_and_names_the_place() -> None:
     data = STREAM.read_bytes()
     slices = [offset for offset in nal_offsets(data) if data[offset] & 31 in (1, 5)]
     cut = data[: slices[4] + 60]

@@ -60,9 +60,6 @@ bad("settings", "the paper's rule of motion on B pictures", 2)(
         "codec={codec: hevc, qp: 30, b_frames: 2}", "protocol.keyframe_interval=4",
     )
 )  # fmt: skip
-bad("settings", "motion of a stream with three references", 2)(
-    lambda: changed("method=warp-only", "method.width=4", "codec.references=3")
-)
 bad("settings", "an even attention window", 2)(
     lambda: changed("method=ar-seg", "method.width=4", "method.window=6")
 )

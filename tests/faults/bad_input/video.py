@@ -94,7 +94,7 @@ VIDEOS: dict[str, Callable[[], Words]] = {
     "an HEVC stream of noise": lambda: motion(np.random.default_rng(0).bytes(4000), "v.hevc"),
     "an HEVC stream without parameter sets": lambda: motion(b"\0\0\1\x26\1" + b"\xaf" * 400, "v.hevc"),
     "a codec without motion vectors to read": lambda: motion(video("avi", "mjpeg"), "v.avi"),
-    "H.264 with three references": lambda: motion(video("mp4", "libx264", refs="3", preset="slow"), "v.mp4"),
+    "MPEG-4 with B pictures": lambda: motion(video("avi", "mpeg4", bf="2"), "v.avi"),
     "a playlist that names other files": lambda: motion(
         b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n/etc/hostname\n#EXT-X-ENDLIST\n", "v.mp4"
     ),
@@ -122,7 +122,7 @@ VIDEOS: dict[str, Callable[[], Words]] = {
 
 ASKED_TOO_MUCH = (
     "a codec without motion vectors to read",
-    "H.264 with three references",
+    "MPEG-4 with B pictures",
     "an encrypted mp4",
     "an mp4 turned by 45 degrees",
     "a colour matrix that needs the transfer function",

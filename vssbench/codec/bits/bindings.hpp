@@ -52,6 +52,7 @@ nb::class_<Picture> bind_picture(nb::module_& module) {
       .def_ro("decode_order", &Picture::decode_order, "Rank in decoding order among output pictures.")
       .def_ro("decode_index", &Picture::decode_index,
               "Index of its access unit in decoding order; pictures that are never output count.")
+      .def_ro("packet", &Picture::packet, "What push_unit was told with its first slice; -1 without.")
       .def_ro("nal_type", &Picture::nal_type, "nal_unit_type of its slices.")
       .def_ro("slice_type", &Picture::slice_type, "0 B, 1 P, 2 I: the most inter type of its slices.")
       .def_ro("slices", &Picture::slices, "Independent slices.")
@@ -111,10 +112,11 @@ nb::class_<Decoder> bind_decoder(nb::module_& module) {
           nb::arg("data"), "Appends bytes of an Annex B stream.")
       .def(
           "push_unit",
-          [](Decoder& self, nb::bytes data, uint64_t offset) {
-            self.push_unit(static_cast<const uint8_t*>(data.data()), data.size(), offset);
+          [](Decoder& self, nb::bytes data, uint64_t offset, int64_t packet) {
+            self.push_unit(static_cast<const uint8_t*>(data.data()), data.size(), offset, packet);
           },
-          nb::arg("data"), nb::arg("offset"), "Appends one NAL unit that has no start code.")
+          nb::arg("data"), nb::arg("offset"), nb::arg("packet") = -1,
+          "Appends one NAL unit that has no start code; `packet` comes back with the picture that it begins.")
       .def("finish", &Decoder::finish, "No more data will come.")
       .def("next", &Decoder::next, nb::call_guard<nb::gil_scoped_release>(),
            "The next picture; None if more data is needed, at the end, or after a failure.")

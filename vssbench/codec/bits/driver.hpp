@@ -89,9 +89,9 @@ class Driver {
 
   /// Appends bytes of an Annex B stream.
   void push(const uint8_t* data, size_t size) { splitter_.push(data, size); }
-  /// Appends one NAL unit without start code; `offset` is where it stands in its file.
-  void push_unit(const uint8_t* data, size_t size, uint64_t offset) {
-    units_.push_back({std::vector<uint8_t>(data, data + size), offset});
+  /// Appends one NAL unit without start code; `offset` is where it stands in its file, `packet` what carried it.
+  void push_unit(const uint8_t* data, size_t size, uint64_t offset, int64_t packet) {
+    units_.push_back({std::vector<uint8_t>(data, data + size), offset, packet});
   }
   /// No more data will come.
   void finish() {
@@ -140,6 +140,7 @@ class Driver {
   std::deque<std::shared_ptr<Picture>> hidden_;  ///< parsed, but not output: their defects count
   bool any_picture_ = false, upper_layer_pictures_ = false;
   uint64_t upper_layer_units_ = 0;
+  int64_t packet_ = -1;  ///< that carried the unit being handled
 
  private:
   static constexpr size_t kMaxIssues = 10000;  // further ones are dropped
@@ -147,6 +148,7 @@ class Driver {
   struct Unit {
     std::vector<uint8_t> bytes;
     uint64_t offset;
+    int64_t packet;
   };
 
   bool process_one();
@@ -195,6 +197,7 @@ bool Driver<Picture, PictureDecoder, PictureBuffer>::process_one() {
   if (!units_.empty()) {
     const Unit unit = std::move(units_.front());
     units_.pop_front();
+    packet_ = unit.packet;
     handle_unit({unit.bytes.data(), unit.bytes.size(), unit.offset});
     return true;
   }

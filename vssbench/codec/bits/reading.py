@@ -50,7 +50,7 @@ class Parser:
         session = self.session(name, strict=strict, threads=threads, details=details)
         for _ in self._feed(session.decoder, source, strict):
             yield from session.fields()
-        yield from session.finish()
+        yield from (field for _, field in session.finish())
 
     def _feed(self, decoder: Any, source: Source, strict: bool) -> Iterator[None]:
         """Hand the source to the decoder piece by piece."""
@@ -96,15 +96,19 @@ class Session:
     decoder: Any
     details: bool
 
-    def push(self, units: Iterable[tuple[bytes, int]]) -> None:
-        """Take NAL units and their byte offsets in the file."""
+    def push(self, units: Iterable[tuple[bytes, int]], packet: int) -> None:
+        """Take NAL units of a packet and their byte offsets in the file."""
         for unit, offset in units:
-            self.decoder.push_unit(unit, offset)
+            self.decoder.push_unit(unit, offset, packet)
 
     def fields(self) -> Iterator[MotionField]:
         """Records that are ready, in display order. Raises BitstreamError at a defect, if strict."""
+        return (field for _, field in self.carried())
+
+    def carried(self) -> Iterator[tuple[int, MotionField]]:
+        """`fields` with the packets that their pictures begin in."""
         while (picture := self.decoder.next()) is not None:
-            yield self._to_field(picture)
+            yield picture.packet, self._to_field(picture)
         if self.decoder.failure is not None:
             message, offset, nal_type = self.decoder.failure
             raise BitstreamError(
@@ -114,10 +118,10 @@ class Session:
                 nal_type=None if nal_type < 0 else nal_type,
             )
 
-    def finish(self) -> Iterator[MotionField]:
-        """No more units will come: the records that are left; what was passed over is logged."""
+    def finish(self) -> Iterator[tuple[int, MotionField]]:
+        """No more units will come: what is left of `carried`; what was passed over is logged."""
         self.decoder.finish()
-        yield from self.fields()
+        yield from self.carried()
         for message, offset, nal_type in self.decoder.issues:
             _LOG.warning("%s", self.parser.describe(self.name, message, offset, nal_type))
         if self.decoder.upper_layer_units:

@@ -14,7 +14,7 @@ import vssbench.codec.h264._motion as _motion
 from vssbench.codec.bits.reading import Parser, Source
 from vssbench.records import BlockDetails, MotionField
 
-__all__ = ["LIMIT_LUMA_SAMPLES", "read_motion"]
+__all__ = ["LIMIT_LUMA_SAMPLES", "PARSER", "read_motion"]
 
 LIMIT_LUMA_SAMPLES: Final = 35_651_584
 """Larger pictures (8192 x 4352, level 6.2) are refused before anything is allocated."""
@@ -45,7 +45,7 @@ def _interlacing(picture: Any) -> dict[str, Any]:
     return {"reference_parity": parity, "field_macroblocks": fields if fields.any() else None}
 
 
-_PARSER: Final = Parser(
+PARSER: Final = Parser(
     codec="h264",
     decoder=_motion.Decoder,
     nal_names={1: "slice", 5: "IDR slice", 6: "SEI", 7: "SPS", 8: "PPS"},
@@ -69,9 +69,9 @@ def read_motion(
     threads: pictures parsed at the same time; 1 works in the calling thread. The result does not depend on it.
     details: also fill `MotionField.details`.
 
-    Memory is bounded by 16 reference pictures and 16 that wait for output, 19 bytes per 4x4 block each (30 with
+    Memory is bounded by 16 reference pictures and 16 that wait for output, 19 bytes per 4x4 block each (31 with
     details), and the largest NAL unit.
     Raises BitstreamError with byte offset and NAL type; InputError if the file cannot be opened.
     Source: Rec. ITU-T H.264 (08/2021), clauses 7.3, 8.2, 8.4.1, 9.1 to 9.3 and C.4.
     """
-    return _PARSER.read(source, strict, threads, details)
+    return PARSER.read(source, strict, threads, details)

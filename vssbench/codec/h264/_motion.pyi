@@ -24,6 +24,10 @@ class Picture:
         """
 
     @property
+    def packet(self) -> int:
+        """What push_unit was told with its first slice; -1 without."""
+
+    @property
     def nal_type(self) -> int:
         """nal_unit_type of its slices."""
 
@@ -131,8 +135,10 @@ class Decoder:
     def push(self, data: bytes) -> None:
         """Appends bytes of an Annex B stream."""
 
-    def push_unit(self, data: bytes, offset: int) -> None:
-        """Appends one NAL unit that has no start code."""
+    def push_unit(self, data: bytes, offset: int, packet: int = -1) -> None:
+        """
+        Appends one NAL unit that has no start code; `packet` comes back with the picture that it begins.
+        """
 
     def finish(self) -> None:
         """No more data will come."""

@@ -105,6 +105,7 @@ void Decoder::begin_picture(const SliceHeader& header, uint64_t offset) {
   any_picture_ = true;
   sps_ = header.sps;
   picture->offset = offset;
+  picture->packet = packet_;
   picture->decode_index = access_units_ - 1;
   picture->with_details = options_.details;
   if (header.idr() || header.resets()) tainted_ = false;

@@ -106,6 +106,7 @@ struct Picture : Progress {
   int coded_sequence = 0;
   int decode_order = -1;  ///< rank among the pictures that are output
   int decode_index = 0;   ///< index of its access unit in decoding order; what is never output counts
+  int64_t packet = -1;    ///< that carried its first slice
   uint64_t offset = 0;    ///< of its first slice in the stream
   uint8_t nal_type = 0;
   uint8_t slice_type = kSliceI;  ///< the most inter type of its slices

@@ -24,6 +24,10 @@ class Picture:
         """
 
     @property
+    def packet(self) -> int:
+        """What push_unit was told with its first slice; -1 without."""
+
+    @property
     def nal_type(self) -> int:
         """nal_unit_type of its slices."""
 
@@ -50,10 +54,6 @@ class Picture:
     @property
     def crop(self) -> tuple[int, int, int, int]:
         """(left, top, width, height) of the cropping window in luma samples."""
-
-    @property
-    def list_pocs(self) -> tuple[list[int], list[int]]:
-        """Reference picture order counts of the first slice, per list."""
 
     @property
     def vectors(self) -> object:
@@ -84,6 +84,10 @@ class Picture:
     @property
     def nonzero(self) -> object: ...
     @property
+    def list_pocs(self) -> tuple[list[int], list[int]]:
+        """Reference picture order counts of the first slice, per list."""
+
+    @property
     def temporal_id(self) -> int:
         """TemporalId."""
 
@@ -101,8 +105,10 @@ class Decoder:
     def push(self, data: bytes) -> None:
         """Appends bytes of an Annex B stream."""
 
-    def push_unit(self, data: bytes, offset: int) -> None:
-        """Appends one NAL unit that has no start code."""
+    def push_unit(self, data: bytes, offset: int, packet: int = -1) -> None:
+        """
+        Appends one NAL unit that has no start code; `packet` comes back with the picture that it begins.
+        """
 
     def finish(self) -> None:
         """No more data will come."""

@@ -100,6 +100,7 @@ bool Decoder::begin_picture(const SliceHeader& header, uint64_t offset) {
   if (!picture) return false;
   picture->layout = layout_;
   picture->offset = offset;
+  picture->packet = packet_;
   picture->decode_index = access_units_ - 1;
   current_ = std::move(picture);
   last_address_ts_ = -1;
