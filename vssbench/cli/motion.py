@@ -101,7 +101,8 @@ def _read(file: Path, partial: bool, threads: int, how: HowShown) -> Iterator[Mo
 
     if partial:
         codec = BYTE_STREAMS.get(file.suffix.lower()) or Media.of(file).codec
-        return (h264 if codec == "h264" else hevc).read_motion(file, strict=False, threads=threads)
+        read_coded = h264.read_motion if codec == "h264" else hevc.read_motion
+        return read_coded(file, strict=False, threads=threads)
     return read_motion(file, threads=threads, **how)
 
 
