@@ -50,6 +50,8 @@ class FolderOptions(FileOptions):
     """index: values (or palette indices) are classes. colour: RGB or palette colours. auto: by the picture's mode."""
     frame_rate_hz: float | None = Field(default=None, gt=0, le=1000)
     """By default the video file's own rate, 30 for folders of pictures."""
+    stream: int | None = Field(default=None, ge=0)
+    """Index of the video stream to read in files that hold several; by default the main one."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ class FolderDataset(Dataset):
     def _video(self, source: _Source, name: str) -> VideoFileSequence:
         path = source.path
         require_regular(path)
-        video = read_video(path)
+        video = read_video(path, orientation=self.options.orientation, stream=self.options.stream)
         marks: dict[int, Path] = {}
         for label in list_pictures(source.labels, LABEL_SUFFIXES).values():
             number = _frame_number(label, path.stem)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vssbench.dataset import OrientationOption
 from vssbench.errors import ConfigError, InputError, StorageError
 
 if TYPE_CHECKING:
@@ -47,6 +48,13 @@ def encode(
     ] = None,
     frames: Annotated[int | None, typer.Option(help="Encode only the first so many frames.")] = None,
     threads: Annotated[int, typer.Option(help="Threads of x265; changes the speed, never the bytes.")] = 1,
+    orientation: Annotated[
+        OrientationOption,
+        typer.Option(help="upright: turned as the file asks; stored: as the samples lie in it."),
+    ] = "upright",
+    stream: Annotated[
+        int | None, typer.Option(help="Index of the video stream in INPUT; default: the main one.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing output file.")] = False,
 ) -> None:
     """Encode a video or a folder of pictures as vssbench encodes its clips, and say what came out."""
@@ -68,7 +76,7 @@ def encode(
     _check_output(output, source, settings, force)
     if frames is not None and frames < 1:
         raise ConfigError(f"--frames must be at least 1, got {frames}")
-    images, own_rate = _open(source)
+    images, own_rate = _open(source, orientation, stream)
     bitstream = encode_frames(
         _first(images, frames), settings, frame_rate or own_rate or 30.0, threads=threads
     )
@@ -109,7 +117,9 @@ def _check_output(output: Path, source: Path, settings: CodecSettings, force: bo
         raise StorageError(f"{output.parent}: no permission to write; choose another folder for --output")
 
 
-def _open(source: Path) -> tuple[Iterator[NDArray[np.uint8]], float]:
+def _open(
+    source: Path, orientation: OrientationOption, stream: int | None
+) -> tuple[Iterator[NDArray[np.uint8]], float]:
     """Frames and frame rate (0 where unknown) of a video file or a folder of pictures."""
     from vssbench.codec import read_video
     from vssbench.picture_folders import list_pictures
@@ -119,8 +129,8 @@ def _open(source: Path) -> tuple[Iterator[NDArray[np.uint8]], float]:
         paths = list_pictures(source).values()
         if not paths:
             raise InputError(f"{source}: holds no picture; expected {', '.join(PICTURE_SUFFIXES)} files")
-        return (read_image(path) for path in paths), 0.0
-    video = read_video(source)
+        return (read_image(path, orientation=orientation) for path in paths), 0.0
+    video = read_video(source, orientation=orientation, stream=stream)
     return iter(video), video.frame_rate_hz
 
 
