@@ -19,7 +19,7 @@ from pathlib import Path
 
 from vssbench.analysis.differences import paired_differences
 from vssbench.analysis.run import Run
-from vssbench.analysis.seeds import seed_table as seed_frame
+from vssbench.analysis.seeds import seed_frame
 from vssbench.errors import InputError
 from vssbench.files import storage_error, write_atomically
 from vssbench.rendering.curves import Panel, looks, panels, panels_over_seeds
