@@ -69,6 +69,23 @@ def test_a_training_goes_on_with_the_pixels_of_what_it_begins_from(
         torch.testing.assert_close(batch.image, (rgb - mean) / deviation, rtol=1e-4, atol=1e-4)
 
 
+def test_what_nothing_is_known_of_is_said_once_and_own_stages_need_no_word(
+    write_experiment: Any, tmp_path: Path
+) -> None:
+    ar = {
+        "name": "ar-seg",
+        "label": "ar",
+        "options": {**NETWORK, "window": 3},
+        "stages": {
+            "hr": {"steps": 1, "batch": 2, "initialise_from": {"hr": stored(tmp_path / "w.safetensors")}},
+            "fusion": {"steps": 1, "batch": 2, "initialise_from": {"lr": "ar/hr/hr"}},
+        },
+    }
+    remarks = trainer(write_experiment, tmp_path / "out", ar).prepare()
+    assert len(remarks) == 1
+    assert remarks[0].startswith(f"ar: the weights of hr, part hr ({tmp_path}/w.safetensors) do not say")
+
+
 def test_what_a_training_makes_says_what_it_saw(write_experiment: Any, tmp_path: Path) -> None:
     source = stored(tmp_path / "w.safetensors", normalisation=OTHER)
     outputs = [{"weights": "mine/half", "source": "a/image/network"}]

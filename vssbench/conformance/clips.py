@@ -126,9 +126,9 @@ class ScoreWatch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if func._schema.name in self.CHOOSING and args and isinstance(args[0], Tensor):
-            if args[0].is_floating_point() and args[0].ndim >= 3:
-                self.last = args[0].detach().clone()
+        chosen_from = args[0] if func._schema.name in self.CHOOSING else None
+        if isinstance(chosen_from, Tensor) and chosen_from.is_floating_point() and chosen_from.ndim >= 3:
+            self.last = chosen_from.detach().clone()
         return func(*args, **(kwargs or {}))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -175,7 +176,8 @@ def batch_equals_single(subject: Subject) -> None:
 
 
 def _pick(frame: Frame, which: int) -> Frame:
-    return replace(frame, **{name: one[which : which + 1] for name, one in tensors_of(frame).items()})
+    parts: dict[str, Any] = {name: one[which : which + 1] for name, one in tensors_of(frame).items()}
+    return replace(frame, **parts)
 
 
 def keyframes_alone(subject: Subject) -> None:

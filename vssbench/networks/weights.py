@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -30,6 +30,8 @@ _HEADER_KEY = "vssbench"
 @dataclass(frozen=True, slots=True)
 class WeightsMetadata:
     """What a weight file says about itself."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     network: str
     """Registered network name."""
