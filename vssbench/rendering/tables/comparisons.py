@@ -142,7 +142,7 @@ def _seed_note(comparison: FamilyComparison) -> str:
     )
 
 
-def seed_table(run: Run, looks: Looks = NO_LOOKS) -> TextTable:
+def over_seeds_table(run: Run, looks: Looks = NO_LOOKS) -> TextTable:
     """A row per method over its training seeds; empty for runs without seeds."""
     over_seeds = Column("over_seeds", "over seeds")
     columns = (
