@@ -37,7 +37,7 @@ def difference_table(sections: Sequence[SectionDifferences], looks: Looks = NO_L
 
     A verdict other than 'not told apart' needs an adjusted p-value below 1 - level of the interval.
     """
-    columns = (*PLACE, text_column("reference"), *_tested("difference"))
+    columns = (*PLACE, text_column("reference"), *_tested("difference", ""))
     rows = [
         row_about(
             section.dataset,
@@ -59,7 +59,7 @@ def difference_table(sections: Sequence[SectionDifferences], looks: Looks = NO_L
 def run_comparison_table(first: str, second: str, found: Sequence[RunDifference]) -> TextTable:
     """Second run minus first run, a row per dataset, codec and method that both hold."""
     gmacs = Column("gmacs", "GMACs change", "%", digits=1, scale=100, signed=True)
-    columns = (*PLACE, *_tested("mIoU change"), gmacs, text_column("same pixels"))
+    columns = (*PLACE, *_tested("mIoU change", "points"), gmacs, text_column("same pixels"))
     rows = []
     for item in found:
         before, after = item.gop_mean_gmacs
@@ -73,9 +73,8 @@ def run_comparison_table(first: str, second: str, found: Sequence[RunDifference]
     return TextTable(f"{second} against {first}", columns, (tuple(rows),))
 
 
-def _tested(heading: str) -> tuple[Column, ...]:
-    difference = Column("difference", heading, "points", short=f"{heading}, points")
-    numbers = (difference, Column("interval", "interval"), Column("p", "adjusted p"))
+def _tested(heading: str, unit: str) -> tuple[Column, ...]:
+    numbers = (Column("difference", heading, unit), Column("interval", "interval"), Column("p", "adjusted p"))
     return (*numbers, text_column("verdict"))
 
 

@@ -72,7 +72,7 @@ def _leading(table: TextTable, row: TextRow) -> list[tuple[Column, Cell]]:
 
 
 def _shared(column: Column, cell: Cell) -> str:
-    return f"{cell.text} {column.unit}" if cell.text and column.unit else cell.text
+    return f"{cell.text} {column.title}" if cell.text and column.numeric else cell.text
 
 
 def _heads(columns: tuple[Column, ...]) -> list[str]:
