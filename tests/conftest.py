@@ -15,8 +15,8 @@ from vssbench.dataset import Dataset, Split, VideoSequence
 from vssbench.experiment.schema import Experiment, load_experiment
 from vssbench.records import ClassTable, Finding
 from vssbench.results.documents import CostRecord, PlanSummary, cost_path, describe_dataset
-from vssbench.results.roster import make_roster
 from vssbench.results.latency_records import LatencyRecord, latency_path
+from vssbench.results.roster import make_roster
 from vssbench.results.schema import UnitRecord
 from vssbench.results.store import RunFolder
 from vssbench.results.stored import write_start

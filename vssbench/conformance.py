@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from vssbench.engine.build import trained_method
-from vssbench.experiment.validation import validate
 from vssbench.errors import CapabilityError, VssbenchError
 from vssbench.experiment.validation import validate
 from vssbench.method import BuildContext, Frame, Method, Needs, Prediction, Stage, TrainingBatch

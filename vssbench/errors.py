@@ -6,6 +6,11 @@ import difflib
 import os
 
 
+def escaped(text: str) -> str:
+    """The text with every character escaped that a terminal would obey or could not show; line ends stay."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
 class VssbenchError(Exception):
     """Base of every error that is a finding about the user's input or machine, not a defect of vssbench.
 
@@ -13,6 +18,9 @@ class VssbenchError(Exception):
     """
 
     exit_code = 3
+
+    def __str__(self) -> str:
+        return escaped(super().__str__())
 
 
 class ConfigError(VssbenchError):
@@ -77,6 +85,8 @@ def out_of_memory(what: str, where: str, error: BaseException, remedy: str) -> O
     """The one message for it: what did not fit into the memory of which device, in whose words, and what needs less."""
     said = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return OutOfMemoryError(f"{what}: does not fit into the memory of {where} ({said}); {remedy}")
+
+
 def spelled_out(path: str | os.PathLike[str]) -> str:
     """A path as it was given and, where that says more, in full: 'data' -> 'data (/home/me/data)'."""
     given, full = os.fspath(path), os.path.abspath(path)

@@ -7,17 +7,10 @@ import re
 import numpy as np
 import pytest
 
-from vssbench.experiment.schema import load_experiment
-from vssbench.errors import ConfigError
-from vssbench.metrics.bootstrap import UnitCounts, bootstrap_difference, bootstrap_mean, bootstrap_miou
-from vssbench.metrics.seeds import over_seeds
-from vssbench.rendering.figures.curves import panels, panels_over_seeds
-from vssbench.rendering.report import write_report
 from vssbench.analysis.differences import measured_against, paired_differences
 from vssbench.analysis.families import family_comparisons
 from vssbench.analysis.seeds import seed_table, seeded_methods
 from vssbench.errors import ConfigError
-from vssbench.experiment.expand import expand_method
 from vssbench.experiment.schema import load_experiment
 from vssbench.metrics.bootstrap import UnitCounts, bootstrap_difference, bootstrap_mean, bootstrap_miou
 from vssbench.metrics.seeds import over_seeds

@@ -10,7 +10,6 @@ import torch
 from vssbench.baselines.ar_seg import VARIANTS, ARSeg
 from vssbench.baselines.constant import ConstantResolution
 from vssbench.baselines.warp_only import WarpOnly
-from vssbench.experiment.validation import validate
 from vssbench.conformance import Subject, make_batch, make_clip, run_clip
 from vssbench.cost.steps import count_method_macs
 from vssbench.errors import ConfigError

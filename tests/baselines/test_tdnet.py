@@ -11,7 +11,6 @@ from torch import nn
 from vssbench.baselines.tdnet import TDNet
 from vssbench.baselines.tdnet.exchange import Exchange, attend, attention_macs
 from vssbench.baselines.tdnet.training import TDNetTraining
-from vssbench.experiment.validation import validate
 from vssbench.conformance import CHECKS, Subject, make_batch, make_clip, run_clip
 from vssbench.cost import count_macs
 from vssbench.cost.blank import building_on
@@ -28,7 +27,7 @@ TD2 = {"network": "bisenet18", "width": 8, "paths": 2, "teacher": {"width": 8}}
 
 @pytest.mark.parametrize("check", sorted(CHECKS))
 def test_tdnet_keeps_its_contract(check):
-    CHECKS[check](Subject("tdnet", TD2, SIZE, keyframe_interval=3))
+    CHECKS[check].examine(Subject("tdnet", TD2, SIZE, keyframe_interval=3))
 
 
 def build(size=SIZE, classes=4, device="cpu", **options) -> TDNet:

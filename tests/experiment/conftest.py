@@ -27,7 +27,8 @@ class StubMethodOptions(MethodOptions):
 
 
 STUBS = types.SimpleNamespace(
-    data=types.SimpleNamespace(Options=StubDatasetOptions), method=types.SimpleNamespace(Options=StubMethodOptions)
+    data=types.SimpleNamespace(Options=StubDatasetOptions),
+    method=types.SimpleNamespace(Options=StubMethodOptions),
 )
 
 
@@ -63,7 +64,11 @@ def training_document(**changes: Any) -> dict[str, Any]:
         "augmentation": {"jitter": 0.1},
         "validation": {"every": 4, "clips": 1, "distances": [0, 3]},
         "contestants": [
-            {"name": "tiny", "label": "a", "stages": {"image": {"steps": 6, "batch": 2, "learning_rate": 0.02}}}
+            {
+                "name": "tiny",
+                "label": "a",
+                "stages": {"image": {"steps": 6, "batch": 2, "learning_rate": 0.02}},
+            }
         ],
     }
     return {**document, **changes}

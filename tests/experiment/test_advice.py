@@ -16,10 +16,14 @@ from vssbench.experiment.training import TrainingExperiment
 from vssbench.registry import datasets, methods
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SOURCES = [path for room in ("vssbench", "baselines", "datasets") for path in sorted((ROOT / room).rglob("*.py"))]
+SOURCES = [
+    path for room in ("vssbench", "baselines", "datasets") for path in sorted((ROOT / room).rglob("*.py"))
+]
 TEXTS = [
     ROOT / "README.md",
-    *(path for path in sorted((ROOT / "docs").glob("*.md")) if path.name != "bad-input.md"),  # mistakes on purpose
+    *(
+        path for path in sorted((ROOT / "docs").glob("*.md")) if path.name != "bad-input.md"
+    ),  # mistakes on purpose
     *sorted((ROOT / "baselines").rglob("*.md")),
     *sorted((ROOT / "datasets").rglob("*.md")),
     *sorted((ROOT / "reports").glob("*/*.yaml")),
@@ -71,7 +75,11 @@ def _exists(key: str, known: set[str]) -> bool:
 
 
 def _missing(found: Iterator[tuple[Path, str]], known: set[str]) -> list[str]:
-    return [f"{path.relative_to(ROOT)}: {key}" for path, key in found if key not in NO_KEYS and not _exists(key, known)]
+    return [
+        f"{path.relative_to(ROOT)}: {key}"
+        for path, key in found
+        if key not in NO_KEYS and not _exists(key, known)
+    ]
 
 
 def _texts_of(path: Path) -> Iterator[str]:
@@ -81,7 +89,11 @@ def _texts_of(path: Path) -> Iterator[str]:
 
 
 def test_keys_that_are_shown_behind_set_exist(known: set[str]) -> None:
-    found = ((path, key) for path in (*SOURCES, *TEXTS) for key in ONE_KEY.findall(path.read_text(encoding="utf-8")))
+    found = (
+        (path, key)
+        for path in (*SOURCES, *TEXTS)
+        for key in ONE_KEY.findall(path.read_text(encoding="utf-8"))
+    )
     assert _missing(found, known) == []
 
 

@@ -26,7 +26,9 @@ def test_clip_protocol_leaves_out_distances_that_reach_before_the_sequence():
 
 
 def test_clip_protocol_can_stop_at_the_labelled_frame():
-    (encodes,) = cut_clips(20, [5], ProtocolSettings(kind="clip", keyframe_interval=4, clip_frames="until_labelled"))
+    (encodes,) = cut_clips(
+        20, [5], ProtocolSettings(kind="clip", keyframe_interval=4, clip_frames="until_labelled")
+    )
     assert [(e.first, e.length) for e in encodes] == [(5, 1), (4, 2), (3, 3), (2, 4)]
 
 
@@ -55,7 +57,9 @@ def test_sequence_without_labels_gives_no_job():
 )
 def test_all_phases_score_the_same_cases_as_all_clips(frames, interval, labelled):
     chosen = sorted(t for t in labelled if t < frames)
-    stream = _cases(cut_clips(frames, chosen, ProtocolSettings(kind="stream", keyframe_interval=interval, phases="all")))
+    stream = _cases(
+        cut_clips(frames, chosen, ProtocolSettings(kind="stream", keyframe_interval=interval, phases="all"))
+    )
     clip = _cases(cut_clips(frames, chosen, ProtocolSettings(kind="clip", keyframe_interval=interval)))
     assert stream == clip
     assert len(clip) == sum(min(interval, t + 1) for t in chosen)

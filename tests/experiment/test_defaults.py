@@ -60,7 +60,9 @@ def _file(tmp_path: Path, values: Any) -> str:
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_runs_with_all_defaults_written_out_are_equal(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_with_all_defaults_written_out_are_equal(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     loaded = load_experiment(name)
     values = yaml.safe_load(RUNS[name].read_text(encoding="utf-8"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vssbench.errors import ConfigError
 from vssbench.experiment.overrides import apply_override
@@ -96,7 +98,9 @@ def test_entries_are_reached_by_label_name_position_or_all_at_once(
     assert [(entry.get("options") or entry)["width"] for entry in found] == wanted
 
 
-@pytest.mark.parametrize(("load", "one", "sep"), [(_run, "methods", " "), (_train, "contestants", "-")], ids=["run", "train"])
+@pytest.mark.parametrize(
+    ("load", "one", "sep"), [(_run, "methods", " "), (_train, "contestants", "-")], ids=["run", "train"]
+)
 def test_settings_are_applied_in_their_order(load: Any, one: str, sep: str) -> None:
     inner = "options." if one == "contestants" else ""
     first, second = f"{one}.s{sep}0.3.{inner}width=7", f"{one}.s.{inner}width=9"
@@ -154,7 +158,9 @@ def test_a_default_that_the_file_leaves_out_can_be_set() -> None:
     assert _run("method.inference.batch=2")["methods"][0]["inference"]["batch"] == 2
     assert _run("limits.metrics.miou_d0=0.5")["limits"]["metrics"] == {"miou_d0": 0.5}
     assert _train("pairs.original_share=0")["pairs"]["original_share"] == 0
-    prefix = _train('contestant.stages.image.lr_multipliers."network.conv1"=0.5')["contestants"][0]["stages"]["image"]
+    prefix = _train('contestant.stages.image.lr_multipliers."network.conv1"=0.5')["contestants"][0]["stages"][
+        "image"
+    ]
     assert prefix["lr_multipliers"] == {"network.conv1": 0.5}
 
 
@@ -167,6 +173,32 @@ def test_text_behind_the_first_equals_sign_is_taken_whole() -> None:
         values = {}
         apply_override(values, f"key={text}")
         assert values == {"key": value}
+
+
+_STEPS = st.sampled_from(
+    ["dataset", "datasets", "mine", "0", "root", "codec", "codecs", "qp", "extra", "seed", "method", "methods", "contestant",
+     "contestants", "a", "s", '"b 0.5"', "b-0.5", "options", "stages", "image", "lr_scales", "protocol", "pairs", "x", ""]
+)  # fmt: skip
+_VALUES = st.one_of(
+    st.text(max_size=8), st.sampled_from(["{}", "[]", "[1]", "{a: [1, {b: c}]}", "0.5", "true", "null", "'"])
+)
+
+
+@settings(max_examples=150)
+@given(
+    load=st.sampled_from([_run, _train]),
+    words=st.lists(st.tuples(st.lists(_STEPS, min_size=1, max_size=4), _VALUES), min_size=1, max_size=3),
+)
+def test_any_setting_is_taken_or_refused_in_one_message(
+    load: Any, words: list[tuple[list[str], str]]
+) -> None:
+    overrides = [".".join(steps) + "=" + value for steps, value in words]
+    said = "--set"
+    try:
+        load(*overrides)
+    except ConfigError as error:
+        said = str(error)
+    assert "--set" in said or said.startswith("experiment: ")
 
 
 def test_a_training_has_one_dataset() -> None:

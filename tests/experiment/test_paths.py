@@ -56,7 +56,7 @@ def test_a_root_begins_where_it_is_written(
     def root(*words: Any) -> str:
         return str(load(*words)["datasets"][0]["root"])
 
-    values = document(**{"dataset": {"name": "boxes", "root": given}, "datasets": None})
+    values = document(dataset={"name": "boxes", "root": given}, datasets=None)
     del values["datasets"]
     Path("exp/my.yaml").write_text(json.dumps(values))
     assert root("exp/my.yaml") == in_file
@@ -69,7 +69,12 @@ def test_a_root_begins_where_it_is_written(
 
 
 def test_weights_of_runs_begin_where_they_are_written(place: Path) -> None:
-    weights = {"a": "w/a.safetensors", "b": "~/b.safetensors", "c": "quickstart/hr", "d": "w/{lr_scale}.safetensors"}
+    weights = {
+        "a": "w/a.safetensors",
+        "b": "~/b.safetensors",
+        "c": "quickstart/hr",
+        "d": "w/{lr_scale}.safetensors",
+    }
     method = {"name": "tiny", "label": "m", "weights": weights, "table": "t.csv", "lr_scales": [0.5]}
     Path("exp/my.yaml").write_text(json.dumps(run_document(methods=[method])))
     found = _run("exp/my.yaml")["methods"][0]
@@ -84,7 +89,9 @@ def test_weights_of_runs_begin_where_they_are_written(place: Path) -> None:
 
 
 def test_weights_of_trainings_begin_where_they_are_written(place: Path) -> None:
-    stages = {"image": {"steps": 1, "initialise_from": {"network": "w.safetensors", "other": "quickstart/hr"}}}
+    stages = {
+        "image": {"steps": 1, "initialise_from": {"network": "w.safetensors", "other": "quickstart/hr"}}
+    }
     contestant = {"name": "tiny", "label": "a", "stages": stages, "options": {"table": "t.csv"}}
     evaluation = {"name": "tiny", "label": "e", "parts": {"x": "~/w.safetensors", "y": "a/image/network"}}
     values = training_document(
@@ -98,7 +105,9 @@ def test_weights_of_trainings_begin_where_they_are_written(place: Path) -> None:
     assert found["contestants"][0]["options"]["table"] == "exp/t.csv"
     assert found["evaluations"][0]["parts"] == {"x": "/home/me/w.safetensors", "y": "a/image/network"}
     assert _train("exp/my.yaml", "backbone_weights=~/r.pth")["backbone_weights"] == "/home/me/r.pth"
-    assert _train(values)["contestants"][0]["stages"]["image"]["initialise_from"]["network"] == "w.safetensors"
+    assert (
+        _train(values)["contestants"][0]["stages"]["image"]["initialise_from"]["network"] == "w.safetensors"
+    )
 
 
 def test_packaged_experiments_name_paths_below_the_working_folder() -> None:

@@ -6,18 +6,10 @@ import pytest
 from typer.testing import CliRunner
 
 from vssbench.cli import app
-
+from vssbench.errors import ConfigError, InputError
 from vssbench.experiment.schema import Experiment, load_experiment
 from vssbench.experiment.training import load_training_experiment
 from vssbench.experiment.yaml import packaged_experiments
-from vssbench.errors import ConfigError, InputError
-from vssbench.experiment.schema import (
-    Experiment,
-    apply_override,
-    json_schema,
-    load_experiment,
-    packaged_experiments,
-)
 
 
 def plain(**changes):
@@ -59,7 +51,10 @@ def test_the_singular_keys_hold_one_entry():
         ({"methods": []}, "methods"),
         ({"datasets": [{"name": "synthetik"}]}, "did you mean synthetic"),
         ({"datasets": [{"name": "synthetic", "sise": [4, 4]}]}, "sise: unknown key"),
-        ({"methods": [{"name": "constant", "codecs": ["avc"]}]}, r"methods\.constant\.codecs: no codec has the title 'avc'; did you mean hevc"),
+        (
+            {"methods": [{"name": "constant", "codecs": ["avc"]}]},
+            r"methods\.constant\.codecs: no codec has the title 'avc'; did you mean hevc",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_key_value_and_remedy(values, message):

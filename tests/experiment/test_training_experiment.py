@@ -106,7 +106,11 @@ def test_validation_distances_lie_in_the_group_of_pictures(write_experiment: Any
     with pytest.raises(ConfigError, match=r"distance 6 does not exist with pairs\.keyframe_interval 4"):
         load_training_experiment(write_experiment(validation={"final_distances": [0, 6]}))
     assert load_training_experiment(write_experiment(validation={})).validation.distances == (0, 1, 3)
-    assert load_training_experiment(write_experiment(validation={}, pairs={})).validation.distances == (0, 5, 11)
+    assert load_training_experiment(write_experiment(validation={}, pairs={})).validation.distances == (
+        0,
+        5,
+        11,
+    )
 
 
 def test_a_contestants_own_seed_moves_with_the_seeds(write_experiment: Any) -> None:

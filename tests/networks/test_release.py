@@ -14,6 +14,8 @@ from vssbench.errors import CheckpointError, InputError
 from vssbench.networks import create, load_weights, release
 from vssbench.networks.checkpoints import ar_seg_key_map, fusion_key_map
 from vssbench.networks.release import convert_release, find_released_files
+from vssbench.networks.weights import read_metadata
+from vssbench.registry import datasets
 
 
 @pytest.fixture(autouse=True)
@@ -85,6 +87,28 @@ def test_converted_files_hold_the_released_numbers(folder, tmp_path):
     assert torch.equal(lr.network.classifier.weight, original["module.final_conv.weight"])
     assert "camvid-psp18/AR/PSPNet_resnet18_0.5_71_.pth" in described.experiment
     load_weights(create("pspnet18-camvid", 12, width=8), out / "camvid-psp18" / "LR-0.5.safetensors")
+
+
+def test_converted_files_say_what_the_networks_saw(folder, tmp_path):
+    """Constants and class tables as the datasets have them; Cityscapes BiSeNet has its own (specification, 4.2)."""
+    convert_release(folder, tmp_path / "out")
+    camvid, cityscapes = (datasets.load(name) for name in ("camvid", "cityscapes"))
+    for name, size, scale, pixels in (
+        ("camvid-psp18/HR", (720, 960), 1.0, camvid.normalisation),
+        ("camvid-psp18/LR-0.5", (720, 960), 0.5, camvid.normalisation),
+        ("camvid-psp18/AR-0.3", (720, 960), 0.3, camvid.normalisation),
+        (
+            "cityscapes-bise18/HR",
+            (1024, 2048),
+            1.0,
+            ((0.3257, 0.3690, 0.3223), (0.2112, 0.2148, 0.2115), 1, "RGB"),
+        ),
+    ):
+        said = read_metadata(tmp_path / "out" / f"{name}.safetensors")
+        assert (said.size, said.lr_scale, said.normalisation) == (size, scale, pixels)
+        table = camvid(camvid.Options(root=tmp_path, protocol="paper")) if "camvid" in name else None
+        names = table.classes.names if table else cityscapes(cityscapes.Options(root=tmp_path)).classes.names
+        assert said.class_names == names
 
 
 def test_one_bad_file_leaves_nothing_behind(folder, tmp_path):

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
+import shutil
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
+from typer.testing import CliRunner
 
 from vssbench import networks
 from vssbench.baselines.ar_seg import CReFF, FusionNetwork
+from vssbench.cli import app
 from vssbench.errors import CheckpointError, ConfigError, StorageError
 from vssbench.experiment.schema import load_experiment
 from vssbench.networks import load_weights, save_weights, weights
 from vssbench.networks.weights import WeightsMetadata, locate_weights, packaged_weights, weight_aliases
+from vssbench.registry import datasets
 
 
 def bisenet(classes: int = 5, width: int = 8) -> networks.SegmentationNetwork:
@@ -190,3 +196,95 @@ def test_an_alias_is_given_to_a_method_as_a_whole_or_read_as_a_file():
     assert load_experiment({**base, "method": method}).methods[0].options().weights == several
     with pytest.raises(ConfigError, match=r"did you mean|known"):
         load_experiment({**base, "method": {"name": "constant", "weights": alias + "x"}})
+
+
+def test_every_packaged_file_says_all_that_a_method_and_a_reader_need():
+    for name in packaged_weights():
+        said = weights.read_metadata(name)
+        assert said is not None
+        assert said.normalisation is not None, name
+        assert said.size == (360, 480)
+        assert said.lr_scale == (0.5 if name.endswith("-0.5") else 1.0)
+        assert said.licence.startswith("MIT")
+        assert said.data == packaged_weights()[name]["data"]
+        assert len(said.class_names) == said.classes == 11
+    camvid = weights.read_metadata("camvid480/hr")
+    assert camvid.normalisation == datasets.load("camvid").normalisation
+    assert weights.read_metadata("quickstart/hr").normalisation == datasets.load("synthetic").normalisation
+
+
+def test_the_script_that_describes_packaged_files_changes_nothing_now(tmp_path):
+    from vssbench.baselines.weights.describe import describe
+
+    for name in packaged_weights():
+        path = shutil.copy(locate_weights(name), tmp_path / "copy.safetensors")
+        entry = packaged_weights()[name]
+        found = describe(name, Path(path))
+        assert found == {key: entry[key] for key in found}, name
+
+
+def test_the_readme_of_weights_gives_the_scores_of_the_committed_reports():
+    root = Path(__file__).parent.parent.parent
+    text = (root / "baselines" / "weights" / "README.md").read_text()
+    tables = {"camvid480": "camvid480/results", "quickstart": "examples/quickstart"}
+    labels = {"hr": "1.0x", "constant-0.5": "0.5x", "ar-0.5": "AR 0.5"}
+    for name in packaged_weights():
+        experiment, _, part = name.partition("/")
+        with (root / "reports" / tables[experiment] / "summary.csv").open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["method"] == labels[part]]
+        scores = {row["codec"]: f"{100 * float(row['miou']):.2f}" for row in rows}
+        line = next(line for line in text.splitlines() if line.startswith(f"| `{name}` "))
+        assert f"| {scores['hevc']} | {scores['h264']} |" in line, name
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ({"width": "wide"}, "width"),
+        ({"colour": "blue"}, "colour"),
+        ({"normalisation": [[0, 0, 0], [1, 1, 0]]}, "must be positive"),
+        ({"normalisation": [[0, 0, 0], [1, 1, 1], 1, "YUV"]}, "RGB"),
+    ],
+)
+def test_a_header_that_says_something_else_is_refused_with_its_key(tmp_path, header, words):
+    source = bisenet()
+    says = {"network": "bisenet18", "width": 8, "classes": 5, **header}
+    path = tmp_path / "w.safetensors"
+    save_file(source.state_dict(), path, metadata={"vssbench": json.dumps(says)})
+    with pytest.raises(CheckpointError, match=rf"w\.safetensors: .*{words}"):
+        load_weights(bisenet(), path)
+
+
+def test_show_prints_what_the_file_says_and_the_two_listings_are_one():
+    def printed(*words: str) -> str:
+        result = CliRunner().invoke(app, list(words), env={"COLUMNS": "160"})
+        assert result.exit_code == 0
+        return result.output
+
+    shown = printed("weights", "show", "camvid480/ar-0.5")
+    for line in (
+        "network        bisenet18, width 24, 11 classes",
+        "classes        sky, building, pole",
+        "origin         camvid480 23d146419a42a453, ar-0.5/fusion/lr",
+        "licence        MIT",
+        "trained on     camvid, train",
+        "normalisation  mean 0.390688 0.405214 0.414344, deviation 0.296521 0.30515 0.300804 of RGB in 0..1",
+        "frame size     360x480",
+        "lr_scale       0.5",
+        f"digest         sha256 {packaged_weights()['camvid480/ar-0.5']['sha256']}",
+        "parameters     1882845 numbers in 212 tensors",
+        "scores         miou 0.492683, miou_d0 0.503506, miou_d1 ",
+    ):
+        assert line in shown, shown
+    listing = printed("list", "weights")
+    assert printed("weights", "list") == listing
+    assert {line.split()[0] for line in listing.splitlines()[1:]} == {*packaged_weights(), *weight_aliases()}
+    assert all(len(line.split()) > 2 for line in listing.splitlines()[1:])
+
+
+def test_weights_that_say_nothing_are_shown_as_such(tmp_path):
+    source = bisenet()
+    path = save_weights(source, tmp_path / "w.safetensors", metadata(source))
+    shown = CliRunner().invoke(app, ["weights", "show", str(path)]).output
+    assert "normalisation  not stated" in shown
+    assert "licence        not stated" in shown

@@ -146,8 +146,8 @@ def test_untrained_methods_are_named_in_every_output(tmp_path, monkeypatch):
         "bare": "untrained", "whole": "", "half": "untrained: lr",
     }  # fmt: skip
     assert [w for w in run.warnings if "untrained" in w] == [
-        "bare is untrained: no weights for network; its accuracy means nothing",
-        "half is untrained: no weights for lr; its accuracy means nothing",
+        "bare is untrained: no weights for network, which stays as initialised",
+        "half is untrained: no weights for lr, which stays as initialised",
     ]
     write_report(run, Path("report"))
     said = {

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from vssbench.records import IGNORE_INDEX
 from vssbench.experiment.training import Augmentation
+from vssbench.records import IGNORE_INDEX
 from vssbench.training.augment import Sample, augment, crop, flip, rescale, thin
 
 

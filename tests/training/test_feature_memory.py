@@ -8,11 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from vssbench.experiment.training import load_training_experiment
+from vssbench.experiment.training import Augmentation, load_training_experiment
 from vssbench.method import TrainingBatch
-from vssbench.experiment.training import Augmentation
-from vssbench.experiment.training import Augmentation
-from vssbench.experiment.training import load_training_experiment
 from vssbench.training.feature_memory import FeatureMemory
 from vssbench.training.trainer import Trainer
 

@@ -13,7 +13,6 @@ import torch
 from vssbench.experiment.training import StageSection, TrainingExperiment, load_training_experiment
 from vssbench.method import BuildContext, Frame
 from vssbench.registry import methods
-from vssbench.experiment.training import StageSection, TrainingExperiment, load_training_experiment
 from vssbench.training.log import read_log
 from vssbench.training.schedule import rate_factor, spans
 from vssbench.training.trainer import Trainer
@@ -218,11 +217,15 @@ def test_original_pixels_train_with_the_motion_of_the_coded_ones(
     stores = []
     for number, pixels in enumerate(("decoded", "original")):
         pairs = {"keyframe_interval": 4, "pixels": pixels}
-        stores.append(Trainer(load_training_experiment(write_experiment(pairs=pairs)), tmp_path / str(number)).store)
+        stores.append(
+            Trainer(load_training_experiment(write_experiment(pairs=pairs)), tmp_path / str(number)).store
+        )
     entry = next(e for e in stores[0].entries if e.distance == 3)
     decoded, original = stores[0].pair(entry), stores[1].pair(entry, pixels="original")
     assert np.array_equal(decoded.flow, original.flow)
-    sequence = Trainer(load_training_experiment(write_experiment()), tmp_path / "2").dataset.sequences("train")[0]
+    sequence = Trainer(load_training_experiment(write_experiment()), tmp_path / "2").dataset.sequences(
+        "train"
+    )[0]
     index = int(entry.origin.split(":")[1])
     assert np.array_equal(original.image, sequence.image(index))
     assert np.array_equal(original.reference, sequence.image(index - 3))

@@ -14,7 +14,6 @@ from vssbench.errors import ConfigError
 from vssbench.experiment.training import OutputSection, load_training_experiment
 from vssbench.networks import create
 from vssbench.networks.weights import WeightsMetadata, load_weights, read_weights, save_weights
-from vssbench.experiment.training import OutputSection, load_training_experiment
 from vssbench.training.log import read_log
 from vssbench.training.trainer import Trainer
 

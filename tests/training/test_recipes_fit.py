@@ -14,7 +14,6 @@ from vssbench.experiment.training import OutputSection, TrainingExperiment, load
 from vssbench.method import BuildContext
 from vssbench.networks.weights import training_only_prefixes
 from vssbench.registry import methods
-from vssbench.experiment.training import OutputSection, TrainingExperiment, load_training_experiment
 
 REPORTS = Path(__file__).parents[2] / "reports"
 CONTEXT = BuildContext(11, (360, 480), 12, torch.device("meta"))

@@ -12,7 +12,6 @@ import torch
 from vssbench.errors import CheckpointError, ConfigError
 from vssbench.experiment.training import load_training_experiment
 from vssbench.metrics.seeds import over_seeds
-from vssbench.experiment.training import load_training_experiment
 from vssbench.training.seeds import _row, seed_experiment, summarise_seeds, train_seeds
 from vssbench.training.trainer import Trainer
 
@@ -54,7 +53,9 @@ def test_seeds_share_the_pairs_and_differ_in_weights(write_experiment: Any, tmp_
 
 
 def test_the_pairs_own_seed_trains_as_without_seeds(write_experiment: Any) -> None:
-    several, single = (load_training_experiment(write_experiment(seed=3, **more)) for more in ({"seeds": [3, 4]}, {}))
+    several, single = (
+        load_training_experiment(write_experiment(seed=3, **more)) for more in ({"seeds": [3, 4]}, {})
+    )
     assert several.for_seed(3).digest() == single.digest()
     assert several.for_seed(4).digest() != single.digest()
     assert several.for_seed(4).pair_seed == 3

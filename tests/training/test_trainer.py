@@ -12,7 +12,6 @@ import torch
 from vssbench.errors import CheckpointError, ConfigError, InputError
 from vssbench.experiment.training import load_training_experiment
 from vssbench.training.checkpoint import load_checkpoint
-from vssbench.experiment.training import load_training_experiment
 from vssbench.training.log import read_log
 from vssbench.training.stage_trainer import DivergedError, StageTrainer, hash_seed
 from vssbench.training.trainer import Trainer, choose_precision
@@ -141,7 +140,9 @@ def test_monitors_look_at_the_same_samples_at_every_step_and_for_every_contestan
     stages = {"pair": {"steps": 2, "batch": 3, "learning_rate": 0.01}}
     contestants = [{"name": "tiny", "label": label, "stages": stages} for label in ("a", "b")]
     validation = {"every": 1, "clips": 1, "distances": [3]}
-    Trainer(load_training_experiment(write_experiment(contestants=contestants, validation=validation)), tmp_path).run()
+    Trainer(
+        load_training_experiment(write_experiment(contestants=contestants, validation=validation)), tmp_path
+    ).run()
     rows = [row for label in "ab" for row in read_log(tmp_path / label / "pair/validation.csv")]
     assert len(rows) == 6
     assert len({row["seen"] for row in rows}) == 1
@@ -150,7 +151,9 @@ def test_monitors_look_at_the_same_samples_at_every_step_and_for_every_contestan
 def test_a_pair_stage_gets_keyframe_and_motion(write_experiment: Any, tmp_path: Path) -> None:
     stages = {"pair": {"steps": 2, "batch": 3, "learning_rate": 0.01}}
     trainer = Trainer(
-        load_training_experiment(write_experiment(contestants=[{"name": "tiny", "label": "a", "stages": stages}])),
+        load_training_experiment(
+            write_experiment(contestants=[{"name": "tiny", "label": "a", "stages": stages}])
+        ),
         tmp_path,
     )
     methods: list[Any] = []

@@ -15,8 +15,6 @@ from vssbench.engine.ownership import owned
 from vssbench.errors import StorageError, VssbenchError
 from vssbench.experiment.training import StageSection, load_training_experiment
 from vssbench.rendering.figures.training import read_curves
-from vssbench.training import storage
-from vssbench.experiment.training import StageSection, load_training_experiment
 from vssbench.training.log import StageLog, read_log
 from vssbench.training.schedule import build_optimiser, parameter_groups
 from vssbench.training.stage_trainer import StageTrainer
@@ -250,7 +248,9 @@ def test_validation_leaves_training_as_it_was(write_experiment: Any, tmp_path: P
     found = []
     for every in (1, 6):
         validation = {"every": every, "clips": 1, "distances": [0, 3]}
-        Trainer(load_training_experiment(write_experiment(validation=validation)), tmp_path / str(every)).run()
+        Trainer(
+            load_training_experiment(write_experiment(validation=validation)), tmp_path / str(every)
+        ).run()
         found.append(state(tmp_path / str(every)))
     assert all(torch.equal(found[0][key], found[1][key]) for key in found[0])
     assert len(read_log(tmp_path / "1/a/image/validation.csv")) == 7
@@ -374,7 +374,9 @@ def test_mistakes_of_later_contestants_are_said_before_anything_trains(
 ) -> None:
     second = {**contestants()[0], "label": "b", "options": {"droput": 0.1}}
     with pytest.raises(VssbenchError, match="droput"):
-        Trainer(load_training_experiment(write_experiment(contestants=[*contestants(), second])), tmp_path).run()
+        Trainer(
+            load_training_experiment(write_experiment(contestants=[*contestants(), second])), tmp_path
+        ).run()
     assert not (tmp_path / "a").exists()
     outputs = [{"weights": "x", "source": "a/image/teacher"}]
     with pytest.raises(VssbenchError, match="trains no part 'teacher'"):
@@ -398,7 +400,9 @@ def test_another_closing_validation_is_scored_without_training_again(
 ) -> None:
     validation = {"every": 4, "clips": 1, "distances": [0, 3]}
     Trainer(load_training_experiment(write_experiment(validation=validation)), tmp_path / "out").run()
-    again = load_training_experiment(write_experiment(validation={**validation, "final_distances": [1, 2, 3]}))
+    again = load_training_experiment(
+        write_experiment(validation={**validation, "final_distances": [1, 2, 3]})
+    )
     monkeypatch.setattr(StageTrainer, "_train_step", lambda *_: pytest.fail("trained again"))
     final = Trainer(again, tmp_path / "out").run()["contestants"]["a"]["final"]
     assert set(final) == {"miou", "miou_d1", "miou_d2", "miou_d3"}

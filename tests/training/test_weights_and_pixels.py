@@ -41,10 +41,16 @@ def trainer(write_experiment: Any, folder: Path, *contestants: dict[str, Any], *
     return Trainer(load_training_experiment(write_experiment(contestants=list(contestants), **more)), folder)
 
 
-def test_a_training_goes_on_with_the_pixels_of_what_it_begins_from(write_experiment: Any, tmp_path: Path) -> None:
+def test_a_training_goes_on_with_the_pixels_of_what_it_begins_from(
+    write_experiment: Any, tmp_path: Path
+) -> None:
     source = stored(tmp_path / "w.safetensors", normalisation=OTHER)
     found = trainer(
-        write_experiment, tmp_path / "out", contestant("a", source), contestant("b", "a/image/network"), contestant("c")
+        write_experiment,
+        tmp_path / "out",
+        contestant("a", source),
+        contestant("b", "a/image/network"),
+        contestant("c"),
     )
     wanted = {"a": OTHER, "b": OTHER, "c": IMAGENET}
     for section in found.experiment.contestants:
@@ -52,13 +58,32 @@ def test_a_training_goes_on_with_the_pixels_of_what_it_begins_from(write_experim
         assert method.normalisation == wanted[section.label]
         stage = method.stages()[0]
         batch = found._source(stage, section.stages["image"], "t", method, section).micro_batch(0).batch
-        raw = found._source(stage, section.stages["image"], "t").micro_batch(0).batch  # the dataset's constants
+        raw = (
+            found._source(stage, section.stages["image"], "t").micro_batch(0).batch
+        )  # the dataset's constants
         mean, deviation = (torch.tensor(v).view(1, 3, 1, 1) for v in IMAGENET[:2])
         rgb = raw.image * deviation + mean
         if section.label != "c":
             mean, deviation = (torch.tensor(v).view(1, 3, 1, 1) for v in OTHER[:2])
             rgb = rgb.flip(1)
         torch.testing.assert_close(batch.image, (rgb - mean) / deviation, rtol=1e-4, atol=1e-4)
+
+
+def test_what_nothing_is_known_of_is_said_once_and_own_stages_need_no_word(
+    write_experiment: Any, tmp_path: Path
+) -> None:
+    ar = {
+        "name": "ar-seg",
+        "label": "ar",
+        "options": {**NETWORK, "window": 3},
+        "stages": {
+            "hr": {"steps": 1, "batch": 2, "initialise_from": {"hr": stored(tmp_path / "w.safetensors")}},
+            "fusion": {"steps": 1, "batch": 2, "initialise_from": {"lr": "ar/hr/hr"}},
+        },
+    }
+    remarks = trainer(write_experiment, tmp_path / "out", ar).prepare()
+    assert len(remarks) == 1
+    assert remarks[0].startswith(f"ar: the weights of hr, part hr ({tmp_path}/w.safetensors) do not say")
 
 
 def test_what_a_training_makes_says_what_it_saw(write_experiment: Any, tmp_path: Path) -> None:
@@ -75,7 +100,12 @@ def test_beginnings_that_want_different_pixels_are_refused(write_experiment: Any
     one = stored(tmp_path / "one.safetensors", normalisation=OTHER)
     two = stored(tmp_path / "two.safetensors", normalisation=IMAGENET)
     fusion = {"steps": 1, "batch": 2, "initialise_from": {"hr": one, "lr": two}}
-    both = {"name": "ar-seg", "label": "ar", "options": {**NETWORK, "window": 3}, "stages": {"fusion": fusion}}
+    both = {
+        "name": "ar-seg",
+        "label": "ar",
+        "options": {**NETWORK, "window": 3},
+        "stages": {"fusion": fusion},
+    }
     with pytest.raises(CheckpointError, match=r"ar: its weights want different pixels: part fusion, part hr"):
         trainer(write_experiment, tmp_path / "out", both).run()
     assert not (tmp_path / "out").exists()
@@ -123,7 +153,9 @@ CASES: dict[str, tuple[dict[str, Any], type[VssbenchError], str]] = {
 
 
 @pytest.mark.parametrize("title", CASES)
-def test_a_dry_run_refuses_what_the_training_refuses(title: str, write_experiment: Any, tmp_path: Path) -> None:
+def test_a_dry_run_refuses_what_the_training_refuses(
+    title: str, write_experiment: Any, tmp_path: Path
+) -> None:
     changes, kind, words = CASES[title]
     arguments = ["train", write_experiment(**changes), "-o", str(tmp_path / "out"), "--threads", "1"]
     dry, real = refused([*arguments, "--dry-run"]), refused(arguments)

@@ -11,12 +11,9 @@ import torch
 
 from vssbench.codec import CodecSettings
 from vssbench.errors import ConfigError
-from vssbench.experiment.training import PairSection, TrainingExperiment
+from vssbench.experiment.training import Augmentation, PairSection, TrainingExperiment
 from vssbench.method import Needs, Prediction
 from vssbench.registry import datasets
-from vssbench.experiment.training import Augmentation
-from vssbench.experiment.training import Augmentation
-from vssbench.experiment.training import PairSection, TrainingExperiment
 from vssbench.training.data import BatchSource
 from vssbench.training.validation import ValidationSet
 from vssbench.training.windows import WindowStore, build_windows

@@ -217,9 +217,7 @@ def _compare_group(
             reason = f"measured on {processors[0]!r}, here {processors[1]!r}; compare with --paired"
             yield Verdict(*key, f"{kind}_ms", None, None, "skipped", reason)
         else:
-            yield judge_latency(
-                key, f"{kind}_ms", old["step_ms"][kind], new["step_ms"].get(kind, []), limits
-            )
+            yield judge_latency(key, f"{kind}_ms", old["step_ms"][kind], new["step_ms"].get(kind, []), limits)
 
 
 def _lower_is_worse(key: tuple[str, str, str], metric: str, old: float, new: float, limit: float) -> Verdict:

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from vssbench.experiment.validation import validate
 from vssbench.cost import paper_thop as thop
 from vssbench.cost.blank import construct
 from vssbench.cost.paper_thop import SETTINGS, LrTerm, Setting

@@ -48,7 +48,11 @@ def _weights() -> list[tuple[str, str]]:
 
     manifest = json.loads((files("vssbench.baselines.weights") / "manifest.json").read_text(encoding="utf-8"))
     known = [
-        (name, "{network} width {width}, {classes} classes; {data}; ".format(**entry) + _score(entry["validation"]))
+        (
+            name,
+            "{network} width {width}, {classes} classes; {data}; ".format(**entry)
+            + _score(entry["validation"]),
+        )
         for name, entry in manifest["weights"].items()
     ]
     aliases = [

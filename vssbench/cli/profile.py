@@ -143,8 +143,6 @@ def _build(spec: MethodSpec, classes: int, size: tuple[int, int], keyframe_inter
 
 def _of_experiment(target: str, overrides: Sequence[str], task: _Task) -> Iterable[tuple[str, Method]]:
     """Every method of an experiment, for each of its datasets."""
-    from vssbench.experiment.schema import load_experiment
-    from vssbench.experiment.yaml import packaged_experiments
     from vssbench.errors import ConfigError
     from vssbench.experiment.schema import load_experiment
     from vssbench.experiment.yaml import packaged_experiments

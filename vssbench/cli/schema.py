@@ -10,7 +10,8 @@ import typer
 
 def print_schema(
     kind: Annotated[
-        Literal["run", "train"], typer.Argument(help="Experiments for `vssbench run` or for `vssbench train`.")
+        Literal["run", "train"],
+        typer.Argument(help="Experiments for `vssbench run` or for `vssbench train`."),
     ] = "run",
 ) -> None:
     """Print the JSON Schema of experiment files. The options of datasets and methods are left to them."""

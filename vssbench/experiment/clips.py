@@ -36,7 +36,9 @@ class Encode:
     clips: tuple[Clip, ...]
 
 
-def cut_clips(frames: int, labelled: Sequence[int], protocol: ProtocolSettings) -> Iterator[tuple[Encode, ...]]:
+def cut_clips(
+    frames: int, labelled: Sequence[int], protocol: ProtocolSettings
+) -> Iterator[tuple[Encode, ...]]:
     """The bitstreams of one sequence of `frames` frames, of which the ascending indices `labelled` have labels.
 
     Those whose units are stored together come together. Where nothing is scored they are left out.
@@ -52,7 +54,9 @@ def cut_clips(frames: int, labelled: Sequence[int], protocol: ProtocolSettings) 
             yield encodes
 
 
-def _clips_before_labels(frames: int, labelled: Sequence[int], protocol: ProtocolSettings) -> Iterator[tuple[Encode, ...]]:
+def _clips_before_labels(
+    frames: int, labelled: Sequence[int], protocol: ProtocolSettings
+) -> Iterator[tuple[Encode, ...]]:
     """All bitstreams of one labelled frame t together; a distance d > t has no clip because the sequence starts too late."""
     for t in labelled:
         unit = f"frame-{t:06d}"
@@ -67,7 +71,9 @@ def _clips_before_labels(frames: int, labelled: Sequence[int], protocol: Protoco
         yield tuple(encodes)
 
 
-def _clips_of_streams(frames: int, labelled: Sequence[int], protocol: ProtocolSettings) -> Iterator[tuple[Encode, ...]]:
+def _clips_of_streams(
+    frames: int, labelled: Sequence[int], protocol: ProtocolSettings
+) -> Iterator[tuple[Encode, ...]]:
     """One bitstream per phase; every GOP is a unit. Frames before the phase are not encoded."""
     interval = protocol.keyframe_interval
     wanted = set(protocol.scored_distances)

@@ -107,7 +107,7 @@ def _as_entries(plural: str, value: Any, place: Place) -> Entries:
     field = "codec" if plural == "codecs" else "name"
     given = value if isinstance(value, list) else [value]
     entries = [one if isinstance(one, Mapping) else Keys({field: one}, {field: place}) for one in given]
-    return Entries(entries, {index: place for index in range(len(entries))})
+    return Entries(entries, dict.fromkeys(range(len(entries)), place))
 
 
 def _assign(target: Any, keys: Sequence[str], value: Any, place: Place) -> None:
@@ -136,7 +136,9 @@ def _steps(target: Any, keys: Sequence[str], place: Place) -> Iterator[tuple[Any
         raise ConfigError(f"{place.text}: {keys[0]!r} is below a plain value, which has no keys")
 
 
-def _entries_called(entries: list[Any], keys: Sequence[str], place: Place) -> Iterator[tuple[int, Sequence[str]]]:
+def _entries_called(
+    entries: list[Any], keys: Sequence[str], place: Place
+) -> Iterator[tuple[int, Sequence[str]]]:
     """Entries by label, else by name or by the entry of the file that they come from, else by position."""
     called = entry_names(entries)
     for count in range(len(keys), 0, -1):
@@ -146,8 +148,10 @@ def _entries_called(entries: list[Any], keys: Sequence[str], place: Place) -> It
         if not found and count == 1 and wanted.isdecimal() and int(wanted) < len(entries):
             found = [int(wanted)]
         if found:
-            if rest[:1] in (["lr_scales"], ["seeds"]) and getattr(entries[found[0]], "origin", ""):
-                raise ConfigError(f"{place.text}: give this before the settings that name a single scale or seed")
+            if rest[:1] in (["lr_scales"], ["seeds"]) and _origin(entries[found[0]]):
+                raise ConfigError(
+                    f"{place.text}: give this before the settings that name a single scale or seed"
+                )
             yield from ((index, rest) for index in found)
             return
     raise UnknownEntryError(
@@ -158,7 +162,11 @@ def _entries_called(entries: list[Any], keys: Sequence[str], place: Place) -> It
 def _further_names(entry: Any) -> tuple[str, ...]:
     if not isinstance(entry, Mapping):
         return ()
-    return tuple(str(name) for name in (entry.get("name"), entry.get("codec"), getattr(entry, "origin", "")) if name)
+    return tuple(str(name) for name in (entry.get("name"), entry.get("codec"), _origin(entry)) if name)
+
+
+def _origin(entry: Any) -> str:
+    return entry.origin if isinstance(entry, Keys) else ""
 
 
 def _note(target: Any, key: Any, place: Place) -> None:

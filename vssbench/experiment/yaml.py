@@ -71,6 +71,19 @@ def place_of(values: Any, location: Iterable[int | str]) -> Place | None:
     return place
 
 
+def origin_of(values: Any, location: Iterable[int | str], where: str) -> str:
+    """How a message about the value at `location` begins: its place, or `where` if nobody knows that."""
+    place = place_of(values, location)
+    return place.text if place else where
+
+
+def value_at(values: Any, location: Iterable[int | str]) -> Any:
+    """What stands at a location that exists."""
+    for part in location:
+        values = values[part]
+    return values
+
+
 def packaged_experiments(kind: ExperimentKind = "run") -> dict[str, Path]:
     """Packaged experiments by name: 'quickstart' is quickstart/run.yaml (or train.yaml), 'ar-seg/x' is ar_seg/x.yaml (or
     train-x.yaml)."""
@@ -192,15 +205,19 @@ class _Composer(yaml.SafeLoader):
         """Plain scalars are told from quoted ones by a tag of our own; what they mean is `_scalar`'s decision."""
         if kind is yaml.ScalarNode and implicit[0]:
             return _PLAIN
-        return str(super().resolve(kind, value, (False, True)))
+        return str(super().resolve(kind, value, (False, True)))  # type: ignore[no-untyped-call]
 
 
 _PLAIN = "plain"
 _TAG = "tag:yaml.org,2002:"
 
 
-def _problem(text: str, mark: Any) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=text, problem_mark=mark)
+class _RefusedError(yaml.MarkedYAMLError):
+    """Valid YAML that is not taken."""
+
+
+def _problem(text: str, mark: Any) -> _RefusedError:
+    return _RefusedError(problem=text, problem_mark=mark)
 
 
 def _parse(text: str, locate: Any, name: str, *, whole: bool = False) -> Any:
@@ -210,7 +227,8 @@ def _parse(text: str, locate: Any, name: str, *, whole: bool = False) -> Any:
         node = composer.get_node() if whole and composer.check_node() else composer.get_single_node()
         if whole and node is not None and node.end_mark.index < len(text):
             raise _problem(
-                f"{text[node.end_mark.index :].strip()!r} follows the value; quote the whole of it", node.end_mark
+                f"{text[node.end_mark.index :].strip()!r} follows the value; quote the whole of it",
+                node.end_mark,
             )
         return None if node is None else _build(node, locate)
     except yaml.MarkedYAMLError as error:
@@ -218,7 +236,8 @@ def _parse(text: str, locate: Any, name: str, *, whole: bool = False) -> Any:
         problem = ", ".join(part for part in (error.context, error.problem) if part)
         if "'\\t'" in problem:
             problem += "; YAML is indented with spaces, not with tabs"
-        raise ConfigError(f"{locate(mark).text if mark else name}: not valid YAML: {problem}") from None
+        kind = "" if isinstance(error, _RefusedError) else "not valid YAML: "
+        raise ConfigError(f"{locate(mark).text if mark else name}: {kind}{problem}") from None
     except yaml.reader.ReaderError as error:
         mark = _mark(text, error.position)
         raise ConfigError(
@@ -232,7 +251,7 @@ def _parse(text: str, locate: Any, name: str, *, whole: bool = False) -> Any:
 def _mark(text: str, index: int) -> yaml.Mark:
     before = text[:index]
     line = before.count("\n")
-    return yaml.Mark("", index, line, index - before.rfind("\n") - 1, None, None)  # type: ignore[no-untyped-call]
+    return yaml.Mark("", index, line, index - before.rfind("\n") - 1, None, None)  # type: ignore[no-untyped-call, arg-type]
 
 
 def _build(node: Any, locate: Any) -> Any:
@@ -290,7 +309,9 @@ def _require_text(node: Any) -> None:
 _NULL = re.compile(r"~|null|Null|NULL|")
 _TRUE, _FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)|0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_FLOAT = re.compile(
+    r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
+)
 _TWO_WAYS = {
     "a date": re.compile(r"\d{4}-\d\d?-\d\d?([Tt ].*)?"),
     "a number to the base 60": re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?"),

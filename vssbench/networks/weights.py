@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from vssbench.errors import CheckpointError
+from vssbench.errors import CheckpointError, spelled_out
 from vssbench.files import digest_file, write_atomically
 from vssbench.method import CheckedNormalisation
-from vssbench.errors import CheckpointError, StorageError, spelled_out
 from vssbench.networks.network import DescribedNetwork, SegmentationNetwork
 from vssbench.registry import nearest
 
@@ -31,6 +30,8 @@ _HEADER_KEY = "vssbench"
 @dataclass(frozen=True, slots=True)
 class WeightsMetadata:
     """What a weight file says about itself."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     network: str
     """Registered network name."""
@@ -158,9 +159,7 @@ def locate_weights(reference: str | Path) -> Path:
     text = str(reference)
     if text.endswith(".safetensors"):
         if not Path(text).is_file():
-            raise CheckpointError(
-                f"{spelled_out(text)}: no such weight file; train it or correct the path under `weights`"
-            )
+            raise CheckpointError(f"{spelled_out(text)}: no such weight file; train it or correct the path")
         return Path(text)
     known, aliases = packaged_weights(), weight_aliases()
     if text in aliases:

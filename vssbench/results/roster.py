@@ -195,7 +195,7 @@ class Roster(_Record):
     def weights_warnings(self) -> list[str]:
         """What a reader must know of weights: methods with untrained parts, then the remarks."""
         lines = [
-            f"{entry.title} is untrained: no weights for {', '.join(entry.untrained)}; its accuracy means nothing"
+            f"{entry.title} is untrained: no weights for {', '.join(entry.untrained)}, which stays as initialised"
             for entry in self.methods
             if entry.untrained
         ]

@@ -24,9 +24,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from vssbench.engine.build import choose_device
 from vssbench.engine.memory import set_threads
-from vssbench.experiment.schema import Experiment
-from vssbench.experiment.validation import validate
-from vssbench.experiment.yaml import read_yaml
 from vssbench.errors import CapabilityError, ConfigError, VssbenchError
 from vssbench.experiment.schema import Experiment
 from vssbench.experiment.validation import validate
@@ -295,7 +292,7 @@ def _batch_cluster(path: str) -> Any:
         cluster.scale(jobs=file.jobs)
     except (TypeError, ValueError, OSError, RuntimeError) as error:
         raise ConfigError(
-            f"{where}: {file.scheduler} does not start with these options ({_first_line(error)}); see docs/cluster.md"
+            f"{path}: {file.scheduler} does not start with these options ({_first_line(error)}); see docs/cluster.md"
         ) from error
     return cluster
 

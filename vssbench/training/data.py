@@ -16,12 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vssbench.experiment.training import Augmentation
 from vssbench.method import Recipe, SampleMemory, TrainingBatch
 from vssbench.records import IGNORE_INDEX, Normalisation
-from vssbench.experiment.training import Augmentation
-from vssbench.training.augment import Sample, augment
-from vssbench.records import IGNORE_INDEX
-from vssbench.experiment.training import Augmentation
 from vssbench.training.augment import Sample, augment
 from vssbench.training.pairs import PairEntry, PairStore
 from vssbench.training.windows import WindowEntry, WindowStore

@@ -15,20 +15,20 @@ import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from torch import Tensor, nn
 
 from vssbench import __version__
-from vssbench.experiment.validation import validate
 from vssbench.dataset import Dataset
 from vssbench.engine.build import check_capabilities, check_motion, untrained_method
 from vssbench.engine.ownership import owned, sweep
 from vssbench.errors import CheckpointError, ConfigError
-from vssbench.experiment.validation import validate
 from vssbench.experiment.training import (
     ContestantSection,
     EvaluationSection,
@@ -36,21 +36,21 @@ from vssbench.experiment.training import (
     TrainingExperiment,
     is_stage,
 )
+from vssbench.experiment.validation import validate
 from vssbench.files import write_atomically
 from vssbench.method import BuildContext, Method, Stage
 from vssbench.networks.adoption import start_from
-from vssbench.networks.agreement import Agreed, Said, agree
 from vssbench.networks.checkpoints import imagenet_networks, load_imagenet_backbone
-from vssbench.networks.weights import read_metadata, read_weights, require_classes
-from vssbench.records import Normalisation
-from vssbench.registry import datasets, methods, nearest
+from vssbench.networks.weights import read_weights, require_classes
+from vssbench.registry import datasets, nearest
+from vssbench.training.beginnings import pixels_of
 from vssbench.training.checkpoint import load_checkpoint
 from vssbench.training.data import BatchSource, class_weights
 from vssbench.training.feature_memory import FeatureMemory
 from vssbench.training.layout import trains_channels_last
 from vssbench.training.log import Reporter, Silent, read_log
 from vssbench.training.outputs import require_outputs, write_weights
-from vssbench.training.pairs import PairEntry, PairStore, build_pairs
+from vssbench.training.pairs import PairEntry, PairStore, build_pairs, check_label
 from vssbench.training.plateau import ENOUGH, last_third, still_improving
 from vssbench.training.schedule import Span, spans
 from vssbench.training.stage_trainer import Setup, StageTrainer, hash_seed
@@ -140,12 +140,24 @@ class Trainer:
         """
         self.experiment.require_labels(only)
         self._refuse_uneven_shares(only)
+        self._read_first()
         self._refuse_early(only)
         rows: list[ContestantSection | EvaluationSection] = [
             *(row for row in self.experiment.contestants if not only or row.label in only),
             *(() if only else self.experiment.evaluations),
         ]
-        return list(dict.fromkeys(remark for row in rows for remark in self._pixels(row).remarks))
+        default = self.dataset.normalisation
+        said = (remark for row in rows for remark in pixels_of(row, self.experiment, default).remarks)
+        return list(dict.fromkeys(said))
+
+    def _read_first(self) -> None:
+        """Read the first labelled frame of both splits and its label. Raises InputError."""
+        for split in dict.fromkeys((self.experiment.pairs.split, self.experiment.validation.split)):
+            labelled = (s for s in self.dataset.sequences(split) if s.labelled)
+            for sequence in islice(labelled, 1):
+                sequence.image(sequence.labelled[0])
+                label = np.array(sequence.label(sequence.labelled[0]))
+                check_label(label, self.dataset.classes, sequence, sequence.labelled[0])
 
     def _refuse_uneven_shares(self, only: Sequence[str]) -> None:
         """Every process must have as many samples of a micro-batch as the others: gradients are averaged over them."""
@@ -226,17 +238,12 @@ class Trainer:
 
     def build(self, contestant: ContestantSection | EvaluationSection) -> Method:
         """The contestant's method with freshly initialised networks on the device."""
-        if contestant.options.get("weights"):
-            raise ConfigError(
-                f"contestant {contestant.label}: options.weights is for runs; here stages say initialise_from and "
-                "evaluations say parts"
-            )
         context = BuildContext(
             classes=len(self.dataset.classes),
             size=self.dataset.sequences(self.experiment.pairs.split)[0].size,
             keyframe_interval=self.experiment.pairs.keyframe_interval,
             device=self.device,
-            normalisation=self._pixels(contestant).normalisation,
+            normalisation=pixels_of(contestant, self.experiment, self.dataset.normalisation).normalisation,
             seed=self._seed(contestant),
         )
         method = untrained_method(
@@ -255,32 +262,6 @@ class Trainer:
             if self.processes.share_norms is not None:
                 self.processes.share_norms(part)
         return method
-
-    def _pixels(self, row: ContestantSection | EvaluationSection) -> Agreed:
-        """How the pixels of a row are normalised: as its option says, else as what it begins from, else as the dataset.
-
-        Raises CheckpointError if what it begins from was trained on different pixels.
-        """
-        if isinstance(row, EvaluationSection):
-            sources = {f"part {part}": source for part, source in row.parts.items()}
-        else:
-            sources = {
-                f"{name}, part {part}": source
-                for name, stage in row.stages.items()
-                for part, source in stage.initialise_from.items()
-            }
-        options = validate(methods.load(row.name).Options, row.options, where=f"contestant {row.label}")
-        said = {place: Said(source, self._pixels_of(source, row)) for place, source in sources.items()}
-        chosen: Normalisation | None = getattr(options, "normalisation", None)
-        return agree(row.label, said, chosen, self.dataset.normalisation)
-
-    def _pixels_of(self, source: str, row: ContestantSection | EvaluationSection) -> Normalisation | None:
-        """What `row` begins from was trained on; None where it does not say, or is the row itself."""
-        if not is_stage(source):
-            metadata = read_metadata(source)
-            return metadata.normalisation if metadata else None
-        owner = next(c for c in self.experiment.contestants if c.label == source.split("/")[0])
-        return None if owner is row else self._pixels(owner).normalisation
 
     def _is_channels_last(
         self, contestant: ContestantSection | EvaluationSection | None, method: Method | None

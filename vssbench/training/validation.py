@@ -96,7 +96,6 @@ class ValidationSet:
         codec = experiment.validation_codec or experiment.codecs[0]
         self.settings = codec.model_copy(update={"keyframe_interval": interval})
         self.classes = dataset.classes
-        self.normalisation = dataset.normalisation
         self.distances = tuple(distances)
         self.needs, self.pixels = needs, experiment.validation.pixels
         self.plan = choose_clips(dataset.sequences(experiment.validation.split), distances, interval, clips)

@@ -54,6 +54,12 @@ for override, title in {
 bad("settings", "two methods of one label", 2)(
     lambda: experiment(json.dumps({**EXPERIMENT, "methods": EXPERIMENT["methods"] * 2}))
 )
+bad("settings", "the paper's rule of motion on B pictures", 2)(
+    lambda: changed(
+        "method=warp-only", "method.width=4", "method.flow_rule=paper",
+        "codec={codec: hevc, qp: 30, b_frames: 2}", "protocol.keyframe_interval=4",
+    )
+)  # fmt: skip
 bad("settings", "motion of a stream with three references", 2)(
     lambda: changed("method=warp-only", "method.width=4", "codec.references=3")
 )

@@ -152,6 +152,22 @@ def _other_classes() -> Words:
     return training(stage("initialise_from={network: w.safetensors}"))
 
 
+@bad("training", "weights to begin from that are not there", 3)
+def _no_beginning() -> Words:
+    return [*training(stage("initialise_from={network: gone.safetensors}")), "--dry-run"]
+
+
+@bad("training", "labels with a value that is no class", 3)
+def _strange_labels() -> Words:
+    for kind, mode, value in (("frames", "RGB", (9, 9, 9)), ("labels", "L", 7)):
+        Path(f"data/train/{kind}").mkdir(parents=True)
+        Image.new(mode, (96, 64), value).save(f"data/train/{kind}/a.png")
+    Path("data/train/classes.csv").write_text("name,red,green,blue\nroad,1,2,3\ncar,4,5,6\n")
+    shutil.copytree("data/train", "data/val")
+    shutil.copy("data/train/classes.csv", "data/classes.csv")
+    return [*training("dataset={name: folder, root: data, label_format: index}"), "--dry-run"]
+
+
 @bad("training", "a folder that holds another training", 3)
 def _another_training() -> Words:
     assert CliRunner().invoke(app, [str(word) for word in training()]).exit_code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import struct
@@ -9,8 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from bad_input.case import EXECUTED, Words, bad, changed
+from bad_input.case import EXECUTED, EXPERIMENT, Words, bad, changed, experiment
 from safetensors.torch import save_file
+
+from vssbench.dataset import IMAGENET
+from vssbench.networks import create, save_weights
+from vssbench.networks.weights import WeightsMetadata
+from vssbench.records import Normalisation
+
+CAMVID = Normalisation((0.39068785, 0.40521392, 0.41434407), (0.29652068, 0.30514979, 0.30080369))
 
 
 class Executes:
@@ -23,6 +31,28 @@ class Executes:
 def weights(data: bytes) -> Words:
     Path("w.safetensors").write_bytes(data)
     return changed("method.weights={network: w.safetensors}")
+
+
+def described(**header: object) -> Words:
+    """Weights that fit, with changes in what the file says about itself."""
+    says = {"network": "bisenet18", "width": 4, "classes": 11, **header}
+    save_file(
+        create("bisenet18", 11, width=4).state_dict(),
+        "w.safetensors",
+        metadata={"vssbench": json.dumps(says)},
+    )
+    return changed("method.weights={network: w.safetensors}")
+
+
+def two_halves() -> Words:
+    """The two paths of TDNet, trained on differently normalised pixels."""
+    for name, normalisation in (("a", IMAGENET), ("b", CAMVID)):
+        network = create("bisenet18", 11, width=4)
+        said = WeightsMetadata.describing(network, normalisation=normalisation)
+        save_weights(network, f"{name}.safetensors", said)
+    method = {"label": "m", "name": "tdnet", "network": "bisenet18", "width": 4, "paths": 2}
+    weights = {"path0": "a.safetensors", "path1": "b.safetensors"}
+    return experiment(json.dumps({**EXPERIMENT, "methods": [{**method, "weights": weights}]}))
 
 
 def tensors() -> bytes:
@@ -49,6 +79,13 @@ WEIGHTS: dict[str, Callable[[], Words]] = {
     "a weight header that is no JSON": lambda: weights(struct.pack("<Q", 4) + b"{{{{"),
     "tensors that lie outside the file": lambda: weights(tensors().replace(b"[0,16]", b"[0,99]")),
     "weights of another network": lambda: weights(tensors()),
+    "weights that want to divide by zero": lambda: described(normalisation=[[0, 0, 0], [1, 1, 0]]),
+    "weights whose pixels are in no known order": lambda: described(
+        normalisation=[[0, 0, 0], [1, 1, 1], 1, "YUV"]
+    ),
+    "a weight header with a key that nobody knows": lambda: described(colour="blue"),
+    "weights trained for other classes": lambda: described(class_names=list("abcdefghijk")),
+    "parts that want different pixels": two_halves,
     "a pickle named .safetensors (never unpickled)": lambda: weights(pickle.dumps(Executes())),
     "weights under an unknown name": lambda: changed("method.weights={network: nothing/like-it}"),
     "a .pth where safetensors are expected": lambda: changed("method.weights={network: model.pth}"),
