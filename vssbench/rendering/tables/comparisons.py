@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from vssbench.analysis.differences import RunDifference, SectionDifferences
 from vssbench.analysis.families import FamilyComparison
@@ -58,8 +59,9 @@ def difference_table(sections: Sequence[SectionDifferences], looks: Looks = NO_L
 
 def run_comparison_table(first: str, second: str, found: Sequence[RunDifference]) -> TextTable:
     """Second run minus first run, a row per dataset, codec and method that both hold."""
-    gmacs = Column("gmacs", "GMACs change", "%", digits=1, scale=100, signed=True)
-    columns = (*PLACE, *_tested("mIoU change", "points"), gmacs, text_column("same pixels"))
+    gmacs = Column("gmacs", "GMACs change", "%", digits=1, scale=100, signed=True, short="GMACs %")
+    same = replace(text_column("same", "same pixels"), priority=4)
+    columns = (*PLACE, *_tested("mIoU change", "points"), gmacs, same)
     rows = []
     for item in found:
         before, after = item.gop_mean_gmacs
@@ -70,12 +72,17 @@ def run_comparison_table(first: str, second: str, found: Sequence[RunDifference]
             *texts("yes" if item.same_pixels else "no"),
         )
         rows.append(row_about(item.dataset, item.codec, item.method, cells))
-    return TextTable(f"{second} against {first}", columns, (tuple(rows),))
+    note = "Second run minus first; mIoU in percentage points, p-values adjusted for all comparisons (Holm)."
+    return TextTable(f"{second} against {first}", columns, (tuple(rows),), (note,))
 
 
 def _tested(heading: str, unit: str) -> tuple[Column, ...]:
-    numbers = (Column("difference", heading, unit), Column("interval", "interval"), Column("p", "adjusted p"))
-    return (*numbers, text_column("verdict"))
+    return (
+        Column("difference", heading, unit, short=heading),
+        Column("interval", "interval"),
+        Column("p", "adjusted p", short="p, Holm"),
+        text_column("verdict"),
+    )
 
 
 def _test_cells(found: PairedDifference) -> tuple[Cell, ...]:
