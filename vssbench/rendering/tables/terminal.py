@@ -89,13 +89,13 @@ def _that_fit(table: TextTable, available: int) -> list[int]:
 
 def _folded(table: TextTable, shown: list[int], available: int) -> set[int]:
     """Columns whose cells may take several lines: long texts, all texts where room is short, else all columns."""
-    texts = {i for i in shown if not table.columns[i].numeric}
     widths = {i: _longest(table, i) for i in shown}
     room = available + _GAP - len(shown) * _GAP
-    if sum(min(_WIDEST_TEXT, widths[i]) if i in texts else widths[i] for i in shown) <= room:
-        return {i for i in texts if widths[i] > _NARROWEST_TEXT}
-    numbers = sum(widths[i] for i in shown if i not in texts)
-    return texts if numbers + _NARROWEST_FOLDED * len(texts) <= room else set(shown)
+    texts = {i for i in shown if not table.columns[i].numeric}
+    for folded in ({i for i in texts if widths[i] > _NARROWEST_TEXT}, texts):
+        if sum(_NARROWEST_FOLDED if i in folded else widths[i] for i in shown) <= room:
+            return folded
+    return set(shown)
 
 
 def _longest(table: TextTable, i: int) -> int:
