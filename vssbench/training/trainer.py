@@ -36,7 +36,6 @@ from vssbench.experiment.training import (
     TrainingExperiment,
     is_stage,
 )
-from vssbench.experiment.validation import validate
 from vssbench.files import write_atomically
 from vssbench.method import BuildContext, Method, Stage
 from vssbench.networks.adoption import start_from
