@@ -38,7 +38,7 @@ LONGEST_FIRST = (
     "faults/test_bad_input_table.py",
     "test_tutorial.py",
     "fuzz/hevc/test_fuzz_hevc.py",
-    "rendering/test_browser.py",
+    "rendering/page/test_browser.py",
     "baselines/test_tdnet.py",
 )
 """Files of ten seconds and more: two workers that share out files end together only if the long ones do not come last."""

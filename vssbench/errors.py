@@ -6,6 +6,11 @@ import difflib
 import os
 
 
+def escaped(text: str) -> str:
+    """The text with every character escaped that a terminal would obey or could not show; line ends stay."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
 class VssbenchError(Exception):
     """Base of every error that is a finding about the user's input or machine, not a defect of vssbench.
 
@@ -13,6 +18,9 @@ class VssbenchError(Exception):
     """
 
     exit_code = 3
+
+    def __str__(self) -> str:
+        return escaped(super().__str__())
 
 
 class ConfigError(VssbenchError):

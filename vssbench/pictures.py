@@ -1,377 +1,357 @@
-"""Frames, label pictures and class tables on disk: reading them with checks, and sequences made of them."""
+"""Pixels of frames and label pictures: the format that the suffix promises, the file's own depth, turned as viewers do.
+
+Nothing is ever clipped: a frame is scaled from its depth to 8 bits, a label keeps the values that were written, and
+what cannot be read so is refused by name. No other program is started, whatever a file holds.
+"""
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
-import json
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import stat
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from vssbench.dataset import VideoSequence
-from vssbench.errors import InputError, spelled_out
-from vssbench.records import IGNORE_INDEX, ClassTable, Finding
+from vssbench.dataset import OrientationOption
+from vssbench.errors import InputError
 
-if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable  # importlib.abc before Python 3.11
-
-PICTURE_SUFFIXES = (".png", ".webp", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".ppm")
+FORMATS = {
+    ".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF",
+    ".ppm": "PPM",
+}  # fmt: skip
+"""What a file of each suffix must hold."""
+PICTURE_SUFFIXES = tuple(FORMATS)
 LABEL_SUFFIXES = (".png", ".webp", ".bmp", ".tif", ".tiff")
 """Formats that can keep label values exactly; JPEG cannot."""
 MAX_PIXELS = 1 << 26
 """Pictures that claim more pixels are refused before any is decoded."""
 
-LabelReader = Callable[[Path], NDArray[np.uint8]]
-"""Reads one label picture into class indices [H, W]."""
+_SIGNATURES = {
+    b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"RIFF": "WebP or another RIFF file", b"II*\0": "TIFF", b"MM\0*": "TIFF",
+    b"BM": "BMP", b"GIF8": "GIF", b"%!PS": "PostScript", b"8BPS": "Photoshop", b"\0\0\0\x0cjP": "JPEG 2000",
+    b"version https://git-lfs": "a Git LFS pointer", b"PK\3\4": "a zip archive", b"%PDF": "PDF", b"<": "a text or web page",
+}  # fmt: skip
+_DAMAGE = (
+    OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, AttributeError,
+    ArithmeticError, struct.error, Image.DecompressionBombError,
+)  # fmt: skip
+"""What Pillow raises on damaged files."""
+_READABLE_MODES = ("1", "L", "P", "RGB", "RGBX", "YCbCr", "LA", "PA", "RGBA")
+_TAG_BITS, _TAG_WHITE_IS, _TAG_ORIENTATION, _TAG_SAMPLE_FORMAT = 258, 262, 274, 339
+_LOSSY_TIFF = ("jpeg", "tiff_jpeg", "webp")
+_INVERSE_TURN = {6: 8, 8: 6}
 
 
-def _opened(path: Path) -> Image.Image:
+def read_image(path: Path, *, orientation: OrientationOption = "upright") -> NDArray[np.uint8]:
+    """RGB uint8 [H, W, 3].
+
+    Samples of 1, 2 and 4 bits are spread over 0..255; of more than 8 bits the highest 8 count, as in OpenCV and FFmpeg.
+    Colour profiles and gamma are not applied. Raises InputError if the file is missing, damaged, absurdly large, or
+    holds what has no exact RGB: floats, 32-bit integers, CMYK, transparent pixels, several pictures.
+    """
+    with _decoded(path) as picture:
+        turn = _declared_turn(picture, path)
+        return _turned(_rgb(picture, path), turn, picture, orientation)
+
+
+def read_label_values(
+    path: Path, *, colours: bool | None = None, orientation: OrientationOption = "upright"
+) -> NDArray[np.uint8]:
+    """A label picture as written: uint8 [H, W] values, or [H, W, 3] colours.
+
+    Values are the samples of 1, 2, 4, 8 or 16 bits themselves. `colours` False demands values (a palette picture gives
+    its indices), True demands colours (a palette picture gives its palette's), None takes what the file has. Raises
+    InputError naming what was found, for values above 255, and for lossy compression.
+    """
+    with _decoded(path) as picture:
+        turn = _declared_turn(picture, path)
+        _refuse_lossy(picture, path)
+        colour = picture.mode in ("RGB", "RGBA") or (bool(colours) and picture.mode in ("P", "PA"))
+        value = picture.mode in ("1", "L", "LA", "P", "PA") or picture.mode.startswith("I")
+        if colours is (not colour) or not (colour or value):
+            wanted = {
+                True: "RGB or palette colours",
+                False: "whole numbers or a palette",
+                None: "whole numbers or RGB",
+            }
+            raise InputError(
+                f"{path}: mode {picture.mode}, expected {wanted[colours]}; export the label in that form"
+            )
+        read = _label_colours if colour else _label_values
+        return _turned(read(picture, path), turn, picture, orientation)
+
+
+def picture_size(path: Path, *, orientation: OrientationOption = "upright") -> tuple[int, int]:
+    """(H, W) from the header. Raises InputError."""
+    with _decoded(path) as picture:
+        width, height = picture.size
+        if picture.format == "TIFF" and _tag(picture, _TAG_ORIENTATION, 1) in (5, 6, 7, 8):
+            width, height = height, width  # Pillow tells the size after turning
+        sideways = orientation == "upright" and _declared_turn(picture, path) >= 5
+        return (width, height) if sideways else (height, width)
+
+
+def stored_bits(path: Path) -> int:
+    """Bits of a sample in the file. Raises InputError."""
+    with _decoded(path) as picture:
+        return _bits(picture, path)
+
+
+def declared_turn(path: Path) -> int:
+    """The EXIF orientation that a picture declares, 1 (upright) to 8. Raises InputError."""
+    with _decoded(path) as picture:
+        return _declared_turn(picture, path)
+
+
+def require_regular(path: Path) -> None:
+    """Raises InputError unless `path` is a file whose bytes can be read without waiting for another program."""
     try:
-        picture = Image.open(path)
+        mode = os.stat(path).st_mode
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; check the dataset's folder") from error
-    except PermissionError as error:
-        raise InputError(f"{path}: no permission to read it; change its mode or owner") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path}: not a readable picture ({error}); copy or export it again") from error
-    if picture.width * picture.height > MAX_PIXELS:
-        size = f"{picture.width}x{picture.height}"
-        picture.close()
-        raise InputError(
-            f"{path}: claims {size} pixels, more than {MAX_PIXELS}; refused unread, scale it down"
-        )
-    return picture
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be read ({reason}); check the link, its mode and owner") from error
+    if not stat.S_ISREG(mode):
+        kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+        what = kinds.get(stat.S_IFMT(mode), "a device")
+        raise InputError(f"{path}: is {what}; expected a regular file, move it out of the dataset")
 
 
-def _loaded(path: Path, mode: Callable[[str], str | None]) -> NDArray[np.uint8]:
-    """Pixels after conversion to `mode(own mode)` (None keeps them)."""
+@contextmanager
+def _decoded(path: Path) -> Iterator[Image.Image]:
+    """The opened picture; what goes wrong while it is in use becomes one InputError."""
     with _opened(path) as picture:
         try:
-            wanted = mode(picture.mode)
-            return np.array(picture if wanted is None else picture.convert(wanted))
-        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+            yield picture
+        except MemoryError as error:
+            raise InputError(
+                f"{path}: no memory for {picture.width}x{picture.height} pixels; free some or scale the picture down"
+            ) from error
+        except _DAMAGE as error:
             raise InputError(
                 f"{path}: damaged or truncated picture ({error}); expected {picture.width}x{picture.height} pixels, "
                 "copy or export it again"
             ) from error
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """RGB uint8 [H, W, 3]. Raises InputError if the file is missing, damaged or absurdly large."""
-    return _loaded(path, lambda _: "RGB")
-
-
-def picture_size(path: Path) -> tuple[int, int]:
-    """(H, W) from the header, without decoding. Raises InputError."""
-    with _opened(path) as picture:
-        return picture.height, picture.width
-
-
-def read_label_values(path: Path, *, colours: bool | None = None) -> NDArray[np.uint8]:
-    """A label picture as stored: uint8 [H, W] values, or [H, W, 3] colours.
-
-    `colours` False demands values (a palette picture gives its indices), True demands colours (a palette picture
-    gives its palette's), None takes what the file has. Raises InputError naming the mode that was found.
-    """
-    found = ""
-
-    def mode(own: str) -> str | None:
-        nonlocal found
-        found = own
-        if colours is not False and own in ("RGB", "RGBA"):
-            return "RGB"
-        if colours and own == "P":
-            return "RGB"
-        if not colours and own in ("L", "P"):
-            return None
-        if not colours and own == "1":
-            return "L"
-        wanted = {
-            True: "RGB or palette colours",
-            False: "8-bit values or a palette",
-            None: "8-bit values or RGB",
-        }
-        raise InputError(f"{path}: mode {own}, expected {wanted[colours]}; export the label in that form")
-
-    values = _loaded(path, mode)
-    if found == "1":
-        values = (values > 0).astype(np.uint8)
-    return values
-
-
-class ValueTable:
-    """Maps stored 8-bit label values to class indices."""
-
-    def __init__(self, mapping: Mapping[int, int]) -> None:
-        self._known = np.zeros(256, np.bool_)
-        self._map = np.zeros(256, np.uint8)
-        for value, index in mapping.items():
-            self._known[value], self._map[value] = True, index
-
-    def indices(self, values: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
-        """Class indices [H, W]. Raises InputError naming value, position and file of the first unknown value."""
-        unknown = ~self._known[values]
-        if unknown.any():
-            row, column = (int(i) for i in np.unravel_index(int(np.argmax(unknown)), unknown.shape))
-            known = np.flatnonzero(self._known).tolist()
-            raise InputError(
-                f"{path}: label value {int(values[row, column])} at column {column}, row {row} is not in the class "
-                f"table; expected one of {_short(known)}; correct the label or the table (class-count mismatch?)"
-            )
-        return self._map[values]
-
-
-class ColourTable:
-    """Maps label colours to class indices; colours outside the table are an error, or `other` where given."""
-
-    def __init__(self, mapping: Mapping[tuple[int, int, int], int], other: int | None = None) -> None:
-        packed = sorted((r << 16 | g << 8 | b, index) for (r, g, b), index in mapping.items())
-        self._codes = np.array([code for code, _ in packed], np.int32)
-        self._indices = np.array([index for _, index in packed], np.uint8)
-        self._other = other
-
-    def indices(self, colours: NDArray[np.uint8], path: Path) -> NDArray[np.uint8]:
-        """Class indices [H, W] of [H, W, 3]. Raises InputError naming colour, position and file of the first unknown."""
-        found, unknown = self._looked_up(colours)
-        if self._other is not None:
-            found[unknown] = self._other
-        elif unknown.any():
-            row, column = (int(i) for i in np.unravel_index(int(np.argmax(unknown)), unknown.shape))
-            raise InputError(
-                f"{path}: label colour {tuple(colours[row, column].tolist())} at column {column}, row {row} is not in "
-                f"the class table of {len(self._codes)} colours; expected exact colours: export the label without "
-                "scaling or compression, or add the colour to the table"
-            )
-        return found
-
-    def unknown(self, colours: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        """[H, W] True where the colour is not in the table."""
-        return self._looked_up(colours)[1]
-
-    def _looked_up(self, colours: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        wide = colours.astype(np.int32)
-        packed = wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
-        place = np.minimum(np.searchsorted(self._codes, packed), len(self._codes) - 1)
-        return self._indices[place], self._codes[place] != packed
-
-
-def _short(values: Sequence[int]) -> str:
-    if len(values) > 6 and list(values) == list(range(values[0], values[-1] + 1)):
-        return f"{values[0]}..{values[-1]}"
-    if len(values) > 6 and list(values[:-1]) == list(range(values[0], values[-2] + 1)):
-        return f"{values[0]}..{values[-2]}, {values[-1]}"
-    return ", ".join(str(value) for value in values)
-
-
-def read_class_table(source: Path | Traversable) -> ClassTable:
-    """Class table from CSV (name, red, green, blue[, index, category]) or JSON ({"names": [], "palette": []}).
-
-    Rows are in index order; an index column must count from 0. JSON may add "categories" and "ignore_index".
-    Raises InputError naming file, line and what was expected.
-    """
+def _opened(path: Path) -> Image.Image:
+    kind = FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise InputError(f"{path}: not a picture's suffix; expected one of {', '.join(PICTURE_SUFFIXES)}")
+    require_regular(path)
     try:
-        text = source.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        picture = Image.open(path, formats=(kind,))
+    except PermissionError as error:
+        raise InputError(f"{path}: no permission to read it; change its mode or owner") from error
+    except UnidentifiedImageError as error:
         raise InputError(
-            f"{source}: cannot read the class table ({error}); expected a CSV with the columns name, red, green, blue"
+            f"{path}: not a readable picture of the kind {kind}, which its name promises ({_content(path)}); "
+            "copy it again, or export it as what it is named"
         ) from error
+    except _DAMAGE as error:
+        raise InputError(f"{path}: not a readable picture ({error}); copy or export it again") from error
     try:
-        return _table_from_json(text) if source.name.endswith(".json") else _table_from_csv(text)
-    except (ValueError, KeyError, TypeError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else error
+        _refuse_size_and_count(picture, path)
+    except BaseException:
+        picture.close()
+        raise
+    return picture
+
+
+def _content(path: Path) -> str:
+    with open(path, "rb") as file:
+        start = file.read(32)
+    if not start.strip(b"\0"):
+        return "it holds only zeros" if start else "it is empty"
+    found = next((name for signature, name in _SIGNATURES.items() if start.startswith(signature)), None)
+    return f"it begins like {found}" if found else "its header is damaged or of another format"
+
+
+def _refuse_size_and_count(picture: Image.Image, path: Path) -> None:
+    if picture.width * picture.height > MAX_PIXELS:
         raise InputError(
-            f"{source}: not a class table ({reason}); expected CSV columns name, red, green, blue, or JSON with "
-            '"names" and "palette", one entry per class'
-        ) from error
-
-
-def _table_from_json(text: str) -> ClassTable:
-    content = json.loads(text)
-    names = tuple(str(name) for name in content["names"])
-    palette = tuple(_colour(*colour) for colour in content["palette"])
-    if "void" in content and len(palette) == len(names) + 1:
-        palette = palette[: len(names)]
-    categories = tuple(content["categories"]) if content.get("categories") else None
-    return _checked(ClassTable(names, palette, int(content.get("ignore_index", IGNORE_INDEX)), categories))
-
-
-def _table_from_csv(text: str) -> ClassTable:
-    rows = list(csv.DictReader(io.StringIO(text)))
-    for number, row in enumerate(rows):
-        if row.get("index") not in (None, "") and int(row["index"]) != number:
-            raise ValueError(f"line {number + 2} has index {row['index']}, expected {number}")
-    categories = tuple(row["category"] for row in rows) if rows and "category" in rows[0] else None
-    palette = tuple(_colour(row["red"], row["green"], row["blue"]) for row in rows)
-    return _checked(ClassTable(tuple(row["name"] for row in rows), palette, IGNORE_INDEX, categories))
-
-
-def _colour(red: object, green: object, blue: object) -> tuple[int, int, int]:
-    values = (int(str(red)), int(str(green)), int(str(blue)))
-    if not all(0 <= value <= 255 for value in values):
-        raise ValueError(f"colour {values} is outside 0..255")
-    return values
-
-
-def _checked(table: ClassTable) -> ClassTable:
-    if not 1 <= len(table) <= 255:
-        raise ValueError(f"{len(table)} classes, expected 1 to 255")
-    for kind, entries in (("name", table.names), ("colour", table.palette)):
-        repeated = sorted({str(entry) for entry in entries if list(entries).count(entry) > 1})
-        if repeated:
-            raise ValueError(f"{kind} {', '.join(repeated)} is used twice")
-    return table
-
-
-def require_folder(path: Path, remedy: str) -> Path:
-    """`path` itself. Raises InputError if it is not a folder that can be listed."""
-    if not path.is_dir():
-        what = "is a file" if path.exists() else "no such folder"
-        raise InputError(f"{spelled_out(path)}: {what}; expected a folder: {remedy}")
-    return path
-
-
-def inside(root: Path, name: str) -> Path:
-    """root/name. Raises InputError if `name` is absolute or climbs out with '..'."""
-    parts = Path(name)
-    if parts.is_absolute() or ".." in parts.parts:
-        raise InputError(f"{name!r}: must stay inside {root}; give a relative path without '..'")
-    return root / parts
-
-
-def list_pictures(folder: Path, suffixes: Sequence[str] = PICTURE_SUFFIXES) -> dict[str, Path]:
-    """Pictures in a folder by stem, sorted by name; hidden files are left out.
-
-    Raises InputError if the folder is missing, unreadable, or holds two pictures of one stem.
-    """
-    require_folder(folder, "check the root and the layout in the dataset's README")
-    found: dict[str, Path] = {}
-    try:
-        names = sorted(entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))
-    except OSError as error:
-        raise InputError(
-            f"{folder}: cannot be listed ({error.strerror}); change its mode or owner"
-        ) from error
-    for name in names:
-        path = folder / name
-        if path.suffix.lower() not in suffixes:
-            continue
-        if path.stem in found:
-            raise InputError(
-                f"{path}: a second picture named {path.stem} beside {found[path.stem].name}; remove one"
-            )
-        found[path.stem] = path
-    return found
-
-
-def safe_name(text: str) -> str:
-    """A sequence name made of letters, digits, '-', '_' and '.' only."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".") or "sequence"
-
-
-def files_identity(paths: Sequence[Path]) -> str:
-    """Hash over name, size and modification time of files; reads no content. Raises InputError if one is missing."""
-    digest = hashlib.sha256()
-    for path in paths:
+            f"{path}: claims {picture.width}x{picture.height} pixels, more than {MAX_PIXELS}; refused unread, scale it down"
+        )
+    several = picture.format in ("PNG", "WEBP") and getattr(picture, "is_animated", False)
+    if picture.format == "TIFF":
         try:
-            status = path.stat()
-        except OSError as error:
-            raise InputError(f"{path}: {error.strerror or error}; check the dataset's folder") from error
-        digest.update(f"{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
+            picture.seek(1)
+            several = True
+        except _DAMAGE:
+            picture.seek(0)
+    if several:
+        raise InputError(
+            f"{path}: holds several pictures (an animation or pages); expected one a file, save each on its own"
+        )
 
 
-class PictureSequence(VideoSequence):
-    """A sequence of picture files, some with a label picture. Files are opened when a frame is asked for."""
+def _tag(picture: Image.Image, tag: int, default: int) -> int:
+    """The largest number of a TIFF tag."""
+    value: Any = picture.tag_v2.get(tag, default)  # type: ignore[attr-defined]
+    return max(value) if isinstance(value, tuple) and value else value if isinstance(value, int) else default
 
-    def __init__(
-        self,
-        name: str,
-        frames: Sequence[Path],
-        labels: Mapping[int, Path],
-        frame_rate_hz: float,
-        read_label: LabelReader,
-    ) -> None:
-        if not frames:
-            raise InputError(f"sequence {name} is empty; expected at least one frame")
-        self.name = safe_name(name)
-        self.frame_rate_hz = frame_rate_hz
-        self.frame_paths = list(frames)
-        self.label_paths = dict(sorted(labels.items()))
-        self._read_label = read_label
-        self._size: tuple[int, int] | None = None
 
-    @property
-    def size(self) -> tuple[int, int]:  # type: ignore[override]
-        """(H, W) of every frame, from the header of the first."""
-        if self._size is None:
-            self._size = picture_size(self.frame_paths[0])
-        return self._size
+def _bits(picture: Image.Image, path: Path) -> int:
+    """Bits of a sample as stored."""
+    if picture.format == "PNG":
+        with open(path, "rb") as file:
+            return file.read(25)[24]  # IHDR is the first chunk
+    if picture.format == "TIFF":
+        return _tag(picture, _TAG_BITS, 1)
+    return 16 if picture.mode.startswith("I") else 8
 
-    def __len__(self) -> int:
-        return len(self.frame_paths)
 
-    @property
-    def labelled(self) -> Sequence[int]:
-        """Ascending indices of the frames that have a label."""
-        return list(self.label_paths)
+def _declared_turn(picture: Image.Image, path: Path) -> int:
+    """The orientation that the file declares, from 1 to 8; to be asked before decoding, which makes Pillow forget it."""
+    if picture.format == "PNG":
+        if not _png_describes_itself(path):
+            return 1
+        picture.load()  # the description may lie behind the samples
+    try:
+        turn = picture.getexif().get(_TAG_ORIENTATION)
+    except _DAMAGE:
+        return 1  # viewers pass over EXIF data that they cannot read
+    return turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
 
-    def image(self, index: int) -> NDArray[np.uint8]:
-        """RGB frame. Raises InputError if the file is damaged or its size differs from the first frame's."""
-        if not 0 <= index < len(self):
-            raise InputError(f"sequence {self.name} has frames 0..{len(self) - 1}, asked for {index}")
-        path = self.frame_paths[index]
-        image = read_image(path)
-        if image.shape[:2] != self.size:
+
+def _png_describes_itself(path: Path) -> bool:
+    """True if a chunk may hold EXIF or XMP data; saves decoding a PNG for its size."""
+    with open(path, "rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
+            if head[4:] in (b"eXIf", b"iTXt", b"tEXt", b"zTXt"):
+                return True
+            file.seek(int.from_bytes(head[:4]) + 4, os.SEEK_CUR)
+    return False
+
+
+def _turned(
+    pixels: NDArray[np.uint8], turn: int, picture: Image.Image, orientation: OrientationOption
+) -> NDArray[np.uint8]:
+    """Pixels in the wanted orientation. Pillow has turned a TIFF while decoding it, and nothing else."""
+    done = picture.format == "TIFF"
+    if done == (orientation == "upright"):
+        return pixels
+    if done:
+        turn = _INVERSE_TURN.get(turn, turn)
+    if turn >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if turn in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if turn in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _rgb(picture: Image.Image, path: Path) -> NDArray[np.uint8]:
+    bits = _bits(picture, path)
+    if picture.format == "TIFF" and _tag(picture, _TAG_SAMPLE_FORMAT, 1) != 1:
+        raise _without_rgb(path, f"signed or floating-point samples of {bits} bits")
+    if picture.mode.startswith("I"):
+        return _highest_bits(picture, path, bits)
+    if picture.mode not in _READABLE_MODES:
+        raise _without_rgb(path, f"mode {picture.mode}")
+    if _has_transparent_pixels(picture, bits):
+        raise InputError(
+            f"{path}: has transparent pixels, whose colour depends on what lies behind; lay it on a background first"
+        )
+    return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
+
+
+def _without_rgb(path: Path, found: str) -> InputError:
+    return InputError(
+        f"{path}: no exact RGB of 8 bits follows from {found}; expected grey, RGB or a palette of 1 to 16 bits, convert it to "
+        "8-bit RGB with the scale or colour profile that belongs to it"
+    )
+
+
+def _highest_bits(picture: Image.Image, path: Path, bits: int) -> NDArray[np.uint8]:
+    """Grey of more than 8 bits: the highest 8, in three channels."""
+    if not 8 < bits <= 16:
+        raise _without_rgb(path, f"mode {picture.mode} of {bits} bits")
+    if "transparency" in picture.info:
+        raise InputError(f"{path}: has a transparent grey of {bits} bits; lay it on a background first")
+    grey = (np.asarray(picture) >> (bits - 8)).astype(np.uint8)
+    if picture.format == "TIFF" and bits == 16 and _tag(picture, _TAG_WHITE_IS, 1) == 0:
+        grey = 255 - grey  # Pillow turns white-is-zero round for fewer bits only
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def _has_transparent_pixels(picture: Image.Image, bits: int) -> bool:
+    if "transparency" in picture.info and bits <= 8:
+        picture = picture.convert("RGBA")
+    elif "transparency" in picture.info:
+        return True  # the key has 16 bits, the decoded samples have 8
+    if "A" not in picture.getbands():
+        return False
+    return bool(picture.getchannel("A").getextrema()[0] != 255)
+
+
+def _label_colours(picture: Image.Image, path: Path) -> NDArray[np.uint8]:
+    if _bits(picture, path) > 8:
+        raise InputError(
+            f"{path}: a colour label of 16 bits a channel cannot be read exactly; expected 8 bits, save it so"
+        )
+    return np.array(picture.convert("RGB"))
+
+
+def _label_values(picture: Image.Image, path: Path) -> NDArray[np.uint8]:
+    """The samples as written, whatever Pillow makes of their depth."""
+    bits = _bits(picture, path)
+    values = np.asarray(picture)
+    if picture.mode in ("LA", "PA"):
+        if bits > 8:
             raise InputError(
-                f"{path}: {image.shape[1]}x{image.shape[0]} pixels, but {self.frame_paths[0].name} has "
-                f"{self.size[1]}x{self.size[0]}; expected one size per sequence, split or rescale it"
+                f"{path}: a label of 16 bits with alpha cannot be read exactly; save it without alpha"
             )
-        return image
-
-    def label(self, index: int) -> NDArray[np.uint8]:
-        """Label map. Raises InputError if there is none, its size is not the frame's, or a value is unknown."""
-        path = self.label_paths.get(index)
-        if path is None:
-            raise InputError(f"sequence {self.name}: frame {index} has no label; see `labelled`")
-        label = self._read_label(path)
-        if label.shape != self.size:
-            raise InputError(
-                f"{path}: label of {label.shape[1]}x{label.shape[0]} pixels for a frame of {self.size[1]}x{self.size[0]} "
-                f"({self.frame_paths[index].name}); expected equal sizes, rescale labels with nearest neighbour"
-            )
-        return label
-
-    @property
-    def identity(self) -> str:
-        """Hash over paths, sizes and times of the frames."""
-        return f"pictures {files_identity(self.frame_paths)}"
+        values = values[..., 0]
+    if picture.mode == "1":
+        values = values.astype(np.uint8)
+    elif picture.mode in ("L", "LA") and bits in (2, 4):
+        values = values // (255 // (2**bits - 1))  # Pillow spreads them over 0..255
+    if picture.format == "TIFF":
+        values = _tiff_values(picture, path, values, bits)
+    outside = (values < 0) | (values > 255)
+    if outside.any():
+        row, column = np.unravel_index(int(np.argmax(outside)), outside.shape)
+        raise InputError(
+            f"{path}: label value {int(values[row, column])} at column {column}, row {row}; expected 0..255, class "
+            "indices or the ignored value: export class indices, not instance numbers"
+        )
+    return values.astype(np.uint8)
 
 
-def verify_sequence(sequence: VideoSequence) -> Iterator[Finding]:
-    """Read every frame and label once; yields an error per bad file and one line for the sequence."""
-    bad = 0
-    labelled = set(sequence.labelled)
-    for index in range(len(sequence)):
-        for read, wanted in ((sequence.image, True), (sequence.label, index in labelled)):
-            if not wanted:
-                continue
-            try:
-                read(index)
-            except InputError as error:
-                bad += 1
-                subject, _, rest = str(error).partition(": ")
-                yield Finding("error", subject, rest or str(error))
-    if not labelled:
-        yield Finding("warning", sequence.name, "no frame has a label", "it can be encoded, not scored")
-    elif bad == 0:
-        height, width = sequence.size
-        text = f"{len(sequence)} frames of {width}x{height} at {sequence.frame_rate_hz:g} Hz, {len(labelled)} labelled"
-        yield Finding("ok", sequence.name, text)
+def _tiff_values(picture: Image.Image, path: Path, values: NDArray[Any], bits: int) -> NDArray[Any]:
+    if bits <= 8 and _tag(picture, _TAG_SAMPLE_FORMAT, 1) == 2:
+        raise InputError(f"{path}: a label of signed bytes; expected unsigned numbers, export it so")
+    if picture.mode in ("1", "L") and _tag(picture, _TAG_WHITE_IS, 1) == 0:
+        values = np.subtract(2**bits - 1, values)  # Pillow turned white-is-zero round
+    return values
+
+
+def _refuse_lossy(picture: Image.Image, path: Path) -> None:
+    lossy = path.suffix.lower() not in LABEL_SUFFIXES or picture.info.get("compression") in _LOSSY_TIFF
+    if lossy or (picture.format == "WEBP" and _webp_is_lossy(path)):
+        raise InputError(
+            f"{path}: is stored in a form that does not keep label values exactly; expected PNG or another format without "
+            "loss, export the labels from their source again"
+        )
+
+
+def _webp_is_lossy(path: Path) -> bool:
+    """True if a RIFF file has a chunk 'VP8 ' (lossy) and not 'VP8L'."""
+    with open(path, "rb") as file:
+        file.seek(12)
+        while len(head := file.read(8)) == 8:
+            if head[:4] == b"VP8 ":
+                return True
+            size = int.from_bytes(head[4:], "little")
+            file.seek(size + size % 2, os.SEEK_CUR)
+    return False

@@ -14,6 +14,9 @@ FrameType = Literal["I", "P", "B"]
 NO_REFERENCE = -(2**31)
 """Value of `MotionField.reference_poc` where a list is unused (intra blocks use neither list)."""
 
+UNKNOWN_REFERENCE = NO_REFERENCE + 1
+"""Value of `MotionField.reference_poc` where a damaged H.264 stream lacks the reference and does not name it."""
+
 MODE_INTRA, MODE_INTER, MODE_SKIP = 0, 1, 2
 """Values of `MotionField.mode`."""
 
@@ -71,13 +74,19 @@ class BlockDetails:
     cu_log2: NDArray[np.uint8]
     """log2 of the side of the coding block that covers each 4x4 block."""
     part_mode: NDArray[np.uint8]
-    """HEVC part_mode: 0 2Nx2N, 1 2NxN, 2 Nx2N, 3 NxN, 4 2NxnU, 5 2NxnD, 6 nLx2N, 7 nRx2N."""
+    """HEVC part_mode: 0 2Nx2N, 1 2NxN, 2 Nx2N, 3 NxN, 4 2NxnU, 5 2NxnD, 6 nLx2N, 7 nRx2N; of H.264 macroblocks 0 to 3."""
     qp: NDArray[np.int8]
     """Luma quantisation parameter of the coding block."""
     coded_bits: NDArray[np.uint32]
     """Bits of the coding block, stored at its first (top-left) 4x4 block and zero elsewhere."""
     nonzero_coefficients: NDArray[np.uint16]
     """Non-zero luma and chroma transform coefficients of the transform block, at its first 4x4 block."""
+    macroblock_type: NDArray[np.uint8] | None = None
+    """H.264: 0 I4x4, 1 I8x8, 2 I16x16, 3 I_PCM, 4 16x16, 5 16x8, 6 8x16, 7 8x8, 8 P_Skip, 9 B_Skip, 10 B_Direct_16x16."""
+    sub_macroblock_type: NDArray[np.uint8] | None = None
+    """H.264, of macroblocks of type 7: 0 8x8, 1 8x4, 2 4x8, 3 4x4, 4 direct; elsewhere 255."""
+    transform_8x8: NDArray[np.bool_] | None = None
+    """H.264: transform_size_8x8_flag."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,7 +113,9 @@ class MotionField:
     coded_sequence: int = 0
     """Index of the coded video sequence in decoding order; POCs are comparable inside one only."""
     decode_order: int = 0
-    """Rank in decoding order."""
+    """Rank in decoding order among the pictures that are output."""
+    decode_index: int = 0
+    """Index of its access unit in decoding order, from 0; those without an output picture count, a field pair once."""
     coded_bits: int | None = None
     """Bits of the picture's slice data including headers, where the source tells."""
     details: BlockDetails | None = None
@@ -112,8 +123,15 @@ class MotionField:
     """[H4, W4] True where the bitstream was damaged and nothing is known (mode is MODE_INTRA there); None if
     nothing is lost."""
     unreliable: bool = False
-    """True if temporal prediction drew on motion that a damaged stream lacks: outside `lost` the modes are right, but
-    vectors and references may differ from those of the whole stream."""
+    """True if prediction drew on motion or references that a damaged stream lacks: outside `lost` the modes are right,
+    but vectors and references may differ from those of the whole stream."""
+    field_macroblocks: NDArray[np.bool_] | None = None
+    """[H4 / 4, W4 / 4] True where the macroblock is one of a field (interlaced H.264); None if no macroblock is.
+
+    Rows of macroblocks then lie in the order of addresses: of a pair of field macroblocks the upper one has the top
+    field's lines, the lower one the bottom field's, and its vectors count lines of fields (docs/motion.md)."""
+    reference_parity: NDArray[np.uint8] | None = None
+    """[H4, W4, 2 (list)] 0 frame, 1 top, 2 bottom field is referred to; None for progressive sequences."""
 
     def __post_init__(self) -> None:
         rows, columns = self.mode.shape
@@ -165,6 +183,7 @@ class ClassTable:
     palette: tuple[tuple[int, int, int], ...]
     """RGB per class, 0..255."""
     ignore_index: int = IGNORE_INDEX
+    """Label value of pixels that are not scored: no class, and at most 255."""
     categories: tuple[str, ...] | None = None
     """Coarser group of each class (Cityscapes categories), or None."""
 
@@ -173,6 +192,15 @@ class ClassTable:
             raise ValueError(f"ClassTable: {len(self.names)} names but {len(self.palette)} colours")
         if self.categories is not None and len(self.categories) != len(self.names):
             raise ValueError(f"ClassTable: {len(self.names)} names but {len(self.categories)} categories")
+        if type(self.ignore_index) is not int or not 0 <= self.ignore_index <= 255:
+            raise ValueError(
+                f"ignore_index is {self.ignore_index!r}, which no label can hold; expected 0 to 255"
+            )
+        if self.ignore_index < len(self.names):
+            raise ValueError(
+                f"ignore_index {self.ignore_index} is class {self.names[self.ignore_index]!r}, which would be scored as "
+                f"always wrong; expected {len(self.names)} to 255, export labels whose ignored pixels have such a value"
+            )
 
     def __len__(self) -> int:
         return len(self.names)

@@ -15,18 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from vssbench.dataset import Dataset, DatasetOptions, Split, VideoSequence
+from vssbench.class_tables import ColourTable, ValueTable
+from vssbench.dataset import Dataset, FileOptions, Split, VideoSequence
 from vssbench.errors import InputError
-from vssbench.pictures import (
-    LABEL_SUFFIXES,
-    ColourTable,
+from vssbench.picture_folders import (
     PictureSequence,
-    ValueTable,
+    as_finding,
     list_pictures,
-    read_label_values,
     require_folder,
     verify_sequence,
 )
+from vssbench.pictures import LABEL_SUFFIXES, read_label_values
 from vssbench.records import IGNORE_INDEX, ClassTable, Finding, Normalisation
 
 __all__ = ["CamVid", "CamVidOptions"]
@@ -46,7 +45,7 @@ SAME_DRIVE = (("0016E5", 7680, 7920), ("0016E5", 8190, 8430))
 _NAME = re.compile(r"(?P<drive>[A-Za-z0-9]+)_f?(?P<number>\d+)(?:_L)?")
 
 
-class CamVidOptions(DatasetOptions):
+class CamVidOptions(FileOptions):
     """Where CamVid lies and which label convention is used."""
 
     root: Path
@@ -119,8 +118,7 @@ class CamVid(Dataset):
             try:
                 found = self.sequences(name)
             except InputError as error:
-                subject, _, rest = str(error).partition(": ")
-                yield Finding("error", subject, rest)
+                yield as_finding(error)
                 continue
             for sequence in found:
                 yield from verify_sequence(sequence)
@@ -148,10 +146,15 @@ class CamVid(Dataset):
                     "the paper protocol ignores them; was the label scaled or stored as JPEG?",
                 )
 
+    def _sequence(
+        self, name: str, frames: Sequence[Path], labels: dict[int, Path], rate: float
+    ) -> PictureSequence:
+        return PictureSequence(name, frames, labels, rate, self._read_label, self.options.orientation)
+
     def _read_label(self, path: Path) -> NDArray[np.uint8]:
-        if self.layout() == "kaggle":
-            return self._colours.indices(read_label_values(path, colours=True), path)
-        return self._values.indices(read_label_values(path, colours=False), path)
+        colours = self.layout() == "kaggle"
+        values = read_label_values(path, colours=colours, orientation=self.options.orientation)
+        return (self._colours if colours else self._values).indices(values, path)
 
     def _kept(self, picture: _Picture, split: Split) -> bool:
         if split != "train" or not self.options.strict:
@@ -177,9 +180,7 @@ class CamVid(Dataset):
                 )
             ]
         return [
-            PictureSequence(
-                frames[key].path.stem, [frames[key].path], {0: label.path}, rate, self._read_label
-            )
+            self._sequence(frames[key].path.stem, [frames[key].path], {0: label.path}, rate)
             for key, label in kept.items()
         ]
 
@@ -207,7 +208,7 @@ class CamVid(Dataset):
             marks = {number - run[0]: path for number, path in wanted.items() if run[0] <= number <= run[-1]}
             if marks:
                 name = drive if len(runs) == 1 else f"{drive}-{run[0]:06d}"
-                found.append(PictureSequence(name, [numbered[n] for n in run], marks, rate, self._read_label))
+                found.append(self._sequence(name, [numbered[n] for n in run], marks, rate))
         return found
 
     def _index(self, root: Path, split: Split) -> list[PictureSequence]:
@@ -220,7 +221,7 @@ class CamVid(Dataset):
         rate = self.options.frame_rate_hz or 15.0
         if split == "train":
             return [
-                PictureSequence(f.path.stem, [f.path], {0: labels[key].path}, rate, self._read_label)
+                self._sequence(f.path.stem, [f.path], {0: labels[key].path}, rate)
                 for key, f in frames.items()
                 if self._kept(f, split)
             ]
@@ -230,12 +231,11 @@ class CamVid(Dataset):
             step = min((b - a for a, b in itertools.pairwise(numbers)), default=1)
             for run in _runs(numbers, step):
                 found.append(
-                    PictureSequence(
+                    self._sequence(
                         frames[drive, run[0]].path.stem,
                         [frames[drive, n].path for n in run],
                         {i: labels[drive, n].path for i, n in enumerate(run)},
                         rate,
-                        self._read_label,
                     )
                 )
         return found

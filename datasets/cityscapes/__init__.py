@@ -12,17 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from vssbench.dataset import Dataset, DatasetOptions, Split, VideoSequence
+from vssbench.class_tables import ValueTable, read_class_table
+from vssbench.dataset import Dataset, FileOptions, Split, VideoSequence
 from vssbench.errors import InputError
-from vssbench.pictures import (
+from vssbench.picture_folders import (
     PictureSequence,
-    ValueTable,
+    as_finding,
+    list_folder,
     list_pictures,
-    read_class_table,
-    read_label_values,
     require_folder,
     verify_sequence,
 )
+from vssbench.pictures import read_label_values
 from vssbench.records import IGNORE_INDEX, Finding
 
 __all__ = ["Cityscapes", "CityscapesOptions"]
@@ -33,14 +34,15 @@ LABEL_IDS = 34
 """label ids run from 0 to 33 (the licence plate, -1, does not occur in labelIds pictures)."""
 _FRAME = re.compile(r"(?P<city>[A-Za-z-]+)_(?P<take>\d{6})_(?P<number>\d{6})_leftImg8bit")
 _LABEL = re.compile(
-    r"(?P<city>[A-Za-z-]+)_(?P<take>\d{6})_(?P<number>\d{6})_gtFine_(?P<kind>labelIds|labelTrainIds)"
+    r"(?P<city>[A-Za-z-]+)_(?P<take>\d{6})_(?P<number>\d{6})_gtFine_"
+    r"(?P<kind>labelIds|labelTrainIds|instanceIds|instanceTrainIds|color)"
 )
 
 Key = tuple[str, int]
 """Take and frame number inside a city."""
 
 
-class CityscapesOptions(DatasetOptions):
+class CityscapesOptions(FileOptions):
     """Where Cityscapes lies."""
 
     root: Path
@@ -71,9 +73,7 @@ class Cityscapes(Dataset):
         """
         found = [s for city in self._cities(split) for s in self._city(split, city)]
         if not found:
-            raise InputError(
-                f"{self.options.root / 'gtFine' / split}: no labelled frame; expected *_gtFine_labelIds.png"
-            )
+            raise self._without_labels(split)
         return sorted(found, key=lambda sequence: sequence.name)
 
     def verify(self, split: Split | None = None) -> Iterator[Finding]:
@@ -82,17 +82,27 @@ class Cityscapes(Dataset):
             try:
                 cities = self._cities(name)
             except InputError as error:
-                yield _as_finding(error)
+                yield as_finding(error)
                 continue
+            labelled = 0
             for city in cities:
-                yield from self._verify_city(name, city)
+                for finding in self._verify_city(name, city):
+                    labelled += finding.level != "warning"
+                    yield finding
+            if not labelled:
+                yield as_finding(self._without_labels(name))
+
+    def _without_labels(self, split: Split) -> InputError:
+        return InputError(
+            f"{self.options.root / 'gtFine' / split}: no labelled frame; expected *_gtFine_labelIds.png"
+        )
 
     def _verify_city(self, split: Split, city: str) -> Iterator[Finding]:
         try:
             sequences = self._city(split, city)
             frames = self._frames(split, city)
         except InputError as error:
-            yield _as_finding(error)
+            yield as_finding(error)
             return
         used = {path for sequence in sequences for path in sequence.frame_paths}
         unused = [path for path in frames.values() if path not in used]
@@ -123,9 +133,10 @@ class Cityscapes(Dataset):
     def _cities(self, split: Split) -> list[str]:
         root = require_folder(self.options.root, "set root to the Cityscapes folder")
         remedy = "download leftImg8bit_sequence_trainvaltest and gtFine_trainvaltest into the root"
-        require_folder(root / "leftImg8bit_sequence" / split, remedy)
+        frames = require_folder(root / "leftImg8bit_sequence" / split, remedy)
         labels = require_folder(root / "gtFine" / split, remedy)
-        return sorted(p.name for p in labels.iterdir() if p.is_dir())
+        found = {path.name for folder in (frames, labels) for path in list_folder(folder) if path.is_dir()}
+        return sorted(found)
 
     def _frames(self, split: Split, city: str) -> dict[Key, Path]:
         folder = self.options.root / "leftImg8bit_sequence" / split / city
@@ -140,24 +151,23 @@ class Cityscapes(Dataset):
         return found
 
     def _labels(self, split: Split, city: str) -> dict[Key, Path]:
-        """labelIds pictures, and labelTrainIds where there is no other."""
+        """labelIds pictures, and labelTrainIds where there is no other; none for a city without a folder of labels."""
+        folder = self.options.root / "gtFine" / split / city
         found: dict[Key, Path] = {}
-        for stem, path in sorted(
-            list_pictures(self.options.root / "gtFine" / split / city, (".png",)).items()
-        ):
-            match = _LABEL.fullmatch(stem)  # instanceIds and color pictures are not read
-            if match is None:
-                continue
+        for stem, path in sorted(list_pictures(folder, (".png",)).items()) if folder.is_dir() else ():
+            match = _LABEL.fullmatch(stem)
+            if match is None or match["city"] != city:
+                raise InputError(
+                    f"{path}: not a Cityscapes label; expected {city}_TAKE_NUMBER_gtFine_labelIds.png (or labelTrainIds, "
+                    "instanceIds, instanceTrainIds, color): rename it or move it out of the folder"
+                )
             key = match["take"], int(match["number"])
-            if match["kind"] == "labelIds" or key not in found:
+            if match["kind"] == "labelIds" or (match["kind"] == "labelTrainIds" and key not in found):
                 found[key] = path
         return found
 
     def _city(self, split: Split, city: str) -> list[PictureSequence]:
-        labels = self._labels(split, city)
-        if not labels:
-            return []
-        frames = self._frames(split, city)
+        labels, frames = self._labels(split, city), self._frames(split, city)
         found = []
         for (take, number), label in sorted(labels.items()):
             if (take, number) not in frames:
@@ -174,16 +184,17 @@ class Cityscapes(Dataset):
             name = f"{city}_{take}_{number:06d}"
             found.append(
                 PictureSequence(
-                    name, paths, {number - first: label}, self.options.frame_rate_hz, self._read_label
+                    name,
+                    paths,
+                    {number - first: label},
+                    self.options.frame_rate_hz,
+                    self._read_label,
+                    self.options.orientation,
                 )
             )
         return found
 
     def _read_label(self, path: Path) -> NDArray[np.uint8]:
         table = self._train_ids if path.stem.endswith("labelTrainIds") else self._ids
-        return table.indices(read_label_values(path, colours=False), path)
-
-
-def _as_finding(error: InputError) -> Finding:
-    subject, _, rest = str(error).partition(": ")
-    return Finding("error", subject, rest)
+        values = read_label_values(path, colours=False, orientation=self.options.orientation)
+        return table.indices(values, path)

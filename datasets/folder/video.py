@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vssbench.codec.media import Video
-from vssbench.dataset import VideoSequence
+from vssbench.codec.video import Video
+from vssbench.dataset import VideoSequence, safe_name
 from vssbench.errors import InputError
-from vssbench.pictures import LabelReader, files_identity, safe_name
+from vssbench.picture_folders import LabelReader, files_identity
 
 VIDEO_SUFFIXES = (
-    ".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".hevc", ".265", ".h265", ".264", ".h264",
+    ".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".nut", ".mxf", ".flv",
+    ".hevc", ".265", ".h265", ".264", ".h264",
 )  # fmt: skip
 _KEPT_FRAMES = 32
 
@@ -70,13 +71,20 @@ class VideoFileSequence(VideoSequence):
             raise InputError(f"sequence {self.name}: frame {index} has no label; see `labelled`")
         label = self._read_label(path)
         if label.shape != self.size:
+            turned = label.shape == self.size[::-1] and self._video.orientation.transposed
+            remedy = (
+                "the video is shown turned; if labels were made on its pictures as they are coded, set orientation: stored"
+                if turned
+                else "expected equal sizes, export the labels again at the video's size"
+            )
             raise InputError(
-                f"{path}: label of {label.shape[1]}x{label.shape[0]} pixels for a video of {self.size[1]}x{self.size[0]}; "
-                "expected equal sizes, rescale labels with nearest neighbour"
+                f"{path}: label of {label.shape[1]}x{label.shape[0]} pixels for a video of {self.size[1]}x{self.size[0]}; {remedy}"
             )
         return label
 
     @property
     def identity(self) -> str:
-        """Hash over path, size and time of the file."""
-        return f"video {files_identity([self.path])}"
+        """Hash over path, size and time of the file, and what else decides its pictures."""
+        stream = f" stream {self._video.stream}" if self._video.stream else ""
+        turned = f" {self._video.orientation}" if self._video.orientation else ""
+        return f"video {files_identity([self.path])}{stream}{turned}"

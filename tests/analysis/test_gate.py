@@ -11,7 +11,8 @@ import pytest
 from vssbench.analysis.gate import Limits, compare, make_baseline, regressed
 from vssbench.analysis.run import load_run
 from vssbench.errors import ConfigError, InputError
-from vssbench.rendering.tables.verdicts import as_junit, as_markdown, headline
+from vssbench.rendering.tables.markdown import section
+from vssbench.rendering.tables.verdicts import headline, junit_xml, verdict_table
 from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord
 
 EXPERIMENT = {
@@ -140,8 +141,8 @@ def test_a_real_slowdown_fails_and_noise_alone_passes(write_run, tmp_path):
 def test_reports_escape_what_comes_from_data(write_run, tmp_path, baseline):
     rows = compare(write_run(tmp_path / "head", [unit(i) for i in range(12)], macs=2.0), baseline)
     rows = [replace(row, method="<script>|x") for row in rows]
-    assert "<script>" not in as_markdown(rows)
-    suite = ElementTree.fromstring(as_junit(rows))
+    assert "<script>" not in section(verdict_table(rows))
+    suite = ElementTree.fromstring(junit_xml(rows))
     assert suite.get("failures") == "1"
     assert int(suite.get("tests", "0")) == len(rows)
 

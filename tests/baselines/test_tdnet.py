@@ -27,7 +27,7 @@ TD2 = {"network": "bisenet18", "width": 8, "paths": 2, "teacher": {"width": 8}}
 
 @pytest.mark.parametrize("check", sorted(CHECKS))
 def test_tdnet_keeps_its_contract(check):
-    CHECKS[check](Subject("tdnet", TD2, SIZE, keyframe_interval=3))
+    CHECKS[check].examine(Subject("tdnet", TD2, SIZE, keyframe_interval=3))
 
 
 def build(size=SIZE, classes=4, device="cpu", **options) -> TDNet:

@@ -13,7 +13,7 @@ import vssbench.codec.hevc as hevc_package
 from vssbench.codec import CodecSettings, decode, digest_decoded, encode, read_motion
 from vssbench.codec.exported import paint_vectors
 from vssbench.errors import BitstreamError, CapabilityError, InputError
-from vssbench.records import MODE_INTER, MODE_INTRA, NO_REFERENCE, MotionField
+from vssbench.records import MODE_INTER, MODE_INTRA, NO_REFERENCE
 
 VECTOR = np.dtype(
     [
@@ -262,58 +262,18 @@ def test_what_is_no_video_is_named(tmp_path) -> None:
             list(decode(source, motion=False))
 
 
-def fields_like(bitstream, count):
-    shape = (24, 32)
-    return [
-        MotionField(
-            poc=index,
-            frame_type="I" if index == 0 else "P",
-            size=bitstream.size,
-            vectors_qpel=np.full((*shape, 2, 2), index, np.int16),
-            reference_poc=np.zeros((*shape, 2), np.int32),
-            mode=np.full(shape, MODE_INTER, np.uint8),
-        )
-        for index in range(count)
-    ]
-
-
 def test_hevc_without_the_parser_says_so(pan, monkeypatch) -> None:
-    monkeypatch.delattr(hevc_package, "read_motion", raising=False)
+    monkeypatch.delattr(hevc_package, "PARSER", raising=False)
     bitstream = coded(pan((96, 128), 3), "hevc")
     with pytest.raises(CapabilityError, match="HEVC motion is not available in this build"):
         decode(bitstream)
     assert len(list(decode(bitstream, motion=False))) == 3
 
 
-def test_hevc_motion_is_paired_in_display_order(pan, monkeypatch) -> None:
-    bitstream = coded(pan((96, 128), 3), "hevc")
-    seen = []
-
-    def parse(data):
-        seen.append(data)
-        yield from fields_like(bitstream, 3)
-
-    monkeypatch.setattr(hevc_package, "read_motion", parse, raising=False)
-    assert [int(frame.motion.vectors_qpel[0, 0, 0, 0]) for frame in decode(bitstream)] == [0, 1, 2]
-    assert seen == [bitstream.data]
-
-
-@pytest.mark.parametrize(
-    ("count", "reason"), [(2, "picture 2 of 128x96 has no motion field"), (4, "more motion fields")]
-)
-def test_hevc_motion_that_does_not_pair_up_is_an_error(pan, monkeypatch, count, reason) -> None:
-    bitstream = coded(pan((96, 128), 3), "hevc")
-    monkeypatch.setattr(
-        hevc_package, "read_motion", lambda data: iter(fields_like(bitstream, count)), raising=False
-    )
-    with pytest.raises(BitstreamError, match=reason):
-        list(decode(bitstream))
-
-
 @pytest.fixture
 def parser():
     """The built motion parser; skips in a build without it."""
-    if not hasattr(hevc_package, "read_motion"):
+    if not hasattr(hevc_package, "PARSER"):
         pytest.skip("this build has no HEVC motion parser")
 
 

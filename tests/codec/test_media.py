@@ -90,7 +90,9 @@ def test_a_change_of_size_is_an_error(pan, tmp_path) -> None:
     path.write_bytes(
         encode(pan((96, 128), 3), settings, 30).data + encode(pan((64, 96), 3), settings, 30).data
     )
-    with pytest.raises(BitstreamError, match="frame 0 is 128x96, but the file is 96x64; expected one size"):
+    with pytest.raises(
+        BitstreamError, match="frame 3 is 96x64, but the file begins with 128x96; expected one size"
+    ):
         list(read_video(path))
 
 

@@ -110,6 +110,44 @@ def test_foreign_names_are_refused(tmp_path):
         opened(tmp_path).sequences()
 
 
+@pytest.mark.parametrize(
+    "name", ["ulm_000001_000019_gtFine_labelIDs", "bonn_000001_000019_gtFine_labelIds", "x"]
+)
+def test_labels_that_would_be_passed_over_or_belong_to_another_city_are_named(tmp_path, name):
+    label(frames(tmp_path))
+    for kind in ("color", "instanceIds", "instanceTrainIds"):
+        label(tmp_path, kind=kind)
+    assert len(opened(tmp_path).sequences()) == 1
+    save(tmp_path / f"gtFine/val/ulm/{name}.png", np.zeros((2, 4)))
+    with pytest.raises(InputError, match=rf"{name}\.png: not a Cityscapes label"):
+        opened(tmp_path).sequences()
+
+
+def test_cities_without_labels_or_frames_and_clutter(tmp_path):
+    label(frames(tmp_path))
+    for place in ("gtFine/val", "leftImg8bit_sequence/val", "gtFine/val/ulm"):
+        save(tmp_path / place / "@eaDir" / "x.png", [[0]])
+        (tmp_path / place / "._x.png").write_bytes(b"x")
+    assert [f.level for f in opened(tmp_path).verify()] == ["ok"]
+    frames(tmp_path, city="bonn")
+    findings = list(opened(tmp_path).verify())
+    assert [f.level for f in findings] == ["warning", "ok"]
+    assert "30 frames belong to no labelled snippet" in findings[0].message
+    assert len(opened(tmp_path).sequences()) == 1
+    label(tmp_path, city="aachen")
+    with pytest.raises(InputError, match="aachen: no such folder"):
+        opened(tmp_path).sequences()
+    assert "error" in [f.level for f in opened(tmp_path).verify()]
+
+
+def test_a_split_without_labels_is_refused_by_reading_and_by_verify(tmp_path):
+    frames(tmp_path)
+    (tmp_path / "gtFine/val").mkdir(parents=True)
+    with pytest.raises(InputError, match="no labelled frame"):
+        opened(tmp_path).sequences()
+    assert [f.level for f in opened(tmp_path).verify()] == ["warning", "error"]
+
+
 @pytest.mark.needs_shared
 def test_the_shared_snippet_is_complete(shared):
     found = {s.name: s for s in opened(shared / "data/cityscapes").sequences()}

@@ -109,3 +109,49 @@ def test_sheet_leaves_out_columns_that_nothing_fills():
     labelled = contact_sheet([SheetRow("x", image, np.zeros((10, 20), np.uint8))], classes, 64)
     assert plain.shape[1] == 64
     assert labelled.shape[1] == 2 * 64 + 4
+
+
+def folder_with(tmp_path, name):
+    """A dataset with a sequence of this name, whose label holds a class that the table lacks."""
+    root = tmp_path / "data"
+    for folder in ("frames", "labels"):
+        (root / folder / name).mkdir(parents=True)
+        Image.fromarray(np.full((4, 4), 7, np.uint8)).save(root / folder / name / "1.png")
+    (root / "classes.csv").write_text("name,red,green,blue\na,0,0,0\n")
+    return root
+
+
+@pytest.mark.parametrize("name", ["[bold]x", "[red]", "\x1b[31m", "\udcff", "дорога", "a\nb", ": "])
+def test_findings_are_printed_whatever_a_folder_is_named(tmp_path, name):
+    result = run("verify", "folder", "--set", f"root={folder_with(tmp_path, name)}")
+    assert result.exit_code == 3, result.exception
+    assert "label value 7 at column 0, row 0" in result.output
+    assert "\x1b" not in result.output
+    assert "0 fine, 0 warnings, 1 errors" in result.output
+
+
+def test_findings_are_printed_on_a_terminal_that_has_few_characters(tmp_path):
+    root = folder_with(tmp_path, "дорога")
+    result = CliRunner(charset="ascii").invoke(app, ["verify", "folder", "--set", f"root={root}"])
+    assert result.exit_code == 3
+    assert r"\u0434" in result.output
+
+
+def test_a_tilde_in_an_option_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder_with(tmp_path, "s")
+    assert open_dataset("folder", ["root=~/data"]).options.root == tmp_path / "data"
+    assert open_dataset("cityscapes", ["root=~/x"]).options.root == tmp_path / "x"
+    with pytest.raises(ConfigError, match="root"):
+        open_dataset("folder", ["root=~nobody-of-this-name/data"])
+
+
+def test_a_list_of_splits_prints_folders_of_any_name(tmp_path):
+    root = folder_with(tmp_path, "x[")
+    (root / "val" / "[").mkdir(parents=True)
+    (root / "train").mkdir()
+    for folder in ("frames", "labels"):
+        (root / folder).rename(root / "train" / folder)
+    result = run("list", "folder", "--set", f"root={root}")
+    assert result.exit_code == 0, result.exception
+    assert "no such folder" in result.output

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vssbench.errors import ConfigError
 from vssbench.experiment.overrides import apply_override
@@ -171,6 +173,32 @@ def test_text_behind_the_first_equals_sign_is_taken_whole() -> None:
         values = {}
         apply_override(values, f"key={text}")
         assert values == {"key": value}
+
+
+_STEPS = st.sampled_from(
+    ["dataset", "datasets", "mine", "0", "root", "codec", "codecs", "qp", "extra", "seed", "method", "methods", "contestant",
+     "contestants", "a", "s", '"b 0.5"', "b-0.5", "options", "stages", "image", "lr_scales", "protocol", "pairs", "x", ""]
+)  # fmt: skip
+_VALUES = st.one_of(
+    st.text(max_size=8), st.sampled_from(["{}", "[]", "[1]", "{a: [1, {b: c}]}", "0.5", "true", "null", "'"])
+)
+
+
+@settings(max_examples=150)
+@given(
+    load=st.sampled_from([_run, _train]),
+    words=st.lists(st.tuples(st.lists(_STEPS, min_size=1, max_size=4), _VALUES), min_size=1, max_size=3),
+)
+def test_any_setting_is_taken_or_refused_in_one_message(
+    load: Any, words: list[tuple[list[str], str]]
+) -> None:
+    overrides = [".".join(steps) + "=" + value for steps, value in words]
+    said = "--set"
+    try:
+        load(*overrides)
+    except ConfigError as error:
+        said = str(error)
+    assert "--set" in said or said.startswith("experiment: ")
 
 
 def test_a_training_has_one_dataset() -> None:

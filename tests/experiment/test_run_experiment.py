@@ -7,10 +7,7 @@ from typer.testing import CliRunner
 
 from vssbench.cli import app
 from vssbench.errors import ConfigError, InputError
-from vssbench.experiment.schema import (
-    Experiment,
-    load_experiment,
-)
+from vssbench.experiment.schema import Experiment, load_experiment
 from vssbench.experiment.training import load_training_experiment
 from vssbench.experiment.yaml import packaged_experiments
 

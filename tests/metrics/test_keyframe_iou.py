@@ -143,6 +143,22 @@ def test_unlike_metrics_do_not_merge() -> None:
         KeyframeDistanceIoU(3, 2).merge(KeyframeDistanceIoU(3, 2, ignore_index=0))
 
 
+@pytest.mark.parametrize("ignored", [0, 2, 255])
+def test_an_ignored_class_is_in_no_mean_as_torchmetrics_has_it(ignored: int) -> None:
+    torch = pytest.importorskip("torch")
+    classification = pytest.importorskip("torchmetrics.classification")
+    truth, predicted = np.random.default_rng(ignored).integers(0, 4, (2, 9, 11))
+    oracle = classification.MulticlassJaccardIndex(num_classes=4, ignore_index=ignored)
+    metric = KeyframeDistanceIoU(4, 1, ignored)
+    metric.update(truth, predicted, 0)
+    result = metric.compute()
+    expected = float(oracle(torch.from_numpy(predicted), torch.from_numpy(truth)))
+    assert (result.miou, result.pooled_miou) == pytest.approx((expected, expected), abs=1e-6)
+    by_hand = KeyframeDistanceIoU(3, 1, 0)
+    by_hand.update([2, 1, 0, 1], [2, 1, 0, 0], 0)
+    assert by_hand.compute().miou == (1 / 2 + 1) / 2
+
+
 def test_wrong_requests_are_refused() -> None:
     with pytest.raises(ConfigError, match="keyframe distance 7 is not among the distances 0, 1"):
         KeyframeDistanceIoU(3, 2).update([0], [0], 7)

@@ -19,7 +19,7 @@ from vssbench.rendering.paper.figures import write_paper
 from vssbench.rendering.report import Report, write_report
 from vssbench.rendering.tables import latex
 from vssbench.rendering.tables.csv_text import guarded
-from vssbench.rendering.tables.summary import printable
+from vssbench.rendering.text import printable
 
 
 @pytest.fixture(scope="module")

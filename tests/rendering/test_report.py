@@ -210,9 +210,10 @@ def test_rendering_never_imports_torch(run: Run, tmp_path: Path) -> None:
         "from pathlib import Path\n"
         "from vssbench.analysis.run import load_run\n"
         "from vssbench.rendering.report import write_report\n"
-        "from vssbench.rendering.tables.terminal import comparison_table\n"
+        "from vssbench.rendering.tables.summary import titled_summary\n"
+        "from vssbench.rendering.tables.terminal import terminal_table\n"
         f"run = load_run({str(run.path)!r})\n"
-        "comparison_table(run)\n"
+        "terminal_table(titled_summary(run))\n"
         f"write_report(run, Path({str(tmp_path)!r}))\n"
         "sys.exit(7 if 'torch' in sys.modules else 0)\n"
     )

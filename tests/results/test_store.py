@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
 
-from vssbench.errors import InputError
+from vssbench.errors import ConfigError, InputError
 from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord, from_json, to_json
-from vssbench.results.store import RunFolder, slug
+from vssbench.results.store import RunFolder, require_distinct_slugs, slug
 
 
 @pytest.fixture
@@ -58,6 +59,21 @@ def test_slugs_are_file_names_and_stay_different():
     assert len(set(slugs)) == len(titles)
     assert all("/" not in s and s not in (".", "..") and s for s in slugs)
     assert slug("hevc-700k") == "hevc-700k"
+
+
+def test_slugs_take_long_titles_and_broken_unicode():
+    for title in ("x" * 300, "\ud800", "a\udcffb", "é" * 200):
+        assert len(slug(title)) <= 200
+        assert re.fullmatch(r"[A-Za-z0-9._+-]+", slug(title))
+    assert slug("x" * 300) != slug("x" * 299)
+    assert slug("x" * 200) == "x" * 200
+
+
+def test_titles_that_would_share_record_files_are_refused():
+    require_distinct_slugs("methods", ["AR 0.5", "AR_0.5", "AR 0.5", "a", "b"])
+    for pair in (("AR 0.5", slug("AR 0.5")), ("Drive", "drive")):
+        with pytest.raises(ConfigError, match=r"would share the record files .*; give one another label"):
+            require_distinct_slugs("methods", pair)
 
 
 @pytest.mark.parametrize("length", range(1, 9))

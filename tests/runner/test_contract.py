@@ -53,9 +53,9 @@ def test_adaptive_steps_are_counted_on_the_frames_and_a_memory_is_replayed_on_re
     experiment = {**BASE, "methods": methods}
     run = vssbench.run(experiment, tmp_path / "run", workers=1, cache=cache, device="cpu")
     cost = run.costs["synthetic", "half"]
-    assert cost["counted_on"] == "the frames of the run"
+    assert cost.counted_on == "the frames of the run"
     # one of two blocks of 32x64 executed in each of three frames; 1x1 convolutions on pooled means run whole
-    assert cost["gop_mean_gmacs"] / cost["key_gmacs"] == pytest.approx((1 + 3 / 2) / 4, rel=0.05)
+    assert cost.gop_mean_gmacs / cost.key_gmacs == pytest.approx((1 + 3 / 2) / 4, rel=0.05)
     steps = {len(values["step_macs"]) for values in records(tmp_path / "run").values()}
     assert steps == {4}
     before = records(tmp_path / "run")

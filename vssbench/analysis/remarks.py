@@ -17,6 +17,7 @@ def data_remarks(groups: Sequence[Group], datasets: Mapping[str, DatasetRecord])
         mine = [group for group in groups if group.dataset == name]
         lines += _unscored(name, mine)
         lines += _without_truth(name, mine, datasets[name].class_names)
+        lines += _of_sequences(name, datasets[name])
     for place in dict.fromkeys((group.dataset, group.codec) for group in groups):
         here = [group for group in groups if (group.dataset, group.codec) == place]
         bits = unlike_bits(here)
@@ -33,6 +34,13 @@ def _unscored(dataset: str, groups: Sequence[Group]) -> list[str]:
     sequence, frame = next(iter(frames))
     found = f"{len(frames)} labelled frame(s) have no scored pixel, every label is ignored"
     return [f"{dataset}: {found} (first: frame {frame} of {sequence}); they count nothing"]
+
+
+def _of_sequences(title: str, dataset: DatasetRecord) -> list[str]:
+    """How frames were read, where that was a choice; the first sequence stands for all."""
+    said = [f"{name}: {remark}" for name, one in dataset.sequences.items() for remark in one.remarks]
+    more = f" (and so on, {len(said)} sequences in all)" if len(said) > 1 else ""
+    return [f"{title}, {said[0]}{more}"] if said else []
 
 
 def _without_truth(dataset: str, groups: Sequence[Group], names: Sequence[str]) -> list[str]:

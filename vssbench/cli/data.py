@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from vssbench.errors import InputError, StorageError
+from vssbench.errors import InputError, StorageError, escaped
 
 if TYPE_CHECKING:
     from vssbench.dataset import Dataset, VideoSequence
+    from vssbench.records import Finding
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
@@ -56,28 +57,31 @@ def verify(
     opened = open_dataset(dataset, set_ or [])
     console = Console()
     counts = {"ok": 0, "warning": 0, "error": 0}
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("reading")
         for finding in opened.verify(split):
             counts[finding.level] += 1
             progress.update(
                 task,
-                description=f"{sum(counts.values())} checked, {counts['error']} errors: {finding.subject}",
+                description=escaped(
+                    f"{sum(counts.values())} checked, {counts['error']} errors: {finding.subject}"
+                ),
             )
             if verbose or finding.level != "ok":
-                remedy = f"; {finding.remedy}" if finding.remedy else ""
-                console.print(
-                    f"{finding.level:7} {finding.subject}: {finding.message}{remedy}",
-                    markup=False,
-                    highlight=False,
-                    soft_wrap=True,
-                )
+                console.print(_line(finding, console.encoding), markup=False, highlight=False, soft_wrap=True)
     console.print(f"{dataset}: {counts['ok']} fine, {counts['warning']} warnings, {counts['error']} errors")
     if counts["error"]:
         raise typer.Exit(InputError.exit_code)
     if not any(counts.values()):
         raise InputError(f"{dataset}: nothing to check was found; check its root")
+
+
+def _line(finding: Finding, encoding: str) -> str:
+    """What is printed about a finding, in characters that the terminal has."""
+    remedy = f"; {finding.remedy}" if finding.remedy else ""
+    text = escaped(f"{finding.level:7} {finding.subject}: {finding.message}{remedy}")
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 @app.command()
@@ -144,6 +148,7 @@ def _overview() -> Any:
 
 def _counts(name: str, dataset: Dataset) -> Any:
     from rich.table import Table
+    from rich.text import Text
 
     mark = f" ({dataset.protocol_mark})" if dataset.protocol_mark else ""
     table = Table(
@@ -168,7 +173,7 @@ def _counts(name: str, dataset: Dataset) -> Any:
             table.add_row(split, *(str(c) for c in counts), ", ".join(sizes), ", ".join(rates))
         except InputError as error:
             failures.append(error)
-            table.add_row(split, "-", "-", "-", f"{error}", "")
+            table.add_row(split, "-", "-", "-", Text(str(error)), "")
     if len(failures) == len(_SPLITS):
         raise failures[0]
     return table

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vssbench.dataset import OrientationOption
 from vssbench.errors import ConfigError, InputError, StorageError
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from vssbench.codec import Bitstream, CodecSettings
 
-PICTURE_SUFFIXES = frozenset({".png", ".webp", ".jpg", ".jpeg", ".bmp", ".ppm"})
 _ACCEPTED_SUFFIXES = {
     "hevc": (".hevc", ".265", ".h265"),
     "h264": (".h264", ".264"),
@@ -48,6 +48,13 @@ def encode(
     ] = None,
     frames: Annotated[int | None, typer.Option(help="Encode only the first so many frames.")] = None,
     threads: Annotated[int, typer.Option(help="Threads of x265; changes the speed, never the bytes.")] = 1,
+    orientation: Annotated[
+        OrientationOption,
+        typer.Option(help="upright: turned as the file asks; stored: as the samples lie in it."),
+    ] = "upright",
+    stream: Annotated[
+        int | None, typer.Option(help="Index of the video stream in INPUT; default: the main one.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing output file.")] = False,
 ) -> None:
     """Encode a video or a folder of pictures as vssbench encodes its clips, and say what came out."""
@@ -69,7 +76,7 @@ def encode(
     _check_output(output, source, settings, force)
     if frames is not None and frames < 1:
         raise ConfigError(f"--frames must be at least 1, got {frames}")
-    images, own_rate = _open(source)
+    images, own_rate = _open(source, orientation, stream)
     bitstream = encode_frames(
         _first(images, frames), settings, frame_rate or own_rate or 30.0, threads=threads
     )
@@ -110,19 +117,20 @@ def _check_output(output: Path, source: Path, settings: CodecSettings, force: bo
         raise StorageError(f"{output.parent}: no permission to write; choose another folder for --output")
 
 
-def _open(source: Path) -> tuple[Iterator[NDArray[np.uint8]], float]:
+def _open(
+    source: Path, orientation: OrientationOption, stream: int | None
+) -> tuple[Iterator[NDArray[np.uint8]], float]:
     """Frames and frame rate (0 where unknown) of a video file or a folder of pictures."""
     from vssbench.codec import read_video
-    from vssbench.pictures import read_image
+    from vssbench.picture_folders import list_pictures
+    from vssbench.pictures import PICTURE_SUFFIXES, read_image
 
     if source.is_dir():
-        paths = sorted(path for path in source.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+        paths = list_pictures(source).values()
         if not paths:
-            raise InputError(
-                f"{source}: holds no picture; expected {', '.join(sorted(PICTURE_SUFFIXES))} files"
-            )
-        return (read_image(path) for path in paths), 0.0
-    video = read_video(source)
+            raise InputError(f"{source}: holds no picture; expected {', '.join(PICTURE_SUFFIXES)} files")
+        return (read_image(path, orientation=orientation) for path in paths), 0.0
+    video = read_video(source, orientation=orientation, stream=stream)
     return iter(video), video.frame_rate_hz
 
 

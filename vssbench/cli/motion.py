@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
+from vssbench.dataset import OrientationOption
 from vssbench.errors import ConfigError, InputError, StorageError
 
 if TYPE_CHECKING:
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 _HEADER = (
     f"{'#':>5} {'type':>4} {'POC':>6} {'intra':>6} {'skip':>6} {'median px':>10} {'p95 px':>8} {'kbit':>9}"
 )
+
+
+class HowShown(TypedDict):
+    """How a video file is read: keywords of `read_video`, `decode` and `read_motion`."""
+
+    orientation: OrientationOption
+    stream: int | None
 
 
 def motion(
@@ -35,18 +43,27 @@ def motion(
         bool, typer.Option("--partial", help="HEVC: go on after defects and mark what is lost.")
     ] = False,
     threads: Annotated[int, typer.Option(help="HEVC: pictures parsed at the same time.")] = 1,
+    orientation: Annotated[
+        OrientationOption,
+        typer.Option(help="upright: as a player shows the pictures; stored: as they are coded."),
+    ] = "upright",
+    stream: Annotated[
+        int | None, typer.Option(help="Index of the video stream in FILE; default: the main one.")
+    ] = None,
 ) -> None:
     """Print type, POC, share of intra and skip blocks, vector lengths and bits of every picture of FILE.
 
     With --partial a line ends in "damaged" where blocks of the picture are lost, and in "unreliable" where its vectors
-    may differ from those of the undamaged stream.
+    may differ from those of the undamaged stream; every coded picture is listed then, as it is coded, whether FILE
+    shows it or not.
     """
     _check_request(file, npz, picture, frame, threads)
+    how: HowShown = {"orientation": orientation, "stream": stream}
     fields = []
     marks: Counter[str] = Counter()
     count = 0
     typer.echo(_HEADER)
-    for index, field in enumerate(_with_progress(file, _read(file, partial, threads))):
+    for index, field in enumerate(_with_progress(file, _read(file, partial, threads, how))):
         typer.echo(_line(index, field))
         count += 1
         marks.update(_marks(field))
@@ -57,7 +74,7 @@ def motion(
         _write_arrays(npz, fields)
         typer.echo(f"arrays: {npz}")
     if picture is not None:
-        _write_picture(picture, file, frame)
+        _write_picture(picture, file, frame, how)
         typer.echo(f"picture {frame}: {picture}")
 
 
@@ -78,12 +95,12 @@ def _check_request(file: Path, npz: Path | None, picture: Path | None, frame: in
             raise StorageError(f"{path.parent}: no such folder; make it first")
 
 
-def _read(file: Path, partial: bool, threads: int) -> Iterator[MotionField]:
+def _read(file: Path, partial: bool, threads: int, how: HowShown) -> Iterator[MotionField]:
     from vssbench.codec import hevc, read_motion
 
-    if partial or threads > 1:
-        return hevc.read_motion(file, strict=not partial, threads=threads)
-    return read_motion(file)
+    if partial:
+        return hevc.read_motion(file, strict=False, threads=threads)
+    return read_motion(file, threads=threads, **how)
 
 
 def _with_progress(file: Path, fields: Iterator[MotionField]) -> Iterator[MotionField]:
@@ -156,13 +173,13 @@ def _write_arrays(path: Path, fields: list[MotionField]) -> None:
         raise StorageError(f"{path}: cannot be written: {error}") from error
 
 
-def _write_picture(path: Path, file: Path, frame: int) -> None:
+def _write_picture(path: Path, file: Path, frame: int, how: HowShown) -> None:
     from PIL import Image
 
     from vssbench.codec import decode
     from vssbench.rendering.images.motion import draw_motion
 
-    for decoded in decode(file, motion=True):
+    for decoded in decode(file, motion=True, **how):
         if decoded.index == frame and decoded.motion is not None:
             try:
                 Image.fromarray(draw_motion(decoded.image, decoded.motion)).save(path)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from vssbench.analysis.run import Run
     from vssbench.results.documents import PlanSummary
 
 
@@ -63,13 +64,20 @@ def run(
     result = _run_with_progress(
         console, experiment, output, overrides, device, workers, threads, cache, force, cluster
     )
+    _show(console, result, report=not no_report)
+
+
+def _show(console: Any, result: Run, *, report: bool) -> None:
+    """The table and warnings of a run on the terminal; its report, where one is wanted."""
+    from rich.console import Console
+
     from vssbench.rendering.tables.summary import titled_summary
     from vssbench.rendering.tables.terminal import terminal_table
 
     Console().print(terminal_table(titled_summary(result)))
     for warning in result.warnings:
         console.print(f"warning: {warning}", style="yellow", highlight=False, markup=False)
-    if not no_report:
+    if report:
         from vssbench.rendering.report import write_report
 
         page = write_report(result, result.path / "report")

@@ -125,11 +125,7 @@ def train(
     ] = False,
 ) -> None:
     """Train the contestants of an experiment; the same command continues after an interruption."""
-    from vssbench.engine.memory import set_threads
     from vssbench.experiment.training import load_training_experiment
-    from vssbench.training.distributed import joined_processes, local_device
-    from vssbench.training.seeds import single_trainings, train_seeds
-    from vssbench.training.trainer import Trainer
 
     loaded = load_training_experiment(experiment, settings or ())
     if backbone_weights is not None:
@@ -138,10 +134,25 @@ def train(
     folder = output or Path("training") / loaded.name
     if dry_run:
         _print_plan(_console(quiet=False), loaded, folder, seeds, only or ())
-        for single, place in single_trainings(loaded, folder, seeds):
-            for remark in Trainer(single, place, common=folder).prepare(only or ()):
-                typer.echo(f"warning: {remark}")
-        return
+    else:
+        _train(loaded, folder, seeds, only or (), device, threads, tensorboard=tensorboard)
+
+
+def _train(
+    loaded: TrainingExperiment,
+    folder: Path,
+    seeds: list[int],
+    only: Sequence[str],
+    device: str,
+    threads: int,
+    *,
+    tensorboard: bool,
+) -> None:
+    from vssbench.engine.memory import set_threads
+    from vssbench.training.distributed import joined_processes, local_device
+    from vssbench.training.seeds import train_seeds
+    from vssbench.training.trainer import Trainer
+
     set_threads(threads or os.cpu_count() or 1)
     device = local_device(device)
     with joined_processes(device) as processes:
@@ -160,9 +171,9 @@ def train(
                 )
 
             if seeds:
-                summary = train_seeds(loaded, folder, seeds, make, only=only or ())
+                summary = train_seeds(loaded, folder, seeds, make, only=only)
             else:
-                summary = make(loaded.for_seed(loaded.seed), folder).run(only or ())
+                summary = make(loaded.for_seed(loaded.seed), folder).run(only)
         if processes.rank == 0:
             _write_figures(loaded, folder, seeds)
             _print_summary(console, loaded, summary, folder)
@@ -172,7 +183,8 @@ def _print_plan(
     console: Console, loaded: TrainingExperiment, folder: Path, seeds: list[int], only: Sequence[str]
 ) -> None:
     """Contestants with their stages, what each begins as, and whether it is there."""
-    from vssbench.training.seeds import seed_folder
+    from vssbench.training.seeds import seed_folder, single_trainings
+    from vssbench.training.trainer import Trainer
 
     loaded.require_labels(only)
     console.print(f"{loaded.name}: would be trained in {folder}", markup=False, highlight=False)
@@ -193,6 +205,9 @@ def _print_plan(
         )
         table.add_row(contestant.label, contestant.name, stages, begun, state)
     console.print(table)
+    for single, place in single_trainings(loaded, folder, seeds):
+        for remark in Trainer(single, place, common=folder).prepare(only):
+            typer.echo(f"warning: {remark}")
 
 
 def _beginning(part: str, source: str, seeds: list[int]) -> str:

@@ -3,7 +3,6 @@
 from vssbench.codec.cache import BitstreamCache
 from vssbench.codec.decode import decode, digest_decoded, read_motion
 from vssbench.codec.encode import Bitstream, encode, encoder_build
-from vssbench.codec.media import Video, open_video_frames, read_video
 from vssbench.codec.motion import (
     KeyframeFlow,
     flow_field_to_keyframe,
@@ -14,6 +13,7 @@ from vssbench.codec.motion import (
     prediction_residual,
 )
 from vssbench.codec.settings import CodecSettings
+from vssbench.codec.video import Video, open_video_frames, read_video
 
 __all__ = [
     "Bitstream",

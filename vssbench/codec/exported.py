@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
+from vssbench.codec.media import VideoPacket
+from vssbench.codec.shown import Shown
+from vssbench.codec.syntax import Mpeg4Visibility, mpeg4_picture
 from vssbench.errors import BitstreamError, CapabilityError
 from vssbench.records import MODE_INTER, MODE_INTRA, NO_REFERENCE, FrameType, MotionField
 
@@ -61,42 +65,67 @@ def paint_vectors(
 
 
 class ExportedMotion:
-    """Turns the side data of successive decoded pictures into motion fields."""
+    """Turns the side data of decoded pictures into motion fields.
 
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._poc = -1
-        self._coded_sequence = -1
+    Every picture refers to the one before in the stream, shown or not, so POCs count coded pictures since the last I
+    picture, where a new coded sequence begins.
+    """
 
-    def __call__(
-        self, picture: av.VideoFrame, frame_type: FrameType, size: tuple[int, int], decode_order: int
-    ) -> MotionField:
-        """Motion of the next picture in display order; `size` is (H, W) after cropping.
+    options: Mapping[str, str] = EXPORT
 
-        Every picture refers to the one before, so POCs count pictures since the last I picture, where a new coded
-        sequence begins. Raises CapabilityError for B and interlaced pictures and global motion.
-        """
-        self._refuse_unreadable(picture, frame_type)
-        if frame_type == "I" or self._poc < 0:
+    def __init__(self, name: str, codec: str) -> None:
+        self._name, self._codec = name, codec
+        self._visibility: Mpeg4Visibility | None = None
+        self._poc = self._coded_sequence = -1
+        self._places: dict[int, tuple[int, int, int]] = {}
+        """Rank of the packet -> (coded sequence, POC, index among the coded pictures)."""
+        self._count = 0
+
+    def push(self, rank: int, packet: VideoPacket) -> None:
+        """Note the place of a packet's picture. Raises CapabilityError for B pictures of MPEG-4."""
+        is_key = packet.is_keyframe
+        if self._codec == "mpeg4":
+            data = bytes(packet)
+            if self._visibility is None:
+                self._visibility = Mpeg4Visibility(packet.stream.codec_context.extradata or b"")
+            if self._visibility(data) == "hidden":
+                return
+            is_key = mpeg4_picture(data).frame_type == "I"
+        if is_key or self._poc < 0:
             self._poc, self._coded_sequence = 0, self._coded_sequence + 1
         else:
             self._poc += 1
+        self._places[rank] = self._coded_sequence, self._poc, self._count
+        self._count += 1
+
+    def finish(self) -> None:
+        """No packet will follow."""
+
+    def ready(self, shown: Shown) -> MotionField | None:
+        """Motion of a picture. Raises CapabilityError for B and interlaced pictures and global motion."""
+        picture = shown.picture
+        self._refuse_unreadable(picture, shown.frame_type)
+        place = self._places.pop(shown.packet, None)
+        if place is None:
+            return None
+        sequence, poc, order = place
         coded = (_round_up(picture.height), _round_up(picture.width))
         side_data: Any = picture.side_data.get("MOTION_VECTORS")
         quarter, mode = paint_vectors(None if side_data is None else side_data.to_ndarray(), coded)
         vectors = np.zeros((*mode.shape, 2, 2), np.int16)
         vectors[:, :, 0] = quarter
         references = np.full((*mode.shape, 2), NO_REFERENCE, np.int32)
-        references[:, :, 0][mode == MODE_INTER] = self._poc - 1
+        references[:, :, 0][mode == MODE_INTER] = poc - 1
         return MotionField(
-            poc=self._poc,
-            frame_type=frame_type,
-            size=size,
+            poc=poc,
+            frame_type=shown.frame_type,
+            size=(picture.height, picture.width),
             vectors_qpel=vectors,
             reference_poc=references,
             mode=mode,
-            coded_sequence=self._coded_sequence,
-            decode_order=decode_order,
+            coded_sequence=sequence,
+            decode_order=order,
+            decode_index=order,
         )
 
     def _refuse_unreadable(self, picture: av.VideoFrame, frame_type: FrameType) -> None:

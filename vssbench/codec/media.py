@@ -1,23 +1,23 @@
-"""Reading the frames of any video file that FFmpeg knows, as RGB arrays."""
+"""Opening video files: which kinds are read, which of several video streams, and errors that say what is wrong."""
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import av
 import av.container
-import numpy as np
-from numpy.typing import NDArray
+from av.stream import Disposition
+from av.video.stream import VideoStream
 
-from vssbench.codec.colour import ToRgb
-from vssbench.errors import BitstreamError, InputError
+from vssbench.errors import BitstreamError, CapabilityError, ConfigError, InputError
 
-STRICT = {"err_detect": "crccheck+bitstream+buffer+explode"}
-"""Decoder options: damaged data is an error, never a picture with concealed parts."""
+VideoPacket: TypeAlias = "av.Packet[VideoStream]"
 
 SAFE_FORMATS = {
     "format_whitelist": "mov,mp4,matroska,webm,avi,mpeg,mpegts,mpegvideo,h264,hevc,m4v,vc1,av1,obu,ivf,flv,asf,ogg,mxf,nut,"
@@ -27,19 +27,44 @@ SAFE_FORMATS = {
 """Container options: files that hold their own pictures. Playlists, scripts and session descriptions, which would make
 FFmpeg open other files or addresses, are refused."""
 
-_BYTE_STREAMS = frozenset({"hevc", "h264"})
+BYTE_STREAMS = {
+    **dict.fromkeys((".hevc", ".265", ".h265"), "hevc"),
+    **dict.fromkeys((".h264", ".264", ".avc", ".jsv"), "h264"),
+    ".m4v": "m4v",
+}
+"""Suffix -> FFmpeg demuxer of elementary streams, for those that FFmpeg does not recognise by their content."""
 
-_REMEDY = "check the file with a player, or re-encode it with `vssbench encode`"
+REMEDY = "check the file with a player, or re-encode it with `vssbench encode`"
+
+_NOT_THE_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
 @contextmanager
-def open_container(source: Any, name: str, **options: Any) -> Iterator[av.container.InputContainer]:
+def open_container(
+    source: Any, name: str, demuxer: str | None = None, options: Mapping[str, str] | None = None
+) -> Iterator[av.container.InputContainer]:
     """FFmpeg container of a path or binary file object, with FFmpeg's exceptions turned into ours.
 
     Raises InputError if the file is missing, unreadable or holds no video, BitstreamError if it is damaged.
     """
+    container = _opened(source, name, demuxer, {**SAFE_FORMATS, **(options or {})})
     try:
-        container = av.open(source, mode="r", container_options=SAFE_FORMATS, **options)
+        yield container
+    except (av.FFmpegError, EOFError) as error:
+        raise BitstreamError(f"{name}: damaged video data ({_reason(error)}); {REMEDY}") from error
+    finally:
+        container.close()
+
+
+def _opened(
+    source: Any, name: str, demuxer: str | None, options: dict[str, str]
+) -> av.container.InputContainer:
+    try:
+        # Titles in another encoding than UTF-8 are no reason to refuse the pictures.
+        opened: av.container.InputContainer = av.open(
+            source, mode="r", format=demuxer, container_options=options, metadata_errors="replace"
+        )
+        return opened
     except FileNotFoundError as error:
         raise InputError(f"{name}: no such file; give the path of a video file") from error
     except IsADirectoryError as error:
@@ -47,113 +72,121 @@ def open_container(source: Any, name: str, **options: Any) -> Iterator[av.contai
     except PermissionError as error:
         raise InputError(f"{name}: no permission to read it; change its mode or owner") from error
     except (av.FFmpegError, OSError, ValueError) as error:
+        suffix = Path(source).suffix.lower() if isinstance(source, str) else ""
+        if demuxer is None and suffix in BYTE_STREAMS:
+            return _opened(source, name, BYTE_STREAMS[suffix], options)
         raise InputError(
             f"{name}: not a video that FFmpeg can open ({_reason(error)}); expected mp4, mkv, avi, an elementary "
-            f"stream (.hevc, .265, .h264, .264, .m4v) or another video container; {_REMEDY}"
+            f"stream (.hevc, .265, .h264, .264, .m4v) or another video container; {REMEDY}"
         ) from error
-    try:
-        if not container.streams.video:
-            raise InputError(f"{name}: holds no video stream; expected a video file")
-        if container.streams.video[0].codec_context is None:
-            raise BitstreamError(
-                f"{name}: the video's codec is unknown to FFmpeg, or its header is damaged; {_REMEDY}"
-            )
-        yield container
-    except (av.FFmpegError, EOFError) as error:
-        raise BitstreamError(f"{name}: damaged video data ({_reason(error)}); {_REMEDY}") from error
-    finally:
-        container.close()
 
 
 def _reason(error: BaseException) -> str:
     return str(getattr(error, "strerror", "") or error or type(error).__name__)
 
 
-class Video:
-    """Frames of one video file, read on demand; iterating again starts again. Made by `read_video`."""
+@dataclass(frozen=True)
+class Media:
+    """A video file, or the bytes of one, with the stream that is read from it."""
 
-    frame_rate_hz: float
-    """Average rate; for elementary streams the one in the header, else FFmpeg's assumption of 25."""
-    size: tuple[int, int]
-    """(H, W) of every frame."""
-    frame_count: int
-    """Coded pictures found by reading the file through once without decoding."""
+    name: str
+    payload: str | bytes
+    """Path or bytes."""
+    demuxer: str
+    """FFmpeg's short name of the container, 'mp4' and 'mov' alike being 'mov'."""
+    stream: int
+    """Index of the video stream in the file."""
+    codec: str
+    remarks: tuple[str, ...] = ()
+    """What was chosen where the file leaves a choice."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        self._cursor: Iterator[NDArray[np.uint8]] | None = None
-        self._next_index = 0
-        if self.path.is_dir():
-            raise InputError(f"{self.path}: is a folder; expected a video file")
-        with open_container(str(self.path), str(self.path)) as container:
-            stream = container.streams.video[0]
-            # Byte streams have no container to tell; their header may, and FFmpeg assumes 25 where it does not.
-            from_header = stream.codec_context.framerate if container.format.name in _BYTE_STREAMS else None
-            rate = from_header or stream.average_rate or stream.base_rate
-            self.frame_rate_hz = float(rate) if rate else 0.0
-            self.size = (int(stream.codec_context.height), int(stream.codec_context.width))
-            self.frame_count = sum(packet.size > 0 for packet in container.demux(stream))
-        if self.frame_count == 0 or 0 in self.size:
-            raise BitstreamError(f"{self.path}: the video stream holds no picture; {_REMEDY}")
+    @staticmethod
+    def of(source: str | os.PathLike[str] | bytes, stream: int | None = None) -> Media:
+        """Look at a file. `stream`: index of the video stream to read; by default the file's main one.
 
-    def __len__(self) -> int:
-        return self.frame_count
-
-    def __repr__(self) -> str:
-        height, width = self.size
-        return f"Video({str(self.path)!r}, {width}x{height}, {self.frame_count} frames, {self.frame_rate_hz:g} Hz)"
-
-    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
-        """RGB uint8 [H, W, 3], display order.
-
-        Raises BitstreamError if the frame size changes on the way or fewer pictures decode than the file promised.
+        Raises InputError if it is missing, unreadable or no video, ConfigError if it has no such stream,
+        CapabilityError if it is encrypted.
         """
-        decoded = 0
-        to_rgb = ToRgb()
-        with open_container(str(self.path), str(self.path)) as container:
-            container.streams.video[0].codec_context.options = STRICT
-            for picture in container.decode(video=0):
-                if (picture.height, picture.width) != self.size:
-                    raise BitstreamError(
-                        f"{self.path}: frame {decoded} is {picture.width}x{picture.height}, but the file is "
-                        f"{self.size[1]}x{self.size[0]}; expected one size, split the file where it changes"
-                    )
-                yield to_rgb(picture)
-                decoded += 1
-        if decoded < self.frame_count:
-            raise BitstreamError(
-                f"{self.path}: only {decoded} of {self.frame_count} pictures decode; the file is truncated or "
-                f"damaged after frame {decoded - 1}; copy it again or cut it there"
+        payload = source if isinstance(source, bytes) else os.fspath(source)
+        name = f"{len(payload)} bytes of video" if isinstance(payload, bytes) else payload
+        if isinstance(payload, str):
+            _require_plain_file(payload)
+        with open_container(_file(payload), name) as container:
+            chosen, remarks = _choose(container, name, stream)
+            demuxer = container.format.name.split(",")[0]
+            return Media(name, payload, demuxer, chosen.index, chosen.codec_context.name, remarks)
+
+    @contextmanager
+    def open(
+        self, options: Mapping[str, str] | None = None
+    ) -> Iterator[tuple[av.container.InputContainer, VideoStream]]:
+        """The file opened anew, with further `options` of its demuxer, and its video stream."""
+        with open_container(_file(self.payload), self.name, self.demuxer, options) as container:
+            stream = container.streams[self.stream]
+            assert isinstance(stream, VideoStream)
+            yield container, stream
+
+
+def _file(payload: str | bytes) -> Any:
+    # an absolute path is never taken for an address, as http:x.mp4 would be
+    return io.BytesIO(payload) if isinstance(payload, bytes) else os.path.abspath(payload)
+
+
+def _require_plain_file(name: str) -> None:
+    path = Path(name)
+    if path.is_dir():
+        raise InputError(f"{name}: is a folder; expected a video file")
+    if path.exists() and not path.is_file():
+        raise InputError(
+            f"{name}: is a pipe, socket or device; expected a video file, copy its content to one"
+        )
+
+
+def _choose(
+    container: av.container.InputContainer, name: str, wanted: int | None
+) -> tuple[VideoStream, tuple[str, ...]]:
+    """The stream that is read, and what the user should know about the choice."""
+    streams = list(container.streams.video)
+    if not streams:
+        raise InputError(f"{name}: holds no video stream; expected a video file")
+    known = [stream for stream in streams if stream.codec_context is not None]
+    if not known:
+        raise BitstreamError(
+            f"{name}: the video's codec is unknown to FFmpeg, or its header is damaged; {REMEDY}"
+        )
+    if wanted is not None:
+        found = next((stream for stream in known if stream.index == wanted), None)
+        if found is None:
+            raise ConfigError(
+                f"{name}: stream {wanted} is no video stream of the file; expected one of {_listed(known)}"
             )
-
-    def frame(self, index: int) -> NDArray[np.uint8]:
-        """RGB uint8 [H, W, 3] of frame `index` (0 is the first).
-
-        Reading in ascending order costs one decode per frame; going back starts over from the first frame, so the
-        result never depends on a container's seek index. Raises InputError if the index is outside the file.
-        """
-        if not 0 <= index < self.frame_count:
-            raise InputError(
-                f"{self.path}: frame {index} does not exist; expected 0 to {self.frame_count - 1}"
-            )
-        if self._cursor is None or index < self._next_index:
-            self._cursor, self._next_index = iter(self), 0
-        for image in self._cursor:
-            self._next_index += 1
-            if self._next_index == index + 1:
-                return image
-        raise BitstreamError(f"{self.path}: frame {index} does not decode; {_REMEDY}")
+        return found, ()
+    videos = [stream for stream in known if not stream.disposition & _NOT_THE_VIDEO]
+    if not videos:
+        raise InputError(
+            f"{name}: holds cover pictures only, no video; expected a video file, or choose one of {_listed(known)} "
+            "with the option stream"
+        )
+    best = container.streams.best("video")
+    chosen = next((s for s in videos if best is not None and s.index == best.index), None) or max(
+        videos, key=lambda s: (bool(s.disposition & Disposition.default), s.width * s.height, -s.index)
+    )
+    if len(videos) == 1:
+        return chosen, ()
+    remark = f"{name}: of {len(videos)} video streams {_listed(videos)} number {chosen.index} is read; the option stream chooses another"
+    return chosen, (remark,)
 
 
-def read_video(path: str | os.PathLike[str]) -> Video:
-    """Open a video file (mp4, mkv, avi, .hevc, .h264, .m4v, ...): iterate it for RGB uint8 [H, W, 3] frames.
-
-    The result carries `frame_rate_hz`, `size` and `frame_count`. Raises InputError if the path is missing, unreadable
-    or not a video, BitstreamError (an InputError) if the data is damaged or truncated.
-    """
-    return Video(path)
+def _listed(streams: list[VideoStream]) -> str:
+    return ", ".join(
+        f"{s.index} ({s.codec_context.name} {s.codec_context.width}x{s.codec_context.height})"
+        for s in streams
+    )
 
 
-def open_video_frames(path: str | os.PathLike[str]) -> Iterator[NDArray[np.uint8]]:
-    """Frames of `read_video(path)` as an iterator."""
-    return iter(read_video(path))
+def refuse_encrypted(packet: VideoPacket, name: str) -> None:
+    """Raise CapabilityError if the container says that a packet is encrypted."""
+    if packet.has_sidedata("encryption_info"):
+        raise CapabilityError(
+            f"{name}: the video is encrypted; expected plain video, decrypt it with the keys of its owner first"
+        )

@@ -14,7 +14,7 @@ Two rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -212,21 +212,22 @@ def flow_to_previous(
 def flow_field_to_previous(fields: Sequence[MotionField], index: int, rule: FlowRule = "exact") -> FlowField:
     """`flow_to_previous` together with where it is valid.
 
-    fields: motion of consecutive pictures in display order. A vector towards a picture k before is taken as k equal
-    steps, one towards a later picture (B) as steps backwards; of two vectors the one over the shorter distance
-    counts. Blocks without a vector stand still: valid under the rule "paper", invalid under "exact". I pictures and
-    the first picture have no motion: zero, and invalid under "exact". Raises IndexError if `index` is outside `fields`.
+    fields: motion of consecutive pictures in display order. A vector over k times the distance (in
+    POCs) to the picture before is taken as k equal steps, one towards a later picture (B) as steps backwards; of two
+    vectors the one over the shorter distance counts. Blocks without a vector to one of `fields` stand still: valid under
+    the rule "paper", invalid under "exact". I pictures and the first picture have no motion: zero, and invalid under
+    "exact". Raises IndexError if `index` is outside `fields`.
     """
     if not 0 <= index < len(fields):
         raise IndexError(f"picture {index} does not exist; expected 0 to {len(fields) - 1}")
     field = fields[index]
-    distance, vector = _nearest_reference(field, _positions(fields, index), index)
-    known = distance != 0
-    steps = np.where(known, distance, 1)[:, :, None]
+    steps, vector = _nearest_reference(field, _steps(fields, index))
+    known = steps != 0
+    share = np.where(known, steps, 1)[:, :, None]
     if rule == "paper":
-        vector = np.rint(vector / (4.0 * steps)).astype(np.int32) * 4
+        vector = np.rint(vector / (4 * share)).astype(np.int32) * 4
     else:
-        vector = np.rint(vector / steps).astype(np.int32)
+        vector = np.rint(vector / share).astype(np.int32)
     vector[~known] = 0
     grid = _Grid.of(field)
     # Slot 0 is the end of this one-hop chain (never read), slot 1 takes the result.
@@ -239,36 +240,40 @@ def flow_field_to_previous(fields: Sequence[MotionField], index: int, rule: Flow
     return grid.flow_field(displacement[1], None if valid is None else valid[1])
 
 
-def _positions(fields: Sequence[MotionField], index: int) -> dict[int, int]:
-    """POC -> display position of the pictures around `index` that its vectors can point to."""
-    sequence = fields[index].coded_sequence
+def _steps(fields: Sequence[MotionField], index: int) -> dict[int, float]:
+    """POC -> how many steps, each to the picture shown before, lead to the pictures that vectors of `index` can point to.
+
+    Counted in POCs, because pictures between may not be shown; in pictures where a new coded sequence begins.
+    """
+    field = fields[index]
+    sequence, before = field.coded_sequence, fields[index - 1] if index else field
+    step = field.poc - before.poc if before.coded_sequence == sequence else 0
     around = range(max(0, index - _MOST_REFERENCES), min(len(fields), index + _MOST_REFERENCES + 1))
     return {
-        fields[position].poc: position
-        for position in around
-        if position != index and fields[position].coded_sequence == sequence
+        fields[at].poc: (field.poc - fields[at].poc) / step if step else index - at
+        for at in around
+        if at != index and fields[at].coded_sequence == sequence
     }
 
 
 def _nearest_reference(
-    field: MotionField, positions: dict[int, int], index: int
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Per block: pictures back to the reference (negative: forwards; 0: no vector) and the vector, quarter samples."""
-    distance, vector = _distance_of_list(field, positions, index, 0)
+    field: MotionField, steps: dict[int, float]
+) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """Per block: steps back to the reference (negative: forwards; 0: no vector) and the vector, quarter samples."""
+    count, vector = _of_list(field, steps, 0)
     if field.frame_type == "B":
-        other, other_vector = _distance_of_list(field, positions, index, 1)
-        closer = (other != 0) & ((distance == 0) | (np.abs(other) < np.abs(distance)))
-        distance[closer] = other[closer]
+        other, other_vector = _of_list(field, steps, 1)
+        closer = (other != 0) & ((count == 0) | (np.abs(other) < np.abs(count)))
+        count[closer] = other[closer]
         vector[closer] = other_vector[closer]
-    return distance, vector
+    return count, vector
 
 
-def _distance_of_list(
-    field: MotionField, positions: dict[int, int], index: int, which: int
-) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    distances = {poc: index - position for poc, position in positions.items()}
-    distance = _lookup(field.reference_poc[:, :, which], distances, absent=0)
-    return distance, field.vectors_qpel[:, :, which].astype(np.int32)
+def _of_list(
+    field: MotionField, steps: dict[int, float], which: int
+) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    count = _lookup(field.reference_poc[:, :, which], steps, absent=0.0)
+    return count, field.vectors_qpel[:, :, which].astype(np.int32)
 
 
 def prediction_residual(decoded: Sequence[DecodedFrame], index: int) -> NDArray[np.int16]:
@@ -347,10 +352,10 @@ def _whole(vectors_qpel: NDArray[np.int16]) -> NDArray[np.int32]:
     return whole
 
 
-def _lookup(pocs: NDArray[np.int32], values: dict[int, int], absent: int = _INTRA) -> NDArray[np.int64]:
+def _lookup(pocs: NDArray[np.int32], values: Mapping[int, float], absent: float = _INTRA) -> NDArray[Any]:
     """values[poc] for every element, `absent` where there is none; a table, because the POCs are few and close."""
     low, high = min(values, default=0), max(values, default=0)
-    table = np.full(high - low + 3, absent, np.int64)
+    table = np.full(high - low + 3, absent)
     for poc, value in values.items():
         table[poc - low + 1] = value
     return table[np.clip(pocs, low - 1, high + 1) - (low - 1)]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from vssbench.errors import BitstreamError
 from vssbench.records import FrameType
@@ -101,6 +103,106 @@ def mpeg4_picture(access_unit: bytes) -> CodedPicture:
         raise BitstreamError("MPEG-4 access unit without a VOP; the stream is damaged")
     frame_type = _VOP_TYPES[access_unit[start + 4] >> 6]
     return CodedPicture(frame_type, frame_type == "I")
+
+
+Visibility = Literal["shown", "hidden", "undecodable"]
+"""What becomes of a coded picture: undecodable ones refer to what precedes the stream."""
+
+
+class HevcVisibility:
+    """Which access units of an HEVC stream become pictures that are shown (Rec. ITU-T H.265, 7.3.6.1 and C.5.2.2)."""
+
+    def __init__(self, parameter_sets: Iterable[bytes]) -> None:
+        self._sets: dict[int, tuple[bool, int]] = {}
+        """PPS id -> (output_flag_present_flag, num_extra_slice_header_bits)."""
+        self._after_end = True
+        """Whether the next IRAP picture begins a sequence, so that its RASL pictures cannot be decoded."""
+        self._skips_rasl = False
+        for unit in parameter_sets:
+            self._learn(unit)
+
+    def __call__(self, units: Iterable[bytes]) -> Visibility:
+        """What becomes of the access unit of these NAL units."""
+        seen: Visibility | None = None
+        for unit in units:
+            nal_type = unit[0] >> 1 & 0x3F
+            if len(unit) < 2 or unit[0] & 1 or unit[1] >> 3:  # a layer above 0
+                continue
+            if nal_type in (36, 37):  # end of sequence, end of bitstream
+                self._after_end = True
+            elif nal_type < 32 and seen is None:
+                seen = self._slice(unit, nal_type)
+            else:
+                self._learn(unit)
+        return seen or "hidden"
+
+    def _slice(self, unit: bytes, nal_type: int) -> Visibility:
+        if 16 <= nal_type <= 23:
+            self._skips_rasl = nal_type != 21 or self._after_end
+            self._after_end = False
+        if nal_type in (8, 9) and self._skips_rasl:
+            return "undecodable"
+        bits = _Bits(unit[2:_HEADER_BYTES])
+        bits.read(1)  # first_slice_segment_in_pic_flag
+        if 16 <= nal_type <= 23:
+            bits.read(1)  # no_output_of_prior_pics_flag
+        has_flag, extra = self._sets.get(bits.unsigned(), (False, 0))
+        if not has_flag:
+            return "shown"
+        bits.read(extra)
+        bits.unsigned()  # slice_type
+        return "shown" if bits.read(1) else "hidden"
+
+    def _learn(self, unit: bytes) -> None:
+        if unit[0] >> 1 & 0x3F != 34:
+            return
+        bits = _Bits(unit[2:_HEADER_BYTES])
+        identity = bits.unsigned()
+        bits.unsigned()  # pps_seq_parameter_set_id
+        bits.read(1)  # dependent_slice_segments_enabled_flag
+        self._sets[identity] = (bool(bits.read(1)), bits.read(3))
+
+
+class Mpeg4Visibility:
+    """Which packets of MPEG-4 Part 2 hold a coded picture: a VOP may say that the one before is shown on."""
+
+    def __init__(self, header: bytes) -> None:
+        self._time_bits = 0
+        self._learn(header)
+
+    def __call__(self, packet: bytes) -> Visibility:
+        """By vop_coded (ISO/IEC 14496-2, 6.2.5); 'shown' where the header cannot be followed."""
+        self._learn(packet)
+        start = packet.find(b"\0\0\1\xb6")
+        if start < 0 or not self._time_bits:
+            return "shown"
+        bits = _Bits(packet[start + 4 : start + 4 + _HEADER_BYTES])
+        try:
+            bits.read(2)  # vop_coding_type
+            while bits.read(1):  # modulo_time_base
+                pass
+            bits.read(2 + self._time_bits)  # markers around vop_time_increment
+            return "shown" if bits.read(1) else "hidden"
+        except BitstreamError:
+            return "shown"  # too short to tell: the decoder will
+
+    def _learn(self, data: bytes) -> None:
+        """Width of vop_time_increment from the video object layer (6.2.3), where one is in `data`."""
+        found = re.search(rb"\x00\x00\x01[\x20-\x2f]", data)
+        if found is None:
+            return
+        bits = _Bits(data[found.end() : found.end() + _HEADER_BYTES])
+        bits.read(9)  # random_accessible_vol, video_object_type_indication
+        if bits.read(1):  # is_object_layer_identifier
+            bits.read(7)
+        if bits.read(4) == 15:  # aspect_ratio_info: extended
+            bits.read(16)
+        if (
+            bits.read(1) and bits.read(4) & 1
+        ):  # vol_control_parameters: chroma_format, low_delay, vbv_parameters
+            bits.read(79)
+        bits.read(3)  # video_object_layer_shape, marker
+        self._time_bits = max(1, (bits.read(16) - 1).bit_length())
 
 
 READ_PICTURE = {"hevc": hevc_picture, "h264": h264_picture, "mpeg4": mpeg4_picture}

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from vssbench.errors import ConfigError
 from vssbench.experiment.overrides import address, entry_names
-from vssbench.experiment.yaml import Entries, Keys, Place, place_of
+from vssbench.experiment.yaml import Entries, Keys, Place, origin_of, place_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +118,7 @@ def _at_seed(entry: Keys, seed: int) -> Keys:
 
 
 def _distinct(values: Any, key: str, document: Any, location: tuple[str | int, ...]) -> list[Any]:
-    place = place_of(document, location)
-    where = f"{place.text}: {address(document, location)}" if place else address(document, location)
+    where = f"{origin_of(document, location, 'experiment')}: {address(document, location)}"
     kinds = (int,) if key == "seeds" else (int, float)
     good = isinstance(values, (list, tuple)) and bool(values)
     if not good or any(type(value) not in kinds or not value >= 0 for value in values):

@@ -148,7 +148,7 @@ def _entries_called(
         if not found and count == 1 and wanted.isdecimal() and int(wanted) < len(entries):
             found = [int(wanted)]
         if found:
-            if rest[:1] in (["lr_scales"], ["seeds"]) and getattr(entries[found[0]], "origin", None):
+            if rest[:1] in (["lr_scales"], ["seeds"]) and _origin(entries[found[0]]):
                 raise ConfigError(
                     f"{place.text}: give this before the settings that name a single scale or seed"
                 )
@@ -162,9 +162,11 @@ def _entries_called(
 def _further_names(entry: Any) -> tuple[str, ...]:
     if not isinstance(entry, Mapping):
         return ()
-    return tuple(
-        str(name) for name in (entry.get("name"), entry.get("codec"), getattr(entry, "origin", "")) if name
-    )
+    return tuple(str(name) for name in (entry.get("name"), entry.get("codec"), _origin(entry)) if name)
+
+
+def _origin(entry: Any) -> str:
+    return entry.origin if isinstance(entry, Keys) else ""
 
 
 def _note(target: Any, key: Any, place: Place) -> None:

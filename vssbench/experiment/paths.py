@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from vssbench.errors import ConfigError
 from vssbench.experiment.validation import annotated_types
-from vssbench.experiment.yaml import Place, place_of
+from vssbench.experiment.yaml import Place, place_of, value_at
 
 WEIGHTS_SUFFIX = ".safetensors"
 
@@ -22,9 +22,7 @@ def anchor_options(document: Any, location: tuple[int | str, ...], options: type
 
     Raises ConfigError for the home folder of a user who does not exist.
     """
-    entry = document
-    for part in location:
-        entry = entry[part]
+    entry = value_at(document, location)
     paths = [key for key, field in options.model_fields.items() if Path in annotated_types(field.annotation)]
     for key in paths:
         _anchor(document, (*location, key), entry, key)

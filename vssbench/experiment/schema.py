@@ -18,7 +18,7 @@ from vssbench.experiment.document import DocumentKind, read_document
 from vssbench.experiment.expand import ExpansionRule
 from vssbench.experiment.paths import anchor_options
 from vssbench.experiment.validation import Location, Section, mistake, validate
-from vssbench.experiment.yaml import Keys, place_of
+from vssbench.experiment.yaml import Keys, origin_of, value_at
 from vssbench.method import MethodOptions
 from vssbench.metrics.further import METRIC_GROUPS
 from vssbench.registry import Registry, datasets, methods, nearest
@@ -414,29 +414,38 @@ def _complete(
 def complete_options(
     spec: _Spec, registry: Registry, document: Mapping[str, Any], location: Location, where: str
 ) -> _Spec:
-    """The entry at `location` of a document with its plug-in's options checked, paths anchored and defaults filled in.
+    """The entry at `location` with its plug-in's options, which stand beside its own keys, checked and filled in.
 
     Raises ConfigError.
     """
-    place = place_of(document, (*location, "name"))
+    own = list(type(spec).model_fields)
+    options = checked_options(spec.name, registry, document, location, where, own)
+    return type(spec)(**{key: getattr(spec, key) for key in own}, **options)
+
+
+def checked_options(
+    name: str,
+    registry: Registry,
+    document: Mapping[str, Any],
+    location: Location,
+    where: str,
+    beside: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The options at `location` of a document as plain data: checked, paths anchored, defaults filled in.
+
+    beside: keys there that are no options. Raises ConfigError.
+    """
     try:
-        options_class: type[BaseModel] = registry.load(spec.name).Options
+        options_class: type[BaseModel] = registry.load(name).Options
     except ConfigError as error:
-        raise ConfigError(f"{place.text if place else where}: {error}") from None
+        entry = location if beside else location[:-1]
+        raise ConfigError(f"{origin_of(document, (*entry, 'name'), where)}: {error}") from None
     anchor_options(document, location, options_class)
-    entry: Any = document
-    for part in location:
-        entry = entry[part]
-    own = type(spec).model_fields
+    given = {key: value for key, value in value_at(document, location).items() if key not in beside}
     options = validate(
-        options_class,
-        {key: value for key, value in entry.items() if key not in own},
-        where=where,
-        document=document,
-        within=location,
-        known=list(own),
+        options_class, given, where=where, document=document, within=location, known=list(beside)
     )
-    return type(spec)(**{key: getattr(spec, key) for key in own}, **options.model_dump(mode="json"))
+    return options.model_dump(mode="json")
 
 
 def _name_weights(entry: Any) -> None:
@@ -449,10 +458,9 @@ def _name_weights(entry: Any) -> None:
     manifest = json.loads((files("vssbench.baselines.weights") / "manifest.json").read_text("utf-8"))
     aliases, name = manifest.get("aliases", {}), entry["weights"]
     if name not in aliases:
-        place = place_of(entry, ("weights",))
+        where = origin_of(entry, ("weights",), "experiment")
         raise ConfigError(
-            f"{place.text + ': ' if place else ''}method {entry.get('label') or entry.get('name')}: no packaged weights are "
-            f"called {name!r}; {nearest(name, list(aliases))}. Files and single packages are given part by part "
-            "(weights: {part: NAME})"
+            f"{where}: method {entry.get('label') or entry.get('name')}: no packaged weights are called {name!r}; "
+            f"{nearest(name, list(aliases))}. Files and single packages are given part by part (weights: {{part: NAME}})"
         )
     entry["weights"] = dict(aliases[name])

@@ -9,17 +9,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from vssbench.codec import CodecSettings
 from vssbench.errors import ConfigError, InputError, spelled_out
 from vssbench.experiment.document import DocumentKind, read_document
 from vssbench.experiment.expand import ExpansionRule, substitute
 from vssbench.experiment.overrides import address
-from vssbench.experiment.paths import WEIGHTS_SUFFIX, anchor_key, anchor_options, anchor_weights
-from vssbench.experiment.schema import DatasetSpec, complete_options
+from vssbench.experiment.paths import WEIGHTS_SUFFIX, anchor_key, anchor_weights
+from vssbench.experiment.schema import DatasetSpec, checked_options, complete_options
 from vssbench.experiment.validation import Location, Section, mistake, validate
-from vssbench.experiment.yaml import Keys, place_of
+from vssbench.experiment.yaml import Keys, origin_of, place_of, value_at
 from vssbench.registry import datasets, methods, nearest
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
@@ -473,15 +473,13 @@ def _take_the_dataset(document: Keys, where: str) -> None:
     entries = document.get("datasets")
     if not isinstance(entries, list):
         return
-    place = place_of(document, ("datasets",))
     if len(entries) != 1:
-        raise ConfigError(
-            f"{place.text if place else where}: datasets: a training has one dataset, got {len(entries)}"
-        )
-    inner = place_of(document, ("datasets", 0))
+        origin = origin_of(document, ("datasets",), where)
+        raise ConfigError(f"{origin}: datasets: a training has one dataset, got {len(entries)}")
+    place = place_of(document, ("datasets", 0))
     document["dataset"] = document.pop("datasets")[0]
-    if inner is not None:
-        document.places["dataset"] = inner
+    if place is not None:
+        document.places["dataset"] = place
 
 
 def _anchor_paths(document: Keys) -> None:
@@ -504,26 +502,12 @@ def _anchor_paths(document: Keys) -> None:
 
 def _complete(entry: Any, document: Keys, location: Location, where: str) -> Any:
     """A contestant or evaluation with its method's options checked and filled in. Raises ConfigError."""
-    place = place_of(document, (*location, "name"))
-    origin = place.text if place else where
-    try:
-        options_class: type[BaseModel] = methods.load(entry.name).Options
-    except ConfigError as error:
-        raise ConfigError(f"{origin}: {error}") from None
-    given: Any = document
-    for part in location:
-        given = given[part]
-    if "options" not in given:
-        given["options"] = Keys()
+    value_at(document, location).setdefault("options", Keys())
     inside = (*location, "options")
-    anchor_options(document, inside, options_class)
-    options = validate(
-        options_class, given["options"], where=where, document=document, within=inside
-    ).model_dump(mode="json")
+    options = checked_options(entry.name, methods, document, inside, where)
     if options.pop("weights", None):
-        place = place_of(document, (*inside, "weights"))
         raise ConfigError(
-            f"{place.text if place else where}: {address(document, inside)}.weights is for runs; here stages say "
-            "initialise_from and evaluations say parts"
+            f"{origin_of(document, (*inside, 'weights'), where)}: {address(document, inside)}.weights is for runs; here "
+            "stages say initialise_from and evaluations say parts"
         )
     return entry.model_copy(update={"options": options})

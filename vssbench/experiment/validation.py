@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from vssbench.errors import ConfigError, nearest
 from vssbench.experiment.overrides import address
-from vssbench.experiment.yaml import place_of
+from vssbench.experiment.yaml import origin_of
 
 Model = TypeVar("Model", bound=BaseModel)
 Location = tuple[int | str, ...]
@@ -65,9 +65,8 @@ def validate(
 
 
 def _line(source: Mapping[str, Any], location: Location, words: str, where: str) -> str:
-    place = place_of(source, location)
     key = address(source, location)
-    return f"{place.text if place else where}: {key + ': ' if key else ''}{words}"
+    return f"{origin_of(source, location, where)}: {key + ': ' if key else ''}{words}"
 
 
 def _location(problem: ErrorDetails) -> Location:

@@ -71,6 +71,19 @@ def place_of(values: Any, location: Iterable[int | str]) -> Place | None:
     return place
 
 
+def origin_of(values: Any, location: Iterable[int | str], where: str) -> str:
+    """How a message about the value at `location` begins: its place, or `where` if nobody knows that."""
+    place = place_of(values, location)
+    return place.text if place else where
+
+
+def value_at(values: Any, location: Iterable[int | str]) -> Any:
+    """What stands at a location that exists."""
+    for part in location:
+        values = values[part]
+    return values
+
+
 def packaged_experiments(kind: ExperimentKind = "run") -> dict[str, Path]:
     """Packaged experiments by name: 'quickstart' is quickstart/run.yaml (or train.yaml), 'ar-seg/x' is ar_seg/x.yaml (or
     train-x.yaml)."""
@@ -199,8 +212,12 @@ _PLAIN = "plain"
 _TAG = "tag:yaml.org,2002:"
 
 
-def _problem(text: str, mark: Any) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=text, problem_mark=mark)
+class _RefusedError(yaml.MarkedYAMLError):
+    """Valid YAML that is not taken."""
+
+
+def _problem(text: str, mark: Any) -> _RefusedError:
+    return _RefusedError(problem=text, problem_mark=mark)
 
 
 def _parse(text: str, locate: Any, name: str, *, whole: bool = False) -> Any:
@@ -219,7 +236,8 @@ def _parse(text: str, locate: Any, name: str, *, whole: bool = False) -> Any:
         problem = ", ".join(part for part in (error.context, error.problem) if part)
         if "'\\t'" in problem:
             problem += "; YAML is indented with spaces, not with tabs"
-        raise ConfigError(f"{locate(mark).text if mark else name}: not valid YAML: {problem}") from None
+        kind = "" if isinstance(error, _RefusedError) else "not valid YAML: "
+        raise ConfigError(f"{locate(mark).text if mark else name}: {kind}{problem}") from None
     except yaml.reader.ReaderError as error:
         mark = _mark(text, error.position)
         raise ConfigError(

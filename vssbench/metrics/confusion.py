@@ -24,7 +24,7 @@ def count_pairs(
     """Count how often each predicted class meets each true class.
 
     truth, predicted: integer label maps of one shape (any rank, values 0..classes-1; `ignore_index` in truth
-    marks pixels that are not scored). uint8 maps take the quick path.
+    marks pixels that are not scored; if it is a class, give it to `iou` and `mean_iou` too). uint8 maps take the quick path.
     Returns int64 [classes, classes], row = truth, column = prediction; its sum is the number of scored pixels.
     Raises InputError naming the values if either map holds anything else; a prediction outside the classes is
     an error even under ignored pixels, because it means that the maps do not belong to this class table.
@@ -41,24 +41,27 @@ def count_pairs(
     return _count_wide(true_map, predicted_map, classes, ignore_index)
 
 
-def iou(counts: ArrayLike) -> Ratios:
+def iou(counts: ArrayLike, ignore_index: int | None = None) -> Ratios:
     """Intersection over union per class, TP / (TP + FP + FN): [..., C, C] -> [..., C] in 0..1.
 
-    A class that neither truth nor prediction holds is NaN. Source: Cityscapes' evaluation script (score of a
+    A class that neither truth nor prediction holds is NaN, and so is the class `ignore_index` if there is one: it has no
+    true pixel, and predicting it is a fault of the class that is missed (as torchmetrics has it). Source: Cityscapes' evaluation script (score of a
     label) and the PASCAL VOC definition.
     """
     matrix = as_counts(counts)
     true_positive = np.diagonal(matrix, axis1=-2, axis2=-1)
     union = matrix.sum(-1) + matrix.sum(-2) - true_positive
+    if ignore_index is not None and 0 <= ignore_index < matrix.shape[-1]:
+        union[..., ignore_index] = 0
     return _divide(true_positive, union)
 
 
-def mean_iou(counts: ArrayLike) -> Ratios:
+def mean_iou(counts: ArrayLike, ignore_index: int | None = None) -> Ratios:
     """Plain mean of `iou` over the classes that exist: [..., C, C] -> [...]; absent classes are left out.
 
     NaN where no class exists at all (nothing was scored).
     """
-    return mean_of_present(iou(counts))
+    return mean_of_present(iou(counts, ignore_index))
 
 
 def mean_of_present(ratios: ArrayLike) -> Ratios:

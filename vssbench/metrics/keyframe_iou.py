@@ -49,6 +49,8 @@ class DistanceIoU:
     pixel_accuracy_d: Ratios
     """[D]."""
     table: ClassTable | None = None
+    ignore_index: int | None = None
+    """Where it is one of the classes, that class is in no mean."""
 
     @property
     def miou(self) -> float:
@@ -73,7 +75,7 @@ class DistanceIoU:
     @property
     def pooled_miou(self) -> float:
         """MIoU of the counts summed over distances: another quantity than `miou`, never its substitute."""
-        return float(mean_iou(self.counts.sum(0)))
+        return float(mean_iou(self.counts.sum(0), self.ignore_index))
 
     @property
     def absent_classes(self) -> tuple[str, ...]:
@@ -208,7 +210,13 @@ class KeyframeDistanceIoU:
     def compute(self) -> DistanceIoU:
         """Divide once. Empty distances and absent classes are NaN and listed by the result."""
         return _result(
-            self.distances, self.class_names, self.counts, self.frames, self.empty_frames, self.table
+            self.distances,
+            self.class_names,
+            self.counts,
+            self.frames,
+            self.empty_frames,
+            self.table,
+            self.ignore_index if self.ignore_index < self.classes else None,
         )
 
     def _index(self, keyframe_distance: int) -> int:
@@ -262,6 +270,7 @@ def _result(
     frames: NDArray[np.int64],
     empty_frames: NDArray[np.int64],
     table: ClassTable | None,
+    ignore_index: int | None = None,
 ) -> DistanceIoU:
     frozen = counts.copy(), frames.copy(), empty_frames.copy()
     for array in frozen:
@@ -272,11 +281,12 @@ def _result(
         counts=frozen[0],
         frames=frozen[1],
         empty_frames=frozen[2],
-        iou=iou(counts),
-        miou_d=mean_iou(counts),
+        iou=iou(counts, ignore_index),
+        miou_d=mean_iou(counts, ignore_index),
         frequency_weighted_iou_d=frequency_weighted_iou(counts),
         pixel_accuracy_d=pixel_accuracy(counts),
         table=table,
+        ignore_index=ignore_index,
     )
 
 

@@ -159,9 +159,7 @@ def locate_weights(reference: str | Path) -> Path:
     text = str(reference)
     if text.endswith(".safetensors"):
         if not Path(text).is_file():
-            raise CheckpointError(
-                f"{spelled_out(text)}: no such weight file; train it or correct the path under `weights`"
-            )
+            raise CheckpointError(f"{spelled_out(text)}: no such weight file; train it or correct the path")
         return Path(text)
     known, aliases = packaged_weights(), weight_aliases()
     if text in aliases:

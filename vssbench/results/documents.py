@@ -44,6 +44,8 @@ class SequenceRecord(_Document):
     size: tuple[int, int]
     """(H, W)."""
     frame_rate_hz: float
+    remarks: tuple[str, ...] = ()
+    """How its frames were read, where that was a choice."""
 
 
 class DatasetRecord(_Document):
@@ -98,7 +100,11 @@ def describe_dataset(dataset: Dataset, sequences: Sequence[VideoSequence]) -> Da
         protocol_mark=dataset.protocol_mark,
         sequences={
             one.name: SequenceRecord(
-                frames=len(one), labelled=len(one.labelled), size=one.size, frame_rate_hz=one.frame_rate_hz
+                frames=len(one),
+                labelled=len(one.labelled),
+                size=one.size,
+                frame_rate_hz=one.frame_rate_hz,
+                remarks=tuple(one.remarks()),
             )
             for one in sequences
         },

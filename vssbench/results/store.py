@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from vssbench.errors import InputError, StorageError
+from vssbench.errors import ConfigError, InputError, StorageError
 from vssbench.files import storage_error, write_atomically
 from vssbench.results.schema import UnitKey, UnitRecord, from_json, to_json
 
@@ -36,18 +36,32 @@ FileStamp = tuple[int, int]
 """Size in bytes and modification time in nanoseconds."""
 
 _CHECKED = "checked.txt"
+_LONGEST_SLUG = 200
+"""Characters; file systems take 255, of which records use some for what follows the title."""
 
 
 @lru_cache(maxsize=1 << 16)
 def slug(text: str) -> str:
     """A file name for a title: readable, no separators, and different titles stay different.
 
-    'hevc-700k' stays; 'AR 0.5' becomes 'AR_0.5-' plus a checksum of the title.
+    'hevc-700k' stays; 'AR 0.5' becomes 'AR_0.5-' plus a checksum of the title, and so does a title that is too long for
+    a file system. A title that reads like another one's file name is refused by `require_distinct_slugs`.
     """
     plain = re.sub(r"[^A-Za-z0-9._+-]+", "_", text).strip("_.") or "_"
-    if plain == text:
+    if plain == text and len(plain) <= _LONGEST_SLUG:
         return plain
-    return f"{plain[:80]}-{zlib.crc32(text.encode()):08x}"
+    return f"{plain[:80]}-{zlib.crc32(text.encode('utf-8', 'surrogatepass')):08x}"
+
+
+def require_distinct_slugs(kind: str, titles: Iterable[str]) -> None:
+    """Raises ConfigError if two titles of a run would share record files, here or where capitals count as small."""
+    owner: dict[str, str] = {}
+    for title in dict.fromkeys(titles):
+        other = owner.setdefault(slug(title).lower(), title)
+        if other != title:
+            raise ConfigError(
+                f"{kind} {other!r} and {title!r} would share the record files {slug(title)}; give one another label"
+            )
 
 
 def unit_name(key: UnitKey) -> str:

@@ -14,6 +14,7 @@ from vssbench.registry import datasets
 from vssbench.results.documents import PlanSummary
 from vssbench.results.frames import archive_name
 from vssbench.results.schema import UnitKey
+from vssbench.results.store import require_distinct_slugs
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,8 @@ def chosen_sequences(spec: DatasetSpec, dataset: Dataset) -> Sequence[VideoSeque
 def make_plan(experiment: Experiment) -> list[Job]:
     """All work of an experiment, in a fixed order. Raises InputError if nothing would be scored."""
     jobs: list[Job] = []
+    for kind in ("datasets", "codecs", "methods"):
+        require_distinct_slugs(kind, (entry.title for entry in getattr(experiment, kind)))
     for spec in experiment.datasets:
         sequences = chosen_sequences(spec, load_dataset(spec))
         protocol = experiment.protocol

@@ -98,7 +98,7 @@ def run(
     Raises ConfigError, InputError, StorageError; finished units are kept and the same call goes on from there.
     """
     frozen = load_experiment(experiment, overrides)
-    folder = RunFolder(Path(output) if output is not None else default_output(experiment))
+    folder = RunFolder(Path(output) if output is not None else _default_output(experiment, frozen.title))
     if cluster is not None and workers is not None:
         raise ConfigError("--workers counts local processes and --cluster has its own; give one of them")
     settings = WorkerSettings(folder.path, Path(cache) if cache else None, device, threads)
@@ -110,8 +110,22 @@ def run(
         _freeze_experiment(folder, frozen)
         with _workplace(cluster, workers, listener) as workplace:
             _check_environment(folder, workplace.describe(frozen, device, threads, force=force), force)
-            _session(frozen, folder, settings, workplace, listener)
+            with _telling_lack_of_memory(device):
+                _session(frozen, folder, settings, workplace, listener)
     return load_run(folder.path)
+
+
+@contextmanager
+def _telling_lack_of_memory(device: str) -> Iterator[None]:
+    """What did not fit, and that finished units are kept."""
+    try:
+        yield
+    except OutOfMemoryError as error:
+        raise OutOfMemoryError(f"{error}. {KEPT}") from error
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise out_of_memory("the run", device, error, f"use fewer --workers. {KEPT}") from error
 
 
 class _Workplace(Protocol):
@@ -189,22 +203,12 @@ def _session(
     except DiskFullError as error:
         still_owed = _owing(jobs, folder.stored_units())
         raise DiskFullError(f"{error}. {space_needed(shop, folder, still_owed).text}") from error
-    except OutOfMemoryError as error:
-        raise OutOfMemoryError(f"{error}. {KEPT}") from error
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise out_of_memory("the run", settings.device, error, f"use fewer --workers. {KEPT}") from error
 
 
-def default_output(experiment: str | Path | Mapping[str, Any] | Experiment) -> Path:
-    """runs/NAME below the working directory."""
-    if isinstance(experiment, (str, Path)):
-        name = str(experiment)
-        name = Path(name).stem if name.endswith((".yaml", ".yml")) else name.replace("/", "-")
-    else:
-        title = experiment.title if isinstance(experiment, Experiment) else str(experiment.get("title", ""))
-        name = slug(title) if title else "experiment"
+def _default_output(named: object, title: str) -> Path:
+    """runs/NAME below the working directory: the name of the experiment's file, else of its title."""
+    name = str(named) if isinstance(named, (str, Path)) else slug(title) if title else "experiment"
+    name = Path(name).stem if name.endswith((".yaml", ".yml")) else name.replace("/", "-")
     return Path("runs") / name
 
 

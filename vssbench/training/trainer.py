@@ -237,11 +237,6 @@ class Trainer:
 
     def build(self, contestant: ContestantSection | EvaluationSection) -> Method:
         """The contestant's method with freshly initialised networks on the device."""
-        if contestant.options.get("weights"):
-            raise ConfigError(
-                f"contestant {contestant.label}: options.weights is for runs; here stages say initialise_from and "
-                "evaluations say parts"
-            )
         context = BuildContext(
             classes=len(self.dataset.classes),
             size=self.dataset.sequences(self.experiment.pairs.split)[0].size,

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vssbench.codec.hevc import _motion, read_motion
-from vssbench.codec.hevc.container import (
+from vssbench.codec.bits.container import (
     is_container,
     parameter_sets_of,
     split_annex_b,
     split_length_prefixed,
 )
+from vssbench.codec.hevc import _motion, read_motion
 from vssbench.errors import BitstreamError, InputError
 from vssbench.records import MotionField
 
@@ -152,8 +152,11 @@ def test_units_of_packets_and_configuration_records() -> None:
     assert list(split_annex_b(b"\0\0\0\1ab\0\0\1c\0\0")) == [b"ab", b"c"]
     assert list(split_length_prefixed(b"\0\0\0\2ab\0\0\0\1c", 4)) == [(4, 2), (10, 1)]
     record = bytes([1] + [0] * 20 + [0xFF, 2]) + b"\x20\0\1\0\2VP" + b"\x21\0\2\0\1S\0\3SPS"
-    assert parameter_sets_of(record) == [b"VP", b"S", b"SPS"]
-    assert parameter_sets_of(record[:-1]) == [b"VP", b"S"]
+    assert parameter_sets_of(record, "hevc") == [b"VP", b"S", b"SPS"]
+    assert parameter_sets_of(record[:-1], "hevc") == [b"VP", b"S"]
+    record = b"\1\x64\0\x1f\xff" + b"\xe2\0\2S1\0\2S2" + b"\1\0\3PPS"
+    assert parameter_sets_of(record, "h264") == [b"S1", b"S2", b"PPS"]
+    assert parameter_sets_of(record[:-1], "h264") == [b"S1", b"S2"]
     assert not is_container(b"\0\0\0\1\x40\1")
     assert is_container(b"\x1a\x45\xdf\xa3")
 
@@ -185,3 +188,30 @@ def test_memory_stays_flat_over_a_long_stream() -> None:
             sizes.append(int(resident.read_text().split()[1]) * 4096)
     assert len(sizes) == 20
     assert max(sizes[5:]) - sizes[5] < 4 << 20
+
+
+def decoded_packets(data: bytes) -> list[int]:
+    """Index of the packet of every picture that FFmpeg gives out, in display order."""
+    found: list[int] = []
+    with av.open(io.BytesIO(data), format="hevc") as container:
+        for index, packet in enumerate(container.demux(video=0)):
+            packet.pts = index
+            found += [int(frame.pts) for frame in packet.decode() if frame.pts is not None]
+    return found
+
+
+def test_the_decode_index_is_that_of_the_packet(tmp_path: Path) -> None:
+    encode(tmp_path / "a.hevc", parameters="bframes=3:b-pyramid=1:keyint=5:min-keyint=5:open-gop=1", count=18)
+    whole = (tmp_path / "a.hevc").read_bytes()
+    assert [f.decode_index for f in read_motion(whole)] == decoded_packets(whole)
+    # from the last key picture on: what leads it refers to the past and is left out, but has its packet
+    starts = [
+        at for at in range(len(whole) - 4) if whole[at : at + 3] == b"\0\0\1" and whole[at + 3] == 21 << 1
+    ]
+    first = next(
+        at for at in range(len(whole)) if whole[at : at + 3] == b"\0\0\1" and whole[at + 3] in (38, 40)
+    )
+    cut = whole[:first] + whole[starts[-1] :]
+    fields = list(read_motion(cut))
+    assert [f.decode_index for f in fields] == decoded_packets(cut)
+    assert [f.decode_index for f in fields] != [f.decode_order for f in fields]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import zipfile
 import zlib
@@ -37,6 +38,11 @@ def verify(*options: str) -> Words:
     return words + [word for option in options for word in ("--set", option)]
 
 
+def with_ignored(value: str) -> str:
+    """A table in JSON whose ignored value is this text."""
+    return f'{{"names": ["road", "sky"], "palette": [[1, 1, 1], [2, 2, 2]], "ignore_index": {value}}}'
+
+
 for title, (text, name) in {
     "a class table without colours": ("name\nroad\n", "classes.csv"),
     "a colour value of 300": ("name,red,green,blue\nroad,300,0,0\n", "classes.csv"),
@@ -46,6 +52,16 @@ for title, (text, name) in {
         "classes.csv",
     ),
     "a class table that is no JSON": ("{", "classes.json"),
+    "a class table without a header": ("road,0,0,0\nsky,1,1,1\n", "classes.csv"),
+    "a class without a name": ("name,red,green,blue\n,0,0,0\n", "classes.csv"),
+    "a class table with a cell too few": ("name,red,green,blue\nroad,0,0\n", "classes.csv"),
+    "a colour that is no whole number": ("name;r;g;b\nroad;0.5;0;0\n", "classes.csv"),
+    "an escape sequence as class name": ("name,red,green,blue\n\x1b[31m,0,0,0\n", "classes.csv"),
+    "a class table in JSON of another shape": ('{"names": "road", "palette": []}', "classes.json"),
+    "an ignored value of -1": (with_ignored("-1"), "classes.json"),
+    "an ignored value of 300": (with_ignored("300"), "classes.json"),
+    "an ignored value that is a class": (with_ignored("0"), "classes.json"),
+    "an ignored value that is a truth value": (with_ignored("true"), "classes.json"),
 }.items():
 
     @bad("datasets", title, 3)
@@ -95,6 +111,70 @@ def _() -> Words:
 def _() -> Words:
     data = folder()
     (data / "labels" / "000.png").rename(data / "labels" / "777.png")
+    return verify()
+
+
+@bad("datasets", "two class tables", 3)
+def _() -> Words:
+    (folder() / "classes.json").write_text("{}")
+    return verify()
+
+
+@bad("datasets", "a class table that is not UTF-8", 3)
+def _() -> Words:
+    (folder() / "classes.csv").write_bytes(CLASSES.replace("road", "straße").encode("latin-1"))
+    return verify()
+
+
+@bad("datasets", "a mistyped folder of labels", 3)
+def _() -> Words:
+    data = folder()
+    for kind, name in (("frames", "drive"), ("labels", "drve")):
+        (data / kind).rename(data / "moved")
+        (data / kind).mkdir()
+        (data / "moved").rename(data / kind / name)
+    return verify()
+
+
+@bad("datasets", "labels beside the folders of their sequences", 3)
+def _() -> Words:
+    data = folder()
+    (data / "frames").rename(data / "drive")
+    (data / "frames").mkdir()
+    (data / "drive").rename(data / "frames" / "drive")
+    (data / "labels" / "drive").mkdir()
+    return verify()
+
+
+@bad("datasets", "pictures one folder too deep", 3)
+def _() -> Words:
+    data = folder()
+    (data / "frames").rename(data / "origin")
+    (data / "frames" / "drive").mkdir(parents=True)
+    (data / "origin").rename(data / "frames" / "drive" / "origin")
+    (data / "labels").rename(data / "drive")
+    (data / "labels").mkdir()
+    (data / "drive").rename(data / "labels" / "drive")
+    return verify()
+
+
+@bad("datasets", "a label whose name differs from its frame's in case only", 3)
+def _() -> Words:
+    data = folder()
+    (data / "frames" / "001.png").rename(data / "frames" / "A.png")
+    (data / "labels" / "000.png").rename(data / "labels" / "a.png")
+    return verify()
+
+
+@bad("datasets", "a label of a video with two numbers in its name", 3)
+def _() -> Words:
+    from bad_input.video import video
+
+    data = folder()
+    for path in (data / "frames").iterdir():
+        path.unlink()
+    (data / "frames" / "drive.mp4").write_bytes(video())
+    (data / "labels" / "000.png").rename(data / "labels" / "frame_000004_gt2.png")
     return verify()
 
 
@@ -153,7 +233,27 @@ PICTURES: dict[str, Callable[[], Words]] = {
     "a TIFF whose directory points nowhere": lambda: frame(b"II*\0\xff\xff\xff\x7f", "001.tif"),
     "a frame of another size": lambda: frame(png_of(picture((64, 32)))),
     "two pictures of one name": lambda: frame(saved("jpg"), "000.jpg"),
+    "PostScript named .png (never run)": lambda: frame(saved("eps")),
+    "a TIFF named .png": lambda: frame(saved("tiff")),
+    "a JPEG named .png": lambda: frame(saved("jpeg")),
+    "a PCX named .png": lambda: frame(saved("pcx")),
+    "a Git LFS pointer as frame": lambda: frame(b"version https://git-lfs.github.com/spec/v1\n"),
+    "a GIF among the frames": lambda: frame(saved("gif"), "001.gif"),
+    "an animated PNG as frame": lambda: frame(saved("png", save_all=True, append_images=[picture(seed=5)])),
+    "a TIFF of two pages": lambda: frame(
+        saved("tiff", save_all=True, append_images=[picture(seed=5)]), "001.tiff"
+    ),
+    "a frame of floats": lambda: frame(tiff_of(np.zeros((32, 48), np.float32)), "001.tif"),
+    "a frame of 32-bit integers": lambda: frame(tiff_of(np.zeros((32, 48), np.int32)), "001.tif"),
+    "a frame in CMYK": lambda: frame(tiff_of(np.zeros((32, 48, 4), np.uint8), "CMYK"), "001.tif"),
+    "a frame with transparent pixels": lambda: frame(png_of(Image.new("RGBA", (48, 32)))),
 }
+
+
+def tiff_of(array: np.ndarray, mode: str | None = None) -> bytes:
+    data = Image.fromarray(array) if mode is None else Image.frombytes(mode, (48, 32), array.tobytes())
+    data.save("array.tif")
+    return Path("array.tif").read_bytes()
 
 
 def png_of(image: Image.Image) -> bytes:
@@ -171,6 +271,31 @@ def _() -> Words:
     return verify()
 
 
+@bad("pictures", "a named pipe as frame (nothing waits)", 3)
+def _() -> Words:
+    os.mkfifo(folder() / "frames" / "002.png")
+    return verify()
+
+
+@bad("pictures", "a device as frame", 3)
+def _() -> Words:
+    (folder() / "frames" / "002.png").symlink_to("/dev/zero")
+    return verify()
+
+
+@bad("pictures", "a label drawn on the stored picture of a turned frame", 3)
+def _() -> Words:
+    exif = Image.Exif()
+    exif[274] = 6
+    for number in range(2):
+        picture().save(folder_once() / "frames" / f"{number:03d}.png", exif=exif)
+    return verify()
+
+
+def folder_once() -> Path:
+    return Path("DATA") if Path("DATA").exists() else folder()
+
+
 @bad("pictures", "a picture that links to itself", 3)
 def _() -> Words:
     frames = folder() / "frames"
@@ -185,11 +310,30 @@ def label(array: np.ndarray, name: str = "000.png", *options: str) -> Words:
     return verify(*options)
 
 
+def label_bytes(data: bytes, name: str = "000.png") -> Words:
+    labels = folder() / "labels"
+    (labels / "000.png").unlink()
+    (labels / name).write_bytes(data)
+    return verify()
+
+
+def png16() -> bytes:
+    """RGB of 16 bits a channel, 48x32, all zero."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 48, 32, 16, 2, 0, 0, 0))
+    rows = chunk(b"IDAT", zlib.compress(bytes(32 * (1 + 48 * 6))))
+    return b"\x89PNG\r\n\x1a\n" + header + rows + chunk(b"IEND", b"")
+
+
 for title, make_label in {
     "a class number outside the table": lambda: label(np.full((32, 48), 7, np.uint8)),
     "a colour outside the table": lambda: label(np.full((32, 48, 3), 7, np.uint8)),
     "a label of another size": lambda: label(np.zeros((16, 24), np.uint8)),
-    "a label of 16 bits": lambda: label(np.zeros((32, 48), np.uint16)),
+    "a label value beyond 8 bits": lambda: label(np.full((32, 48), 300, np.uint16)),
+    "a label of negative numbers": lambda: label(np.full((32, 48), -1, np.int32), "000.tif"),
+    "a colour label of 16 bits a channel": lambda: label_bytes(png16()),
+    "a label stored as JPEG": lambda: label(np.zeros((32, 48), np.uint8), "000.jpg"),
+    "a label stored as lossy WebP": lambda: label_bytes(saved("webp"), "000.webp"),
+    "a label stored as GIF": lambda: label(np.zeros((32, 48), np.uint8), "000.gif"),
     "a label of floats": lambda: label(np.zeros((32, 48), np.float32), "000.tif"),
     "numbers where colours were promised": lambda: label(
         np.zeros((32, 48), np.uint8), "000.png", "label_format=colour"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,19 +13,66 @@ from bad_input.case import Words, bad
 from bad_input.datasets import picture, png
 
 
-def video(suffix: str = "mp4", codec: str = "libx264", **options: str) -> bytes:
+def video(
+    suffix: str = "mp4",
+    codec: str = "libx264",
+    *,
+    frames: int = 8,
+    size: tuple[int, int] = (64, 48),
+    matrix: tuple[int, ...] = (),
+    movflags: str = "",
+    **options: str,
+) -> bytes:
     path = f"made.{suffix}"
     options = {"refs": "1", "bf": "0", **options} if codec == "libx264" else options
-    with av.open(path, "w") as container:
+    with av.open(path, "w", options={"movflags": movflags} if movflags else {}) as container:
         stream = container.add_stream(codec, rate=25, options=options)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p" if codec != "mjpeg" else "yuvj420p"
+        stream.width, stream.height = size
+        stream.pix_fmt = "yuv420p" if codec != "mjpeg" else "yuvj420p"
         stream.thread_count = 1
-        for index in range(8):
-            for packet in stream.encode(av.VideoFrame.from_image(picture((64, 48), index))):
+        if matrix:
+            a, b, c, d = matrix
+            stream.set_display_matrix((a, b, 0, c, d, 0, 0, 0, 1 << 30))
+        for index in range(frames):
+            for packet in stream.encode(av.VideoFrame.from_image(picture(size, index))):
                 container.mux(packet)
         for packet in stream.encode(None):
             container.mux(packet)
     return Path(path).read_bytes()
+
+
+def faststart() -> bytes:
+    return video(movflags="faststart", frames=20)
+
+
+def encrypted() -> bytes:
+    key = {
+        "encryption_scheme": "cenc-aes-ctr",
+        "encryption_key": "0" * 31 + "1",
+        "encryption_kid": "0" * 31 + "2",
+    }
+    Path("plain.mp4").write_bytes(video())
+    with av.open("plain.mp4") as plain, av.open("locked.mp4", "w", options=key) as locked:
+        copy = locked.add_stream_from_template(plain.streams.video[0])
+        for packet in plain.demux(plain.streams.video[0]):
+            if packet.size:
+                packet.stream = copy
+                locked.mux(packet)
+    return Path("locked.mp4").read_bytes()
+
+
+def sound() -> bytes:
+    with av.open("sound.mp4", "w") as container:
+        stream = container.add_stream("aac", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.rate = 8000
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    return Path("sound.mp4").read_bytes()
+
+
+def encode_one(data: bytes, name: str) -> Words:
+    Path(name).write_bytes(data)
+    return ["encode", name, "-o", "out.hevc", "--qp", 30]
 
 
 def motion(data: bytes, name: str) -> Words:
@@ -52,9 +100,34 @@ VIDEOS: dict[str, Callable[[], Words]] = {
     ),
     "a concatenation script": lambda: motion(b"ffconcat version 1.0\nfile made.mp4\n", "v.mp4"),
     "a zip archive as video": lambda: motion(_zip(), "v.mkv"),
+    "an mkv cut in its middle": lambda: motion((d := video("mkv", frames=40))[: len(d) // 2], "v.mkv"),
+    "an avi cut in its middle": lambda: motion((d := video("avi", "mpeg4"))[: len(d) // 2], "v.avi"),
+    "a transport stream cut inside a packet": lambda: motion(video("ts")[:-100], "v.ts"),
+    "an mp4 with its index first, cut": lambda: motion((d := faststart())[: len(d) * 2 // 3], "v.mp4"),
+    "an encrypted mp4": lambda: motion(encrypted(), "v.mp4"),
+    "an mp4 turned by 45 degrees": lambda: motion(video(matrix=(46341, 46341, -46341, 46341)), "v.mp4"),
+    "a colour matrix that needs the transfer function": lambda: encode_one(
+        video("mkv", **{"x264-params": "colormatrix=bt2020c"}), "v.mkv"
+    ),
+    "sound alone": lambda: motion(sound(), "v.mp4"),
+    "a video stream that is not there": lambda: [*motion(video(), "v.mp4"), "--stream", 3],
+    "frames of a size that changes": lambda: encode_one(
+        video("h264") + video("h264", size=(96, 64)), "v.h264"
+    ),
+    "a pipe as video": lambda: (os.mkfifo("v.mp4"), ["encode", "v.mp4", "-o", "v.hevc", "--qp", 30])[1],
     "a folder as video": lambda: (Path("v.mp4").mkdir(), ["motion", "v.mp4"])[1],
     "a video that is not there": lambda: ["motion", "absent.mp4"],
 }
+
+
+ASKED_TOO_MUCH = (
+    "a codec without motion vectors to read",
+    "H.264 with three references",
+    "an encrypted mp4",
+    "an mp4 turned by 45 degrees",
+    "a colour matrix that needs the transfer function",
+    "a video stream that is not there",
+)
 
 
 def _zip() -> bytes:
@@ -67,7 +140,7 @@ for title, make in VIDEOS.items():
     bad(
         "video",
         title,
-        2 if title in ("a codec without motion vectors to read", "H.264 with three references") else 3,
+        2 if title in ASKED_TOO_MUCH else 3,
     )(make)
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 import vssbench
-from vssbench.analysis.decomposition import PARTS, reference_titles
+from vssbench.analysis.decomposition import PARTS
 from vssbench.dataset import VideoSequence
 from vssbench.errors import CapabilityError, ConfigError
+from vssbench.experiment.schema import MethodSpec
 from vssbench.records import FlowField
-from vssbench.runner.observers.oracles import compose, require_exact_flow
+from vssbench.runner.observers.oracles import compose, oracle_references, require_exact_flow
 
 NETWORK = {"network": "swiftnet18", "width": 13, "weights": {"network": "quickstart/hr"}}
 TINY = {
@@ -172,13 +173,16 @@ def test_oracles_need_a_full_resolution_method(tmp_path):
 
 
 def test_the_reference_is_the_dearest_constant_of_the_same_network():
-    entries = [
-        {"name": "constant", "label": "a 0.5", "network": "a", "lr_scale": 0.5},
-        {"name": "constant", "label": "a 1", "network": "a"},
-        {"name": "constant", "label": "b 1", "network": "b", "lr_scale": 1.0},
-        {"name": "ar-seg", "label": "AR", "network": "b"},
+    specs = [
+        MethodSpec.model_validate(values)
+        for values in (
+            {"name": "constant", "label": "a 0.5", "network": "bisenet18", "lr_scale": 0.5},
+            {"name": "constant", "label": "a 1", "network": "bisenet18"},
+            {"name": "constant", "label": "b 1", "network": "swiftnet18", "lr_scale": 1.0},
+            {"name": "ar-seg", "label": "AR", "network": "swiftnet18"},
+        )
     ]
-    assert reference_titles(entries) == {"a 0.5": "a 1", "a 1": "a 1", "b 1": "b 1", "AR": "b 1"}
+    assert oracle_references(specs) == {"a 0.5": "a 1", "a 1": "a 1", "b 1": "b 1", "AR": "b 1"}
 
 
 class Flowless(VideoSequence):

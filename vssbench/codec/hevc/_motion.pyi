@@ -18,12 +18,14 @@ class Picture:
         """Rank in decoding order among output pictures."""
 
     @property
-    def nal_type(self) -> int:
-        """nal_unit_type of its slices."""
+    def decode_index(self) -> int:
+        """
+        Index of its access unit in decoding order; pictures that are never output count.
+        """
 
     @property
-    def temporal_id(self) -> int:
-        """TemporalId."""
+    def nal_type(self) -> int:
+        """nal_unit_type of its slices."""
 
     @property
     def slice_type(self) -> int:
@@ -47,7 +49,7 @@ class Picture:
 
     @property
     def crop(self) -> tuple[int, int, int, int]:
-        """(left, top, width, height) of the conformance window in luma samples."""
+        """(left, top, width, height) of the cropping window in luma samples."""
 
     @property
     def list_pocs(self) -> tuple[list[int], list[int]]:
@@ -72,19 +74,23 @@ class Picture:
     @property
     def unreliable(self) -> bool:
         """
-        Whether temporal prediction drew on motion that the stream lacks; only after defects.
+        Whether prediction drew on motion that the stream lacks; only after defects.
         """
 
-    @property
-    def cu_log2(self) -> object: ...
-    @property
-    def part_mode(self) -> object: ...
     @property
     def qp(self) -> object: ...
     @property
     def coded_bits(self) -> object: ...
     @property
     def nonzero(self) -> object: ...
+    @property
+    def temporal_id(self) -> int:
+        """TemporalId."""
+
+    @property
+    def cu_log2(self) -> object: ...
+    @property
+    def part_mode(self) -> object: ...
 
 class Decoder:
     """
@@ -114,9 +120,7 @@ class Decoder:
 
     @property
     def upper_layer_units(self) -> int:
-        """
-        NAL units of enhancement layers (multi-layer HEVC) that were passed over.
-        """
+        """NAL units of enhancement layers or views that were passed over."""
 
     @property
     def issues(self) -> list[tuple[str, int, int]]:

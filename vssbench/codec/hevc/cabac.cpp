@@ -217,7 +217,7 @@ void ContextState::initialise(unsigned init_type, int slice_qp) {
     const int slope = (value >> 4) * 5 - 45, offset = ((value & 15) << 3) - 16;
     const int state = std::clamp(((slope * qp) >> 4) + offset, 1, 126);
     const bool mps = state > 63;
-    model[i] = static_cast<uint8_t>((mps ? state - 64 : 63 - state) << 1 | mps);
+    model[i] = static_cast<Model>((mps ? state - 64 : 63 - state) << 1 | mps);
   }
   for (uint8_t& value : rice) value = 0;
 }

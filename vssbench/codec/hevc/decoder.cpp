@@ -3,91 +3,6 @@
 #include <algorithm>
 
 namespace vssbench::hevc {
-namespace {
-constexpr size_t kMaxIssues = 10000;  // further ones are dropped
-constexpr unsigned kMaxThreads = 64;
-}  // namespace
-
-Decoder::Decoder(const DecoderOptions& options) : options_(options) {
-  options_.threads = std::min(options_.threads, kMaxThreads);
-  if (options_.threads <= 1) return;
-  for (unsigned i = 0; i < options_.threads; ++i) workers_.emplace_back([this] { work(); });
-}
-
-Decoder::~Decoder() {
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    quit_ = true;
-    queue_.clear();
-  }
-  wake_.notify_all();
-  for (std::thread& worker : workers_) worker.join();
-}
-
-void Decoder::work() {
-  PictureDecoder decoder;
-  for (;;) {
-    std::shared_ptr<Picture> picture;
-    {
-      std::unique_lock<std::mutex> lock(mutex_);
-      wake_.wait(lock, [this] { return quit_ || !queue_.empty(); });
-      if (quit_) return;
-      // in decoding order, so that whoever waits for a reference waits for a picture that has begun
-      picture = std::move(queue_.front());
-      queue_.pop_front();
-    }
-    decoder.decode(*picture);
-  }
-}
-
-void Decoder::submit(const std::shared_ptr<Picture>& picture) {
-  if (workers_.empty()) {
-    own_decoder_.decode(*picture);
-    return;
-  }
-  jobs_.push_back(picture);
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    queue_.push_back(picture);
-  }
-  wake_.notify_one();
-}
-
-void Decoder::drop_done_jobs() {
-  while (!jobs_.empty() && jobs_.front()->done()) jobs_.pop_front();
-}
-
-void Decoder::push_unit(const uint8_t* data, size_t size, uint64_t offset) {
-  units_.push_back({std::vector<uint8_t>(data, data + size), offset});
-}
-
-void Decoder::finish() {
-  finished_ = true;
-  splitter_.finish();
-}
-
-void Decoder::report(uint64_t offset, int nal_type, const std::string& message, bool fatal) {
-  if (options_.strict || fatal) {
-    if (!pending_failure_) pending_failure_ = std::make_unique<Issue>(Issue{offset, nal_type, message});
-    stopped_ = true;
-  } else if (issues_.size() < kMaxIssues) {
-    issues_.push_back({offset, nal_type, message});
-  }
-}
-
-bool Decoder::process_one() {
-  if (stopped_) return false;
-  if (!units_.empty()) {
-    const Unit unit = std::move(units_.front());
-    units_.pop_front();
-    handle_unit({unit.bytes.data(), unit.bytes.size(), unit.offset});
-    return true;
-  }
-  NalSpan nal;
-  if (!splitter_.next(nal)) return false;
-  handle_unit(nal);
-  return true;
-}
 
 void Decoder::handle_unit(const NalSpan& nal) {
   if (nal.size < 2) return report(nal.offset, -1, "a NAL unit of " + std::to_string(nal.size) + " byte has no header");
@@ -105,9 +20,9 @@ void Decoder::handle_unit(const NalSpan& nal) {
     finish_picture();
     buffer_.end_of_sequence();
   } else if (type == kSps || type == kPps) {
-    handle_parameter_set(unescape(nal));
+    handle_parameter_set(unescape(nal, 2, static_cast<unsigned>(type)));
   } else if (is_coded_slice(static_cast<unsigned>(type))) {
-    handle_slice(unescape(nal), temporal_id_plus1 - 1);
+    handle_slice(unescape(nal, 2, static_cast<unsigned>(type)), temporal_id_plus1 - 1);
   } else if (type == kAccessUnitDelimiter) {
     finish_picture();
   }
@@ -135,10 +50,16 @@ void Decoder::handle_slice(Payload&& payload, unsigned temporal_id) {
   const uint64_t offset = payload.offset;
   const int type = payload.nal_type;
   const bool first = payload.size > 0 && (payload.bytes[0] & 0x80);
-  if (first) finish_picture();
+  if (first) {
+    finish_picture();
+    ++access_units_;
+  }
   if (is_rasl(payload.nal_type) && buffer_.skips_rasl()) return;
   if (!first && skipping_) {
-    if (!explained_) report(offset, type, "a slice arrives without the first one of its picture");
+    if (!explained_) {
+      ++access_units_;
+      report(offset, type, "a slice arrives without the first one of its picture");
+    }
     explained_ = true;
     return;
   }
@@ -179,6 +100,7 @@ bool Decoder::begin_picture(const SliceHeader& header, uint64_t offset) {
   if (!picture) return false;
   picture->layout = layout_;
   picture->offset = offset;
+  picture->decode_index = access_units_ - 1;
   current_ = std::move(picture);
   last_address_ts_ = -1;
   independent_.reset();
@@ -227,101 +149,6 @@ void Decoder::finish_picture() {
   if (!picture->output) hidden_.push_back(picture);
   buffer_.end(picture);
   submit(picture);
-}
-
-// Stops the stream. Pictures leave in display order, but the defect to name is the first one of the stream: a picture
-// that was decoded before the failing one and is still waiting may have it.
-void Decoder::fail(Issue issue) {
-  const auto look_at = [&](const auto& pictures) {
-    for (const auto& picture : pictures) {
-      if (picture->offset >= issue.offset) continue;
-      picture->wait_done();
-      for (const Issue& other : picture->issues) {
-        if (other.offset < issue.offset) issue = other;
-      }
-    }
-  };
-  look_at(buffer_.pictures());
-  look_at(buffer_.output());
-  look_at(hidden_);
-  failure_ = std::make_unique<Issue>(std::move(issue));
-  stopped_ = true;
-}
-
-// Moves the defects of a decoded picture to where the caller sees them; false if they end the stream.
-bool Decoder::accept(Picture& picture) {
-  picture.settle();
-  for (Issue& issue : picture.issues) {
-    if (options_.strict) {
-      fail(std::move(issue));
-      return false;
-    }
-    if (issues_.size() < kMaxIssues) issues_.push_back(std::move(issue));
-  }
-  picture.issues.clear();
-  if (options_.strict && picture.motion && picture.motion->lost) {
-    fail({picture.offset, picture.nal_type, "picture " + std::to_string(picture.poc) + " lacks some of its slices"});
-    return false;
-  }
-  return true;
-}
-
-void Decoder::collect_hidden(bool wait) {
-  while (!failure_ && !hidden_.empty() && (wait || hidden_.front()->done())) {
-    hidden_.front()->wait_done();
-    if (!accept(*hidden_.front())) return;
-    hidden_.pop_front();
-  }
-}
-
-void Decoder::end_of_stream() {
-  flushed_ = true;
-  finish_picture();
-  buffer_.flush();
-  if (!any_picture_ && upper_layer_pictures_) {
-    report(0, -1, "all pictures are in layers above 0 (multi-layer HEVC), which the motion parser does not read", true);
-  }
-  if (options_.strict && !pending_failure_) {
-    if (splitter_.garbage_before_first()) {
-      report(0, -1, "the stream does not begin with a start code");
-    } else if (!any_picture_) {
-      report(0, -1, "the stream has no picture");
-    }
-  }
-}
-
-std::shared_ptr<Picture> Decoder::next() {
-  for (;;) {
-    if (failure_) return nullptr;
-    collect_hidden(false);
-    drop_done_jobs();
-    auto& out = buffer_.output();
-    const bool full = jobs_.size() > options_.threads + 1;  // two wait while the others are worked on
-    if (out.empty() || (!out.front()->done() && !full)) {
-      if (full) {
-        jobs_.front()->wait_done();
-        continue;
-      }
-      if (process_one()) continue;
-      if (!flushed_ && (finished_ || stopped_)) {
-        end_of_stream();
-        continue;
-      }
-    }
-    if (out.empty()) {
-      if (flushed_) {
-        collect_hidden(true);
-        if (!failure_ && pending_failure_) failure_ = std::move(pending_failure_);
-      }
-      return nullptr;
-    }
-    std::shared_ptr<Picture> picture = std::move(out.front());
-    out.pop_front();
-    picture->wait_done();
-    if (!accept(*picture)) return nullptr;
-    if (!picture->motion) continue;
-    return picture;
-  }
 }
 
 }  // namespace vssbench::hevc

@@ -5,13 +5,11 @@
 #include <memory>
 #include <vector>
 
+#include "bits/driver.hpp"
 #include "nal.hpp"
 
 namespace vssbench::hevc {
 
-/// Refused above these, before anything is allocated: level 6.2 (Table A.8).
-constexpr uint32_t kMaxLumaSamples = 35651584;  // 8192 x 4352
-constexpr uint32_t kMaxSide = 16888;            // Floor(Sqrt(8 * MaxLumaPs))
 constexpr unsigned kMaxReferences = 16;
 
 /// 7.3.7. Entries 0..negatives-1 lie before the picture (closest first), the rest after it.

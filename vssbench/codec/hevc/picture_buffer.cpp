@@ -4,35 +4,6 @@
 
 namespace vssbench::hevc {
 
-void Picture::wait_for_rows(int rows) {
-  if (rows_done_.load(std::memory_order_acquire) >= rows) return;
-  std::unique_lock<std::mutex> lock(mutex_);
-  progress_.wait(lock, [&] { return rows_done_.load(std::memory_order_acquire) >= rows; });
-}
-
-void Picture::publish_rows(int rows) {
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    rows_done_.store(rows, std::memory_order_release);
-  }
-  progress_.notify_all();
-}
-
-void Picture::finish() {
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    rows_done_.store(1 << 30, std::memory_order_release);
-    done_.store(true, std::memory_order_release);
-  }
-  progress_.notify_all();
-}
-
-void Picture::wait_done() {
-  if (done()) return;
-  std::unique_lock<std::mutex> lock(mutex_);
-  progress_.wait(lock, [&] { return done(); });
-}
-
 // Motion follows from the syntax and from the motion of the collocated pictures only, so an absent, a damaged or an
 // unreliable one is what can make it wrong.
 void Picture::settle() {

@@ -1,25 +1,16 @@
 // Pictures, reference picture sets and lists, output order (8.1.3, 8.3.1 to 8.3.4, C.5.2).
 #pragma once
-#include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
+#include "bits/driver.hpp"
 #include "motion.hpp"
 #include "slice_header.hpp"
 
 namespace vssbench::hevc {
-
-/// A finding about the stream: where and what.
-struct Issue {
-  uint64_t offset = 0;
-  int nal_type = -1;
-  std::string message;
-};
 
 struct Picture;
 
@@ -37,11 +28,12 @@ struct SliceSegment {
   std::vector<Reference> lists[2];
 };
 
-struct Picture {
+struct Picture : Progress {
   // fixed when decoding begins
   int32_t poc = 0;
   int coded_sequence = 0;
   int decode_order = -1;  ///< rank among the pictures that are output
+  int decode_index = 0;   ///< index of its access unit in decoding order; what is never output counts
   uint64_t offset = 0;    ///< of its first slice in the stream
   uint8_t nal_type = 0, temporal_id = 0;
   uint8_t slice_type = kSliceI;  ///< the most inter type of its slices
@@ -69,17 +61,6 @@ struct Picture {
 
   /// Decides `unreliable` of a decoded picture from its collocated pictures. Control thread only.
   void settle();
-  void wait_for_rows(int rows);
-  void publish_rows(int rows);
-  bool done() const { return done_.load(std::memory_order_acquire); }
-  void finish();
-  void wait_done();
-
- private:
-  std::atomic<int> rows_done_{0};
-  std::atomic<bool> done_{false};
-  std::mutex mutex_;
-  std::condition_variable progress_;
 };
 
 /// The decoded picture buffer: keeps references, decides what is output when.
@@ -119,7 +100,6 @@ class PictureBuffer {
   int32_t previous_tid0_poc_ = 0;
   bool after_end_of_sequence_ = true;
   bool skip_rasl_ = true;
-  bool started_ = false;
   int coded_sequence_ = -1;
   int next_decode_order_ = 0;
 };

@@ -64,7 +64,7 @@ constexpr ScanTables make_scan_tables() {
 }
 constexpr ScanTables kScans = make_scan_tables();
 
-inline unsigned last_prefix(Cabac& cabac, uint8_t* model, unsigned offset, unsigned shift, unsigned largest) {
+inline unsigned last_prefix(Cabac& cabac, Model* model, unsigned offset, unsigned shift, unsigned largest) {
   unsigned value = 0;
   while (value < largest && cabac.bin(model[offset + (value >> shift)])) ++value;
   return value;
@@ -115,7 +115,7 @@ template <bool kRangeExtension>
 unsigned PictureDecoder::residual_coding(const CodingUnit& cu, unsigned log2_size, unsigned component,
                                          unsigned intra_mode) {
   Cabac cabac = cabac_;  // kept in registers
-  uint8_t* const model = state_.model;
+  Model* const model = state_.model;
   const unsigned chroma = component != 0;
   const bool intra = cu.mode == kIntra;
 
@@ -153,7 +153,7 @@ unsigned PictureDecoder::residual_coding(const CodingUnit& cu, unsigned log2_siz
   const unsigned log2_blocks = log2_size - 2;
   const int last_block = kScans.index[scan][log2_blocks][last_y >> 2][last_x >> 2];
   const int last_in_block = kScans.index[scan][2][last_y & 3][last_x & 3];
-  uint8_t* const significant_base = model + kSigCoeff + (chroma ? 27 : 0);
+  Model* const significant_base = model + kSigCoeff + (chroma ? 27 : 0);
   unsigned coded_rows[9] = {};  // bit x of row y: sub-block has coefficients
   unsigned total = 0;
   unsigned c1 = 1;
@@ -209,7 +209,7 @@ unsigned PictureDecoder::residual_coding(const CodingUnit& cu, unsigned log2_siz
     unsigned context_set = block == 0 || chroma ? 0 : 2;
     if (c1 == 0) ++context_set;
     c1 = 1;
-    uint8_t* const greater1 = model + kGreater1 + 16 * chroma + 4 * context_set;
+    Model* const greater1 = model + kGreater1 + 16 * chroma + 4 * context_set;
     const unsigned flagged = std::min(count, 8u);
     unsigned greater = 0;
     for (unsigned i = 0; i < flagged; ++i) {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 
 from rich import box
 from rich.cells import cell_len
@@ -44,12 +43,15 @@ def terminal_table(table: TextTable, width: int | None = None) -> Table:
         caption_justify="left",
     )
     columns = [table.columns[i] for i in shown]
-    for column in columns:
-        if column.numeric:
-            view.add_column(_heading(column), justify="right", no_wrap=True)
-        else:
-            widest = None if column.long else _WIDEST_TEXT
-            view.add_column(_heading(column), overflow="fold", max_width=widest)
+    for i, column in zip(shown, columns, strict=True):
+        whole = column.numeric or _longest(table, i) <= _NARROWEST_TEXT
+        view.add_column(
+            _heading(column),
+            justify="right" if column.numeric else "left",
+            overflow="fold",
+            no_wrap=whole,
+            max_width=None if column.numeric or column.long else _WIDEST_TEXT,
+        )
     for rows in table.sections:
         for number, row in enumerate(rows):
             view.add_row(
@@ -74,15 +76,18 @@ def _that_fit(table: TextTable, available: int) -> list[int]:
     """Positions of the columns to show."""
     left = available + _GAP
     chosen = []
-    for _, i in sorted((column.priority, i) for i, column in enumerate(table.columns)):
-        column = table.columns[i]
-        left -= _GAP + _width(column, [row.cells[i] for row in table.rows])
-        if left < 0 and column.priority > 0:
+    for priority, i in sorted((column.priority, i) for i, column in enumerate(table.columns)):
+        column, longest = table.columns[i], _longest(table, i)
+        if not column.numeric:
+            longest = _NARROWEST_TEXT if column.long else min(_WIDEST_TEXT, longest)
+        left -= _GAP + longest
+        if left < 0 and priority > 0:
             break
         chosen.append(i)
     return sorted(chosen)
 
 
-def _width(column: Column, cells: Sequence[Cell]) -> int:
-    longest = max(cell_len(text) for text in (_heading(column), *(printable(cell.text) for cell in cells)))
-    return longest if column.numeric else max(_NARROWEST_TEXT * column.long, min(_WIDEST_TEXT, longest))
+def _longest(table: TextTable, i: int) -> int:
+    """Character cells of the longest text of a column, its heading included."""
+    cells = [printable(row.cells[i].text) for row in table.rows]
+    return max(cell_len(text) for text in (_heading(table.columns[i]), *cells))

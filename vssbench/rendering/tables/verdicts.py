@@ -31,7 +31,9 @@ def verdict_table(rows: Sequence[Verdict]) -> TextTable:
     order = list(_MARKS)
     notable = sorted((row for row in rows if row.outcome != "pass"), key=lambda row: order.index(row.outcome))
     columns = (
-        *map(text_column, ("verdict", "dataset", "codec", "method", "metric")),
+        text_column("verdict"),
+        text_column("what", long=True),
+        text_column("metric"),
         Column("baseline", "baseline"),
         Column("now", "now"),
         text_column("reason", long=True),
@@ -40,14 +42,13 @@ def verdict_table(rows: Sequence[Verdict]) -> TextTable:
         TextRow(
             (
                 Cell(row.outcome, mark=_MARKS[row.outcome]),
-                *texts(row.dataset, row.codec, row.method, row.metric),
+                *texts(", ".join(filter(None, (row.method, row.codec, row.dataset))), row.metric),
                 *texts(_value(row.baseline), _value(row.value), row.reason),
             )
         )
         for row in notable
     ]
-    table = TextTable(f"vssbench check: {headline(rows)}", columns, (tuple(lines),) if lines else ())
-    return table.without_lone("dataset").without_lone("codec") if lines else table
+    return TextTable(f"vssbench check: {headline(rows)}", columns, (tuple(lines),) if lines else ())
 
 
 def junit_xml(rows: Sequence[Verdict]) -> str:

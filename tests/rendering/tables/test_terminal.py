@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from vssbench.analysis.run import Run
+from vssbench.rendering.tables.summary import titled_summary
+from vssbench.rendering.tables.terminal import terminal_table
+from vssbench.rendering.text import printable
+
+
+def shown(run: Run, width: int, **options: Any) -> str:
+    console = Console(width=width, file=io.StringIO(), **options)
+    console.print(terminal_table(titled_summary(run), width))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 140])
+def test_every_line_fits_and_no_cell_is_wrapped(run: Run, width: int) -> None:
+    text = shown(run, width)
+    assert all(cell_len(line) <= width for line in text.splitlines())
+    for method in ("constant 1.0", "constant 0.5", "warp-only", "AR-Seg 0.5"):
+        assert sum(method in line for line in text.splitlines()) == 2
+    assert "hevc-700k" in text
+    assert re.search(r"hevc-700k +704 ", text)
+
+
+def test_columns_are_dropped_from_the_least_important_on(run: Run) -> None:
+    headings = [shown(run, width).splitlines()[1] for width in (60, 80, 160)]
+    assert "mIoU" in headings[0]
+    assert "GMACs" in headings[0]
+    assert "frames" not in headings[1]
+    assert "d=11" in headings[1]
+    assert "frames" in headings[2]
+    counts = [len(heading.split("  ")) for heading in headings]
+    assert counts == sorted(counts)
+
+
+def test_the_numbers_are_those_of_the_summary(run: Run) -> None:
+    first = run.summary.iloc[0]
+    assert f"{100 * first.miou:.2f}" in shown(run, 80)
+
+
+def test_markup_in_a_title_stays_text(evil_run: Run) -> None:
+    assert "<script>alert(1)</script>" in shown(evil_run, 100)
+
+
+def test_control_characters_do_not_reach_the_terminal() -> None:
+    assert printable("a\x1b[31mb\nc") == "a\ufffd[31mb c"

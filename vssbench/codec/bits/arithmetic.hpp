@@ -1,0 +1,144 @@
+// Arithmetic decoding engine of CABAC, the same in H.264 and HEVC. Clause numbers are H.265's.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "bits/arithmetic_tables.hpp"
+#include "bits/nal.hpp"
+
+namespace vssbench::bits {
+
+/// A context variable: pStateIdx << 1 | valMps. Not a byte: writing one could change any object, and compilers would
+/// keep the engine in memory.
+using Model = uint16_t;
+
+/// The arithmetic decoder. `value_` keeps 9 bits of offset and up to 54 bits that follow them, so that most
+/// operations need no memory access. Bits after the end of the data read as zero.
+class Cabac {
+ public:
+  Cabac() = default;
+  /// `data` must be readable up to `size` + Payload::kPadding.
+  Cabac(const uint8_t* data, size_t size) : data_(data), size_(size) {}
+
+  /// 9.3.2.5
+  void start(size_t position) {
+    position_ = position;
+    range_ = 510;
+    value_ = 0;
+    bits_ = -9;
+    refill();
+    if (value_ >> kShift >= 510) throw SyntaxError("the arithmetic decoder starts with an offset of 510 or more");
+  }
+  /// Bits used, counted from the beginning of the data.
+  size_t consumed_bits() const { return 8 * position_ - static_cast<size_t>(bits_); }
+  bool overrun() const { return consumed_bits() > 8 * size_; }
+  /// Byte after the terminating bit (9.3.2.5): where PCM samples or the next sub-stream begin.
+  size_t next_byte() const { return (consumed_bits() + 7) / 8; }
+  const uint8_t* data() const { return data_; }
+  size_t size() const { return size_; }
+
+  /// 9.3.4.3.2. Branch-free: bins are close to random.
+  inline unsigned bin(Model& model) {
+    const unsigned state = model;
+    const tables::LpsEntry lps = tables::kLps[state >> 1][(range_ >> 6) & 3];
+    const uint32_t mps_range = range_ - lps.range;
+    const uint64_t scaled = static_cast<uint64_t>(mps_range) << kShift;
+    const uint64_t is_lps = value_ >= scaled;
+    const uint64_t mask = 0 - is_lps;
+    value_ -= scaled & mask;
+    const unsigned shift = is_lps ? lps.shift : (mps_range >> 8) ^ 1;
+    range_ = (is_lps ? lps.range : mps_range) << shift;
+    value_ <<= shift;
+    bits_ -= static_cast<int>(shift);
+    model = tables::kNextState.table[is_lps][state];
+    if (bits_ < 0) refill();
+    return (state ^ static_cast<unsigned>(is_lps)) & 1;
+  }
+
+  /// 9.3.4.3.4
+  inline unsigned bypass() {
+    value_ <<= 1;
+    if (--bits_ < 0) refill();
+    const uint64_t scaled = static_cast<uint64_t>(range_) << kShift;
+    const uint64_t one = value_ >= scaled;
+    value_ -= scaled & (0 - one);
+    return static_cast<unsigned>(one);
+  }
+
+  /// The next `count` <= 20 bypass bins, without using them up.
+  inline uint32_t peek_bypass(unsigned count) {
+    if (bits_ < static_cast<int>(count)) refill();
+    const uint64_t window = value_ >> (kShift - count);
+    return static_cast<uint32_t>((window * tables::kReciprocal[range_ - 256]) >> 39);
+  }
+  /// Uses up `count` bypass bins that peek_bypass showed as `bins`.
+  inline void use_bypass(unsigned count, uint32_t bins) {
+    value_ = (value_ << count) - ((static_cast<uint64_t>(bins) * range_) << kShift);
+    bits_ -= static_cast<int>(count);
+  }
+  inline uint32_t bypass_bits(unsigned count) {
+    if (count == 0) return 0;
+    const uint32_t bins = peek_bypass(count);
+    use_bypass(count, bins);
+    return bins;
+  }
+
+  /// 9.3.4.3.5
+  inline bool terminate() {
+    range_ -= 2;
+    const uint64_t scaled = static_cast<uint64_t>(range_) << kShift;
+    if (value_ >= scaled) return true;
+    if (range_ < 256) {
+      range_ <<= 1;
+      value_ <<= 1;
+      if (--bits_ < 0) refill();
+    }
+    return false;
+  }
+
+  /// k-th order Exp-Golomb (9.3.3.5).
+  uint32_t exp_golomb(unsigned order) {
+    unsigned prefix = 0;
+    while (bypass()) {
+      if (++prefix > 31 - order) throw SyntaxError("an Exp-Golomb prefix is too long");
+    }
+    const unsigned count = prefix + order;
+    const uint32_t base = ((uint32_t{1} << prefix) - 1) << order;
+    uint32_t suffix = 0;
+    for (unsigned i = 0; i < count; ++i) suffix = (suffix << 1) | bypass();
+    return base + suffix;
+  }
+
+  /// 9.3.4.3.4 with cabac_bypass_alignment_enabled_flag
+  void align_bypass() {
+    range_ = 256;
+    constexpr uint64_t scaled = uint64_t{256} << kShift;
+    if (value_ >= scaled) value_ -= scaled;  // broken data only; keeps the offset below the range
+  }
+
+ private:
+  static constexpr unsigned kShift = 54;
+
+  inline void refill() {
+    uint32_t word = 0;
+    if (position_ < size_) {  // the padding makes the last word readable
+      std::memcpy(&word, data_ + position_, 4);
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+      word = __builtin_bswap32(word);
+#endif
+    }
+    position_ += 4;
+    value_ |= static_cast<uint64_t>(word) << (22 - bits_);
+    bits_ += 32;
+  }
+
+  uint64_t value_ = 0;
+  uint32_t range_ = 510;
+  int bits_ = 0;
+  size_t position_ = 0;
+  const uint8_t* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+}  // namespace vssbench::bits

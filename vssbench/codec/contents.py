@@ -1,0 +1,244 @@
+"""What a video file holds, read from its packets without decoding: which coded pictures are shown, and whether all are there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import av
+import av.container
+from av.video.stream import VideoStream
+
+from vssbench.codec.bits.container import END_OF_SEQUENCE, PacketUnits
+from vssbench.codec.media import Media, VideoPacket, refuse_encrypted
+from vssbench.codec.syntax import HevcVisibility, Mpeg4Visibility, Visibility
+from vssbench.errors import BitstreamError
+
+_INDEXED = frozenset({"mov", "mp4"})
+"""Containers whose index lists every packet."""
+_TIMED = frozenset({"matroska", "webm", "avi", "flv", "asf"})
+"""Containers whose header says how long they last."""
+_TRANSPORT_PACKETS = (188, 192, 204)
+_HEAD_BYTES = 8 * max(_TRANSPORT_PACKETS)
+
+_TRUNCATED = "the file is truncated; copy it again, or remux it to keep what is there"
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Coded pictures of a file by the rank of their packet in decoding order, from 0."""
+
+    packets: int
+    first: int = 0
+    """Rank at which decoding begins: what precedes it refers to pictures that the file lacks."""
+    hidden: frozenset[int] = frozenset()
+    """Never shown, from `first` on: outside the edit list, marked so by the codec, or referring to what the file lacks."""
+    undecodable: int = 0
+    """Pictures inside the edit list that are left out because they refer to what the file lacks."""
+    leading: frozenset[int] = frozenset()
+    """Precede the first picture in time and may refer to what the file lacks; not decided without decoding."""
+    jumps: frozenset[int] = frozenset()
+    """Ranks at which an edit list goes on elsewhere: decoding begins anew there."""
+    mean_rate_hz: float | None = None
+    """Packets per second between the first and the last, where they have times."""
+
+    @property
+    def shown(self) -> int:
+        """Number of pictures that are shown."""
+        return self.packets - self.first - len(self.hidden)
+
+
+def ranked(container: av.container.InputContainer, stream: VideoStream) -> Iterator[tuple[int, VideoPacket]]:
+    """Packets that hold something, numbered in decoding order."""
+    rank = 0
+    for packet in container.demux(stream):
+        if packet.size:
+            yield rank, packet
+            rank += 1
+
+
+class _Pass:
+    """State of one pass over the packets."""
+
+    def __init__(self, name: str, stream: VideoStream, places: dict[int, int]) -> None:
+        """places: position in the file -> index among all coded pictures, where an edit list may have taken some out."""
+        self.jumps: set[int] = set()
+        self.first: int | None = None
+        self.hidden: set[int] = set()
+        self.undecodable = 0
+        self.leading: set[int] = set()
+        self.packets = 0
+        self.begin: int | None = None
+        self.last = self.end = 0
+        """When the first and last packets are decoded and the last picture ends, in the stream's time base."""
+        self._name = name
+        self._first_time: int | None = None
+        self._in_lead = False
+        self._visibility = _visibility(name, stream)
+        self._places, self._place = places, -1
+
+    def see(self, rank: int, packet: VideoPacket) -> None:
+        """Take one more packet."""
+        if rank == 0:
+            refuse_encrypted(packet, self._name)
+        if packet.is_corrupt:
+            raise BitstreamError(f"{self._name}: packet {rank} is incomplete; {_TRUNCATED}")
+        self.packets = rank + 1
+        if packet.dts is not None:
+            self.begin = packet.dts if self.begin is None else self.begin
+            self.last = packet.dts
+        time = packet.dts if packet.pts is None else packet.pts
+        self.end = max(self.end, (time or 0) + (packet.duration or 0))
+        jumped = self._has_jumped(packet)
+        if jumped:
+            self.jumps.add(rank)
+        visibility = self._visibility(packet, jumped)
+        if packet.is_discard or visibility != "shown":
+            self.hidden.add(rank)
+        self._find_start(rank, packet, jumped)
+        if not packet.is_discard and (self.first is None or visibility == "undecodable"):
+            self.undecodable += 1
+
+    def _has_jumped(self, packet: VideoPacket) -> bool:
+        before, self._place = self._place, self._places.get(packet.pos or 0, -1)
+        return before >= 0 and self._place >= 0 and self._place != before + 1
+
+    def _find_start(self, rank: int, packet: VideoPacket, jumped: bool) -> None:
+        if self.first is None or jumped:
+            if packet.is_keyframe:
+                self.first = rank if self.first is None else self.first
+                self._first_time, self._in_lead = packet.pts, True
+        elif not self._in_lead or packet.is_keyframe:
+            self._in_lead = False
+        elif self._first_time is not None and packet.pts is not None and packet.pts < self._first_time:
+            self.leading.add(rank)
+
+
+def _visibility(name: str, stream: VideoStream) -> Callable[[VideoPacket, bool], Visibility]:
+    """What the codec makes of each packet, and whether decoding begins anew there; takes all in decoding order."""
+    codec, extradata = stream.codec_context.name, bytes(stream.codec_context.extradata or b"")
+    if codec == "hevc":
+        units = PacketUnits("hevc", extradata, name)
+        hevc = HevcVisibility(units.parameter_sets)
+        return lambda packet, anew: hevc(
+            [
+                *([END_OF_SEQUENCE["hevc"]] if anew else []),
+                *(unit for unit, _ in units(bytes(packet), packet.pos or 0)),
+            ]
+        )
+    if codec == "mpeg4":
+        mpeg4 = Mpeg4Visibility(extradata)
+        return lambda packet, _: mpeg4(bytes(packet))
+    if codec == "vp8":
+        return lambda packet, _: (
+            "shown" if bytes(packet)[0] >> 4 & 1 else "hidden"
+        )  # show_frame, RFC 6386, 9.1
+    return lambda packet, _: "shown"
+
+
+def read_contents(media: Media) -> Contents:
+    """One pass over a file's packets.
+
+    Raises BitstreamError if the container says that more was there, or if nothing in it can be decoded,
+    CapabilityError if it is encrypted.
+    """
+    places = _places(media)
+    with media.open() as (container, stream):
+        seen = _Pass(media.name, stream, places)
+        for rank, packet in ranked(container, stream):
+            try:
+                seen.see(rank, packet)
+            except BitstreamError as error:
+                if media.name in str(error):
+                    raise
+                raise BitstreamError(f"{media.name}: packet {rank}: {error}") from error
+        if seen.packets == 0:
+            raise BitstreamError(f"{media.name}: holds no picture; expected at least one")
+        _check_complete(media, container, stream, seen)
+        span = (seen.last - (seen.begin or 0)) * (stream.time_base or 0)
+    first = seen.first or 0
+    hidden = frozenset(rank for rank in seen.hidden if rank >= first)
+    undecodable = 0 if seen.first is None else seen.undecodable
+    return Contents(
+        packets=seen.packets,
+        first=first,
+        hidden=hidden,
+        undecodable=undecodable,
+        leading=frozenset(seen.leading - hidden),
+        jumps=frozenset(seen.jumps),
+        mean_rate_hz=float((seen.packets - 1) / span) if span > 0 else None,
+    )
+
+
+def _places(media: Media) -> dict[int, int]:
+    """Position in the file -> index of every coded picture that the index of an mp4 lists."""
+    if media.demuxer not in _INDEXED:
+        return {}
+    with media.open({"ignore_editlist": "1"}) as (_, stream):
+        return {entry.pos: index for index, entry in enumerate(stream.index_entries)}
+
+
+def _check_complete(
+    media: Media, container: av.container.InputContainer, stream: VideoStream, seen: _Pass
+) -> None:
+    if media.demuxer in _INDEXED and seen.packets < len(stream.index_entries):
+        raise BitstreamError(
+            f"{media.name}: holds {seen.packets} of the {len(stream.index_entries)} pictures that its index lists; {_TRUNCATED}"
+        )
+    head, size = _head_and_size(media)
+    if media.demuxer == "mpegts":
+        _check_transport_stream(media.name, head, size)
+    if media.demuxer == "avi" and int.from_bytes(head[4:8], "little") + 8 > size:
+        raise BitstreamError(
+            f"{media.name}: has {size} bytes of the {int.from_bytes(head[4:8], 'little') + 8} that its header promises; {_TRUNCATED}"
+        )
+    if media.demuxer in _TIMED and seen.packets > 1 and stream.time_base is not None:
+        promised = _promised_seconds(container, stream)
+        found = float((seen.end - min(0, stream.start_time or 0)) * stream.time_base)
+        each = found / seen.packets
+        if promised is not None and promised - found > 1.5 * each + 0.01:
+            raise BitstreamError(
+                f"{media.name}: its pictures end at {found:.2f} s, but its header promises {promised:.2f} s; {_TRUNCATED}"
+            )
+
+
+def _promised_seconds(container: av.container.InputContainer, stream: VideoStream) -> float | None:
+    """Duration that the header gives this stream; the file's own only where no other stream could be the longer one."""
+    tag = stream.metadata.get("DURATION")
+    if tag is not None:
+        return _seconds(tag)
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    alone = len(container.streams) == 1
+    return container.duration / 1e6 if alone and container.duration is not None else None
+
+
+def _seconds(tag: str) -> float | None:
+    """'00:00:01.040000000' -> 1.04; None if the text is no time."""
+    try:
+        hours, minutes, seconds = tag.strip("\0 ").split(":")
+        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+    except ValueError:
+        return None
+
+
+def _head_and_size(media: Media) -> tuple[bytes, int]:
+    """The first few kilobytes, and how many there are."""
+    if isinstance(media.payload, bytes):
+        return media.payload[:_HEAD_BYTES], len(media.payload)
+    with open(media.payload, "rb") as file:
+        return file.read(_HEAD_BYTES), os.fstat(file.fileno()).st_size
+
+
+def _check_transport_stream(name: str, head: bytes, size: int) -> None:
+    """A transport stream consists of whole packets; a time code of four bytes may stand before each."""
+    for length in _TRANSPORT_PACKETS:
+        for begin in range(length):
+            if head[begin::length][:5] != b"G" * 5:
+                continue
+            if (size - begin) % length not in (0, 188):
+                raise BitstreamError(
+                    f"{name}: ends inside a transport packet of {length} bytes; {_TRUNCATED}"
+                )
+            return

@@ -1,0 +1,192 @@
+"""The pictures that a video file shows, in display order, each known by the packet that carried it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import av
+
+from vssbench.codec.contents import Contents, ranked, read_contents
+from vssbench.codec.media import Media, VideoPacket
+from vssbench.codec.orientation import Orientation
+from vssbench.dataset import OrientationOption
+from vssbench.errors import BitstreamError, CapabilityError
+from vssbench.records import FrameType
+
+STRICT = {"err_detect": "crccheck+bitstream+buffer+explode", "flags": "+unaligned"}
+"""Decoder options: damaged data is an error, never a picture with concealed parts; cropping is exact at the left too."""
+
+_FRAME_TYPES: dict[int, FrameType] = {1: "I", 2: "P", 3: "B", 4: "P", 5: "I", 6: "P", 7: "I"}
+_TRANSFERS = {16: "PQ (SMPTE ST 2084)", 18: "HLG (ARIB STD-B67)"}
+_LOG = logging.getLogger(__name__)
+
+Sink = Callable[[int, VideoPacket], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One decoded picture."""
+
+    picture: av.VideoFrame
+    packet: int
+    """Rank of its packet in decoding order, from 0."""
+    coded_bytes: int
+    """Size of that packet."""
+
+    @property
+    def frame_type(self) -> FrameType:
+        """Type of the picture as the decoder tells it."""
+        return _FRAME_TYPES.get(int(self.picture.pict_type), "P")
+
+
+def decode_packets(
+    media: Media,
+    contents: Contents,
+    *,
+    options: Mapping[str, str] | None = None,
+    threads: int = 1,
+    sink: Sink | None = None,
+    until: int | None = None,
+) -> Iterator[Shown]:
+    """Decode from `contents.first` on (up to packet `until`) and yield what is shown, in display order.
+
+    sink: is handed every packet with its rank before it is decoded. Raises BitstreamError at the first picture that
+    does not decode, but for those of `contents.leading`.
+    """
+    count = 0
+    with media.open() as (container, stream):
+        context = stream.codec_context
+        context.thread_count, context.thread_type = threads, "AUTO"
+        context.options = {**STRICT, **(options or {})}
+        sizes: dict[int, int] = {}
+        try:
+            for rank, packet in _with_flushes(ranked(container, stream), contents, until):
+                if packet is not None:
+                    sizes[rank] = packet.size
+                    if sink is not None:
+                        sink(rank, packet)
+                    # Decoders hand the time stamp through, so the rank comes back with its picture.
+                    packet.pts = rank
+                for picture in _decoded(context, packet, rank in contents.leading):
+                    carrier = rank if picture.pts is None else int(picture.pts)
+                    yield Shown(picture, carrier, sizes.pop(carrier, 0))
+                    count += 1
+        except av.FFmpegError as error:
+            raise BitstreamError(
+                f"{media.name}: picture {count} does not decode ({error.strerror}); the stream is truncated or damaged, "
+                "encode or copy it again"
+            ) from error
+
+
+def _with_flushes(
+    packets: Iterator[tuple[int, VideoPacket]], contents: Contents, until: int | None
+) -> Iterator[tuple[int, VideoPacket | None]]:
+    """Packets from the first to `until`; None at the end and before jumps: the decoder gives what it holds back."""
+    rank = contents.first
+    for rank, packet in packets:
+        if rank in contents.jumps and rank > contents.first:
+            yield rank, None
+        if rank >= contents.first:
+            yield rank, packet
+        if rank == until:
+            break
+    yield rank, None
+
+
+def _decoded(
+    context: av.VideoCodecContext, packet: VideoPacket | None, may_fail: bool
+) -> list[av.VideoFrame]:
+    try:
+        pictures = context.decode(packet)
+    except av.FFmpegError:
+        if may_fail:
+            return []
+        raise
+    if packet is None:
+        context.flush_buffers()  # ready to begin anew
+    return pictures
+
+
+@dataclass(frozen=True)
+class Film:
+    """A video file as it is shown: which pictures, how they lie, and what the user should know of it."""
+
+    media: Media
+    contents: Contents
+    orientation: Orientation
+    size: tuple[int, int]
+    """(H, W) of the first picture as it is shown."""
+    remarks: tuple[str, ...]
+
+    @staticmethod
+    def of(media: Media, orientation: OrientationOption = "upright") -> Film:
+        """Look at a file: one pass over its packets, one picture decoded. Remarks are logged as warnings.
+
+        Raises as `read_contents`; BitstreamError if the first picture does not decode.
+        """
+        contents = _without_undecodable(media, read_contents(media))
+        first = next(decode_packets(media, contents), None)
+        if first is None or contents.shown < 1:
+            raise BitstreamError(f"{media.name}: holds no picture that can be decoded; expected at least one")
+        picture = first.picture
+        turned = Orientation.of(picture, media.name) if orientation == "upright" else Orientation()
+        remarks = [*media.remarks, *_remarks(media.name, contents, picture, turned, orientation)]
+        for remark in remarks:
+            _LOG.warning("%s", remark)
+        return Film(media, contents, turned, turned.size(picture.height, picture.width), tuple(remarks))
+
+    def pictures(
+        self, *, options: Mapping[str, str] | None = None, threads: int = 1, sink: Sink | None = None
+    ) -> Iterator[Shown]:
+        """What is shown, in display order.
+
+        Raises BitstreamError if a picture does not decode, is missing, or lies otherwise than the first.
+        """
+        count = 0
+        for shown in decode_packets(self.media, self.contents, options=options, threads=threads, sink=sink):
+            yield shown
+            count += 1
+        if count != self.contents.shown:
+            raise BitstreamError(
+                f"{self.media.name}: {count} pictures decode, expected {self.contents.shown}; the stream is truncated or "
+                "damaged, encode or copy it again"
+            )
+
+
+def _without_undecodable(media: Media, contents: Contents) -> Contents:
+    """Contents that hide the leading pictures which the decoder leaves out, because their references precede the file."""
+    if not contents.leading:
+        return contents
+    came = {shown.packet for shown in decode_packets(media, contents, until=max(contents.leading))}
+    lost = contents.leading - came
+    undecodable = contents.undecodable + len(lost)
+    return replace(contents, hidden=contents.hidden | lost, undecodable=undecodable, leading=lost)
+
+
+def _remarks(
+    name: str, contents: Contents, picture: av.VideoFrame, turned: Orientation, option: OrientationOption
+) -> Iterator[str]:
+    if contents.undecodable:
+        yield (
+            f"{name}: begins inside a group of pictures; {contents.undecodable} pictures that refer to what precedes "
+            "the file are left out"
+        )
+    if turned:
+        yield f"{name}: pictures and motion are {turned}, as the file asks; orientation: stored reads them as they are coded"
+    elif option == "stored" and (declared := _declared(picture, name)):
+        yield f"{name}: is read as stored; players show it {declared}"
+    if int(picture.color_trc) in _TRANSFERS:
+        yield (
+            f"{name}: has the transfer function {_TRANSFERS[int(picture.color_trc)]}; values are taken as coded, without tone "
+            "mapping, so pictures look flat"
+        )
+
+
+def _declared(picture: av.VideoFrame, name: str) -> str:
+    """How players turn a picture; '' where they do not."""
+    try:
+        return str(turned) if (turned := Orientation.of(picture, name)) else ""
+    except CapabilityError:
+        return "turned by an angle that is no multiple of 90 degrees"

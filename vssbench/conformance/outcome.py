@@ -1,0 +1,96 @@
+"""What a suite of checks says: which check, what was seen, which sentence of the contract, and where in the plug-in."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from vssbench.errors import VssbenchError
+
+S = TypeVar("S")
+
+
+class ConformanceError(VssbenchError):
+    """A plug-in breaks its contract."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Check(Generic[S]):
+    """One check of a suite."""
+
+    name: str
+    contract: str
+    """The sentence of the contract that it holds a plug-in to."""
+    examine: Callable[[S], None]
+    """Raises ConformanceError with what it saw."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """Outcome of one check."""
+
+    check: str
+    contract: str
+    problem: str = ""
+    """What was seen; empty if the check passed."""
+    where: str = ""
+    """FILE:LINE of the plug-in: the line that raised, else the beginning of what was checked."""
+
+    @property
+    def text(self) -> str:
+        """The failure in full; the contract's sentence where the check passed."""
+        if not self.problem:
+            return self.contract
+        return f"{self.problem}\n        contract: {self.contract}\n        at {self.where}"
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise ConformanceError with `message` unless `condition` holds."""
+    if not condition:
+        raise ConformanceError(message)
+
+
+def examine(checks: Sequence[Check[S]], subject: S, plug_in: Any, entry: str) -> list[CheckResult]:
+    """Run every check; a failed one does not stop the others.
+
+    plug_in: the class under test; entry: name of the method whose first line stands for it where nothing was raised.
+    """
+    results = []
+    for check in checks:
+        problem = where = ""
+        try:
+            check.examine(subject)
+        except ConformanceError as error:
+            problem, where = str(error), _place(plug_in, entry)
+        except Exception as error:  # a plug-in may fail in any way; the report says how
+            problem = f"{type(error).__name__}: {error}"
+            where = _raised_in(error, plug_in) or _place(plug_in, entry)
+        results.append(CheckResult(check.name, check.contract, problem, where))
+    return results
+
+
+def _place(plug_in: Any, entry: str) -> str:
+    """Where `entry` of the class stands, else the class itself."""
+    wanted = getattr(plug_in, entry, None) or plug_in
+    try:
+        lines = inspect.getsourcelines(inspect.unwrap(wanted))
+        return f"{inspect.getsourcefile(wanted)}:{lines[1]} ({plug_in.__name__}.{entry})"
+    except (OSError, TypeError):
+        return f"{plug_in.__module__}.{plug_in.__qualname__}.{entry}"
+
+
+def _raised_in(error: BaseException, plug_in: Any) -> str:
+    """The innermost line of the plug-in's own package in a traceback."""
+    try:
+        folder = Path(inspect.getfile(plug_in)).parent
+    except (OSError, TypeError):
+        return ""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).is_relative_to(folder)]
+    return f"{own[-1].filename}:{own[-1].lineno} ({own[-1].name}: {own[-1].line})" if own else ""
