@@ -37,7 +37,7 @@ LONGEST_FIRST = (
     "analysis/test_paper_costs.py",
     "faults/test_bad_input_table.py",
     "test_tutorial.py",
-    "fuzz/hevc/test_fuzz_hevc.py",
+    "fuzz/motion/test_fuzz_motion.py",
     "rendering/page/test_browser.py",
     "baselines/test_tdnet.py",
 )

@@ -1,5 +1,5 @@
-// What both parsers do with NAL units and pictures: cut the stream into units, parse pictures in the calling thread or in
-// several, give them out in display order, stop at the first defect or go on.
+// What both parsers do with NAL units and pictures: cut the stream into units, parse pictures in the calling thread or
+// in several, give them out in display order, stop at the first defect or go on.
 #pragma once
 #include <algorithm>
 #include <atomic>

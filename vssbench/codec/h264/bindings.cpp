@@ -21,7 +21,9 @@ NB_MODULE(_motion, module) {
   bind_picture<Picture>(module)
       .def_ro("reference", &Picture::reference, "Whether nal_ref_idc is not 0.")
       .def_prop_ro(
-          "structure", [](const Picture& p) { return p.fields ? 2 : p.mbaff ? 1 : 0; },
+          "structure", [](const Picture& p) { return p.fields  ? 2
+                                                     : p.mbaff ? 1
+                                                               : 0; },
           "0 frame, 1 frame with field macroblocks allowed, 2 fields.")
       .def_prop_ro(
           "first_field", [](const Picture& p) { return static_cast<int>(p.first_field); },

@@ -18,6 +18,8 @@ void Decoder::handle_unit(const NalSpan& nal) {
     handle_parameter_set(unescape(nal, 1, static_cast<unsigned>(type)));
   } else if (type == kEndOfSequence || type == kEndOfStream) {
     finish_picture();
+    buffer_.end_of_sequence();
+    tainted_ = false;
     after_end_ = true;
   } else if (type == kSubsetSps || type == kSliceExtension || type == kSliceExtensionDepth) {
     ++upper_layer_units_;
@@ -136,8 +138,8 @@ void Decoder::add_slice(SliceHeader&& header, Payload&& payload) {
   const bool complete = make_lists(header, current_, buffer_.pictures(), segment->lists);
   if (picture.slices++ == 0) {
     for (unsigned list = 0; list < 2; ++list) {
-      for (const Reference& reference : segment->lists[list]) picture.list_references[list].push_back(
-          {reference.poc, reference.long_term, reference.parity});
+      for (const Reference& reference : segment->lists[list])
+        picture.list_references[list].push_back({reference.poc, reference.long_term, reference.parity});
     }
   }
   picture.slice_type = std::min<uint8_t>(picture.slice_type, header.type);

@@ -24,8 +24,8 @@ int16_t scale(int factor, int16_t value) {
 void PictureDecoder::prepare_direct(const SliceSegment& segment) {
   const Reference& first = segment.lists[1].front();
   colocated_ = first.picture;
-  if (colocated_ && (colocated_->non_existing || colocated_->sps->width != sps_->width ||
-                     colocated_->sps->height != sps_->height))
+  if (colocated_ &&
+      (colocated_->non_existing || colocated_->sps->width != sps_->width || colocated_->sps->height != sps_->height))
     colocated_.reset();
   if (colocated_ && colocated_.get() != picture_ &&
       (picture_->sources.empty() || picture_->sources.back() != colocated_))
@@ -40,7 +40,8 @@ void PictureDecoder::prepare_direct(const SliceSegment& segment) {
     col_nearer_ = top < bottom ? kTopField : kBottomField;
   }
   if (header_->direct_spatial) return;
-  const auto prepare = [&](DirectReference& target, const Reference& ref0, int64_t current, int64_t poc0, int64_t poc1) {
+  const auto prepare = [&](DirectReference& target, const Reference& ref0, int64_t current, int64_t poc0,
+                           int64_t poc1) {
     target.copies = ref0.long_term || poc0 == poc1;
     target.scale = target.copies ? 0 : scale_factor(current, poc0, poc1);
   };

@@ -14,11 +14,11 @@ struct Split {
   uint8_t type, first, second;  ///< MacroblockType and the lists that both partitions use
 };
 // Table 7-14, mb_type 4 to 21 of B slices
-constexpr Split kSplits[18] = {{k16x8, kL0, kL0}, {k8x16, kL0, kL0}, {k16x8, kL1, kL1}, {k8x16, kL1, kL1},
-                               {k16x8, kL0, kL1}, {k8x16, kL0, kL1}, {k16x8, kL1, kL0}, {k8x16, kL1, kL0},
-                               {k16x8, kL0, kBi}, {k8x16, kL0, kBi}, {k16x8, kL1, kBi}, {k8x16, kL1, kBi},
-                               {k16x8, kBi, kL0}, {k8x16, kBi, kL0}, {k16x8, kBi, kL1}, {k8x16, kBi, kL1},
-                               {k16x8, kBi, kBi}, {k8x16, kBi, kBi}};
+constexpr Split kSplits[18] = {
+    {k16x8, kL0, kL0}, {k8x16, kL0, kL0}, {k16x8, kL1, kL1}, {k8x16, kL1, kL1}, {k16x8, kL0, kL1}, {k8x16, kL0, kL1},
+    {k16x8, kL1, kL0}, {k8x16, kL1, kL0}, {k16x8, kL0, kBi}, {k8x16, kL0, kBi}, {k16x8, kL1, kBi}, {k8x16, kL1, kBi},
+    {k16x8, kBi, kL0}, {k8x16, kBi, kL0}, {k16x8, kBi, kL1}, {k8x16, kBi, kL1}, {k16x8, kBi, kBi}, {k8x16, kBi, kBi}};
+constexpr Split kSplitsP[2] = {{k16x8, kL0, kL0}, {k8x16, kL0, kL0}};
 struct SubSplit {
   uint8_t type, lists;
 };
@@ -126,28 +126,11 @@ void PictureDecoder::inter_macroblock(unsigned code) {
     mb_->direct = 15;
     direct_macroblock();
     small = !sps_->direct_8x8_inference;
+  } else if (code < (bidirectional ? 4u : 1u)) {
+    mb_->type = k16x16;
+    whole_macroblock<kCabac>(bidirectional ? code : kL0);
   } else {
-    for (unsigned list = 0; list < (bidirectional ? 2u : 1u); ++list) {
-      fill_motion(list);
-      if (kCabac) fill_mvd(list);
-    }
-    if (code == (bidirectional ? 22 : 3) || (!bidirectional && code == 4)) {
-      mb_->type = k8x8;
-      if (kCabac && !bidirectional && code == 4) fail("mb_type P_8x8ref0 is not allowed with CABAC");
-      small = partitions_8x8<kCabac>(bidirectional, code == 4);
-    } else if (!bidirectional) {
-      mb_->type = static_cast<uint8_t>(k16x16 + code);
-      partitions<kCabac>(kL0, kL0);
-    } else if (code < 4) {
-      mb_->type = k16x16;
-      partitions<kCabac>(code, code);
-    } else {
-      const Split& split = kSplits[code - 4];
-      mb_->type = split.type;
-      partitions<kCabac>(split.first, split.second);
-    }
-    if (kCabac) store_mvd();
-    store_motion();
+    small = partitioned_macroblock<kCabac>(code);
   }
   coded_block_pattern<kCabac>();
   if ((mb_->cbp & 15) && pps_->transform_8x8 && !small) {
@@ -157,12 +140,67 @@ void PictureDecoder::inter_macroblock(unsigned code) {
   quantiser_and_residual<kCabac>();
 }
 
+// One partition, as most macroblocks have: its neighbours are looked up without the grids.
+template <bool kCabac>
+void PictureDecoder::whole_macroblock(unsigned uses) {
+  const unsigned lists = type_ == kSliceB ? 2 : 1;
+  const int left = grid(-1, 0), above = grid(0, -1);
+  Corners near[2];
+  RefPair refs{{kUnused, kUnused}};
+  VectorPair vectors{};
+  for (unsigned list = 0; list < lists; ++list) {
+    if (!(uses >> list & 1)) continue;
+    near[list] = corners(list);
+    refs_[list][left] = static_cast<int8_t>(near[list].left.ref);
+    refs_[list][above] = static_cast<int8_t>(near[list].above.ref);
+    direct_grid_[left] = left_ && (left_->direct >> (left_blocks_[0].block_y / 2 * 2 + 1) & 1);
+    direct_grid_[above] = above_ && (above_->direct >> 2 & 1);
+    refs.list[list] = static_cast<int8_t>(read_reference<kCabac>(list, 0, 0));
+  }
+  for (unsigned list = 0; list < lists; ++list) {
+    if (!(uses >> list & 1)) continue;
+    if (kCabac) {
+      mvd_[list][left] = mvd_of(list, left_, left_blocks_[0].block_y == 3 ? 3 : 4 + left_blocks_[0].block_y);
+      mvd_[list][above] = mvd_of(list, above_, 0);
+    }
+    const Vector predicted =
+        predict_from(refs.list[list], near[list].left, near[list].above, near[list].diagonal);
+    vectors.list[list] = read_vector<kCabac>(list, 0, 0, 1, 1, predicted);
+    if (kCabac) std::fill_n(mb_->mvd[list], 7, mvd_[list][grid(0, 0)]);
+  }
+  store_uniform(refs, vectors);
+}
+
+// Returns whether a partition is smaller than 8x8.
+template <bool kCabac>
+bool PictureDecoder::partitioned_macroblock(unsigned code) {
+  const bool bidirectional = type_ == kSliceB;
+  bool small = false;
+  for (unsigned list = 0; list < (bidirectional ? 2u : 1u); ++list) {
+    fill_motion(list);
+    if (kCabac) fill_mvd(list);
+  }
+  if (code == (bidirectional ? 22 : 3) || (!bidirectional && code == 4)) {
+    mb_->type = k8x8;
+    if (kCabac && !bidirectional && code == 4) fail("mb_type P_8x8ref0 is not allowed with CABAC");
+    small = partitions_8x8<kCabac>(bidirectional, code == 4);
+  } else {
+    const Split& split = bidirectional ? kSplits[code - 4] : kSplitsP[code - 1];
+    mb_->type = split.type;
+    partitions<kCabac>(split.first, split.second);
+  }
+  if (kCabac) store_mvd();
+  store_motion();
+  return small;
+}
+
 template <bool kCabac>
 int PictureDecoder::read_reference(unsigned list, int x, int y) {
   const unsigned count = refs_count_[list];
   if (count == 1) return 0;
-  const unsigned ref = kCabac ? static_cast<unsigned>(cabac_reference(list, x, y))
-                              : count == 2 ? 1 - vlc_.flag() : vlc_.ue();
+  const unsigned ref = kCabac       ? static_cast<unsigned>(cabac_reference(list, x, y))
+                       : count == 2 ? 1 - vlc_.flag()
+                                    : vlc_.ue();
   if (ref >= count) fail("ref_idx is out of range");
   return static_cast<int>(ref);
 }
@@ -184,18 +222,17 @@ Vector PictureDecoder::read_vector(unsigned list, int x, int y, int width, int h
           static_cast<int16_t>(static_cast<uint32_t>(predicted.y) + static_cast<uint32_t>(dy))};
 }
 
-// 16x16, 16x8 or 8x16: all reference indices come before all vectors
+// 16x8 or 8x16: all reference indices come before all vectors
 template <bool kCabac>
 void PictureDecoder::partitions(unsigned lists0, unsigned lists1) {
   const unsigned uses[2] = {lists0, lists1};
-  const int parts = mb_->type == k16x16 ? 1 : 2;
   const int width = mb_->type == k8x16 ? 2 : 4, height = mb_->type == k16x8 ? 2 : 4;
   const auto left = [&](int part) { return mb_->type == k8x16 ? 2 * part : 0; };
   const auto top = [&](int part) { return mb_->type == k16x8 ? 2 * part : 0; };
   const unsigned lists = type_ == kSliceB ? 2 : 1;
   int refs[2][2];
   for (unsigned list = 0; list < lists; ++list) {
-    for (int part = 0; part < parts; ++part) {
+    for (int part = 0; part < 2; ++part) {
       const int x = left(part), y = top(part);
       const int ref = uses[part] >> list & 1 ? read_reference<kCabac>(list, x, y) : kUnused;
       refs[list][part] = ref;
@@ -205,13 +242,11 @@ void PictureDecoder::partitions(unsigned lists0, unsigned lists1) {
   }
   for (unsigned list = 0; list < lists; ++list) {
     if (kCabac) fill_grid(mvd_[list], 0, 0, 4, 4, MvdSize{});
-    for (int part = 0; part < parts; ++part) {
+    for (int part = 0; part < 2; ++part) {
       const int x = left(part), y = top(part), ref = refs[list][part];
       Vector vector;
       if (ref >= 0) {
-        vector = mb_->type == k16x16  ? predict(list, ref, 0, 0, 4)
-                 : mb_->type == k16x8 ? predict_16x8(list, ref, y)
-                                      : predict_8x16(list, ref, x);
+        vector = mb_->type == k16x8 ? predict_16x8(list, ref, y) : predict_8x16(list, ref, x);
         vector = read_vector<kCabac>(list, x, y, width, height, vector);
       }
       set_motion(list, x, y, width, height, ref, vector);

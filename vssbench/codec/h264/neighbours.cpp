@@ -100,7 +100,8 @@ void PictureDecoder::find_neighbours_mbaff() {
 }
 
 // Numbers of coefficients around the macroblock. Where a block is unavailable, CABAC takes it as coded for intra
-// macroblocks and as not coded for others (9.3.3.1.1.9), and 8x8 blocks, whose flags 4:4:4 has, look at 8x8 blocks only.
+// macroblocks and as not coded for others (9.3.3.1.1.9), and 8x8 blocks, whose flags 4:4:4 has, look at 8x8 blocks
+// only.
 void PictureDecoder::fill_coefficients() {
   const bool flags_8x8 = pps_->cabac && chroma_format_ == 3 && mb_->transform_8x8;
   const auto of = [&](const Macroblock& mb, unsigned block) -> uint8_t {
@@ -115,8 +116,7 @@ void PictureDecoder::fill_coefficients() {
     const bool narrow = plane > 0 && chroma_format_ != 3;
     const int columns = narrow ? 2 : 4, rows = narrow && chroma_format_ == 1 ? 2 : 4;
     for (int x = 0; x < columns; ++x) {
-      counts[grid(x, -1)] =
-          above_ ? of(*above_, base + static_cast<unsigned>((rows - 1) * columns + x)) : unavailable;
+      counts[grid(x, -1)] = above_ ? of(*above_, base + static_cast<unsigned>((rows - 1) * columns + x)) : unavailable;
     }
     for (int y = 0; y < rows; ++y) {
       const Position& left = left_blocks_[rows == 2 ? 2 * y : y];
@@ -154,17 +154,18 @@ void PictureDecoder::fill_motion(unsigned list) {
   fill_motion_at(list, grid(4, -1), above_right_, 0);
 }
 
+MvdSize PictureDecoder::mvd_of(unsigned list, const Macroblock* mb, int entry) const {
+  if (mb == nullptr) return {};
+  MvdSize size = mb->mvd[list][entry];
+  if (mb->field != field_mb_) size.y = static_cast<uint8_t>(field_mb_ ? size.y >> 1 : size.y << 1);
+  return size;
+}
+
 void PictureDecoder::fill_mvd(unsigned list) {
-  const auto of = [&](const Macroblock* mb, int entry) -> MvdSize {
-    if (mb == nullptr) return {};
-    MvdSize size = mb->mvd[list][entry];
-    if (mb->field != field_mb_) size.y = static_cast<uint8_t>(field_mb_ ? size.y >> 1 : size.y << 1);
-    return size;
-  };
   for (int i = 0; i < 4; ++i) {
     const int row = left_blocks_[i].block_y;
-    mvd_[list][grid(i, -1)] = of(above_, i);
-    mvd_[list][grid(-1, i)] = of(left_blocks_[i].mb, row == 3 ? 3 : 4 + row);
+    mvd_[list][grid(i, -1)] = mvd_of(list, above_, i);
+    mvd_[list][grid(-1, i)] = mvd_of(list, left_blocks_[i].mb, row == 3 ? 3 : 4 + row);
   }
   if (list > 0 || type_ != kSliceB) return;
   for (int i = 0; i < 4; ++i) {

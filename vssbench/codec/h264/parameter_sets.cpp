@@ -71,10 +71,10 @@ unsigned frames_of_level(const Sps& sps, unsigned level, bool level_1b) {
   struct Level {
     unsigned idc, max_dpb_mbs;
   };
-  constexpr Level kLevels[] = {{9, 396},      {10, 396},    {11, 900},    {12, 2376},   {13, 2376},
-                               {20, 2376},    {21, 4752},   {22, 8100},   {30, 8100},   {31, 18000},
-                               {32, 20480},   {40, 32768},  {41, 32768},  {42, 34816},  {50, 110400},
-                               {51, 184320},  {52, 184320}, {60, 696320}, {61, 696320}, {62, 696320}};
+  constexpr Level kLevels[] = {{9, 396},     {10, 396},    {11, 900},    {12, 2376},   {13, 2376},
+                               {20, 2376},   {21, 4752},   {22, 8100},   {30, 8100},   {31, 18000},
+                               {32, 20480},  {40, 32768},  {41, 32768},  {42, 34816},  {50, 110400},
+                               {51, 184320}, {52, 184320}, {60, 696320}, {61, 696320}, {62, 696320}};
   if (level_1b) level = 9;
   const unsigned size = static_cast<unsigned>(sps.width_in_mbs * sps.height_in_mbs);
   for (const Level& entry : kLevels) {

@@ -64,9 +64,9 @@ struct MotionStore {
   std::unique_ptr<VectorPair[]> vectors;
   std::unique_ptr<PocPair[]> pocs;
   std::unique_ptr<RefPair[]> refs;
-  std::unique_ptr<uint8_t[]> mode;         ///< 0 intra, 1 inter, 2 skip
-  std::unique_ptr<uint8_t[]> mb_field;     ///< per macroblock: a field macroblock
-  std::unique_ptr<uint16_t[]> mb_slice;    ///< per macroblock: index into `slices`
+  std::unique_ptr<uint8_t[]> mode;       ///< 0 intra, 1 inter, 2 skip
+  std::unique_ptr<uint8_t[]> mb_field;   ///< per macroblock: a field macroblock
+  std::unique_ptr<uint16_t[]> mb_slice;  ///< per macroblock: index into `slices`
   std::vector<SliceReferences> slices;
   // optional by-products, per 4x4 block
   std::unique_ptr<uint8_t[]> mb_type, sub_type, transform_8x8;
@@ -115,7 +115,7 @@ struct Picture : Progress {
   bool fields = false;       ///< coded as fields
   bool mbaff = false;
   Structure first_field = kFrame;
-  uint8_t decoded = 0;                ///< fields that have arrived: bit 0 top, bit 1 bottom
+  uint8_t decoded = 0;  ///< fields that have arrived: bit 0 top, bit 1 bottom
   struct ListEntry {
     int32_t poc;
     bool long_term;

@@ -56,15 +56,24 @@ void PictureBuffer::fill_gap(const SliceHeader& header, std::string& problem) {
   previous_reference_frame_num_ = (header.frame_num + range - 1) % range;
 }
 
+void PictureBuffer::end_of_sequence() {
+  forget_references();
+  flush();
+  order_ = PictureOrder();
+  any_reference_ = false;
+  restart_ = true;
+}
+
 std::shared_ptr<Picture> PictureBuffer::begin(const SliceHeader& header, std::string& problem) {
   if (header.idr()) {
-    forget_references(nullptr);
+    forget_references();
     previous_reference_frame_num_ = 0;
   } else {
     fill_gap(header, problem);
   }
-  if (header.idr() || header.resets() || coded_sequence_ < 0) {
+  if (header.idr() || header.resets() || restart_) {
     ++coded_sequence_;
+    restart_ = false;
     flush();
   }
   auto picture = std::make_shared<Picture>();
@@ -119,10 +128,8 @@ void PictureBuffer::free_long_term(unsigned index, const Picture* except) {
   }
 }
 
-void PictureBuffer::forget_references(const Picture* except) {
-  for (const auto& picture : pictures_) {
-    if (picture.get() != except) picture->short_term = picture->long_term = 0;
-  }
+void PictureBuffer::forget_references() {
+  for (const auto& picture : pictures_) picture->short_term = picture->long_term = 0;
 }
 
 // 8.2.5.4
@@ -150,7 +157,7 @@ void PictureBuffer::apply(const MarkingCommand& command, Picture& current, const
     }
     if (command.operation == 4 && picture->long_term_index >= command.index) picture->long_term = 0;
   }
-  if (command.operation == 5) forget_references(nullptr);
+  if (command.operation == 5) forget_references();
   if (command.operation == 6) {
     free_long_term(command.index, &current);
     if (current.long_term && current.long_term_index != command.index) current.long_term = 0;

@@ -22,6 +22,8 @@ class PictureBuffer {
   void mark(const std::shared_ptr<Picture>& picture, const SliceHeader& header);
   /// The picture is complete; what may go out goes out.
   void end(const std::shared_ptr<Picture>& picture, bool output);
+  /// What follows does not refer to what came before.
+  void end_of_sequence();
   /// Everything that still waits goes out.
   void flush();
   std::deque<std::shared_ptr<Picture>>& output() { return output_; }
@@ -36,7 +38,7 @@ class PictureBuffer {
   void adapt(Picture& current, const SliceHeader& header);
   void apply(const MarkingCommand& command, Picture& current, const SliceHeader& header);
   void free_long_term(unsigned index, const Picture* except);
-  void forget_references(const Picture* except);
+  void forget_references();
   void finish_reset(Picture& current, const SliceHeader& header);
   void drop_unused();
   void bump_while_needed(size_t most);
@@ -45,6 +47,7 @@ class PictureBuffer {
   std::deque<std::shared_ptr<Picture>> output_;
   PictureOrder order_;
   int32_t previous_reference_frame_num_ = 0;
+  bool restart_ = true;  ///< the next picture begins a coded sequence
   bool any_reference_ = false, previous_was_reference_ = false;
   int coded_sequence_ = -1;
   int next_decode_order_ = 0;

@@ -22,9 +22,7 @@ class ListMaker {
   ListMaker(const SliceHeader& header, const std::shared_ptr<Picture>& current, const Frames& pictures)
       : header_(header), current_(current), pictures_(pictures) {}
 
-  List initial(unsigned list) const {
-    return header_.type == kSliceP ? initial_p() : initial_b(list);
-  }
+  List initial(unsigned list) const { return header_.type == kSliceP ? initial_p() : initial_b(list); }
   bool modify(const std::vector<ListCommand>& commands, List& list, unsigned count) const;
 
  private:

@@ -236,7 +236,8 @@ void PictureDecoder::residual() {
   for (unsigned plane = 0; plane < (chroma_format_ == 0 ? 1u : 3u); ++plane) {
     uint8_t* target = mb_->coefficients + 16 * plane;
     const bool narrow = plane > 0 && chroma_format_ != 3;
-    for (int y = 0; y < 4; ++y) std::memcpy(target + y * (narrow ? 2 : 4), coefficients_[plane] + grid(0, y), narrow ? 2 : 4);
+    for (int y = 0; y < 4; ++y)
+      std::memcpy(target + y * (narrow ? 2 : 4), coefficients_[plane] + grid(0, y), narrow ? 2 : 4);
   }
 }
 

@@ -43,9 +43,9 @@ void PictureDecoder::decode(Picture& picture) {
       picture.issues.push_back({segment->payload.offset, segment->header.nal_type, error.what()});
     }
     if (used_missing_) {
-      picture.issues.push_back({segment->payload.offset, segment->header.nal_type,
-                                "picture " + std::to_string(picture.poc) +
-                                    " is predicted from a reference picture that the stream lacks"});
+      picture.issues.push_back(
+          {segment->payload.offset, segment->header.nal_type,
+           "picture " + std::to_string(picture.poc) + " is predicted from a reference picture that the stream lacks"});
       picture.unreliable = true;
       used_missing_ = false;
     }

@@ -121,6 +121,7 @@ class PictureDecoder {
   void fill_motion(unsigned list);
   void fill_motion_at(unsigned list, int index, const Position& position, int block_x);
   void fill_mvd(unsigned list);
+  MvdSize mvd_of(unsigned list, const Macroblock* mb, int entry) const;
 
   // macroblock.cpp
   template <bool kCabac>
@@ -129,6 +130,10 @@ class PictureDecoder {
   void intra_macroblock(unsigned code);
   template <bool kCabac>
   void inter_macroblock(unsigned code);
+  template <bool kCabac>
+  void whole_macroblock(unsigned uses);
+  template <bool kCabac>
+  bool partitioned_macroblock(unsigned code);
   template <bool kCabac>
   bool partitions_8x8(bool bidirectional, bool all_zero);
   template <bool kCabac>
@@ -220,11 +225,11 @@ class PictureDecoder {
   Macroblock* mb_ = nullptr;
   const Macroblock* left_ = nullptr;  ///< that holds the block left of the first one
   const Macroblock* above_ = nullptr;
-  Position left_blocks_[4];   ///< beside each row of blocks
+  Position left_blocks_[4];  ///< beside each row of blocks
   Position above_block_, above_left_, above_right_;
-  int mb_x_ = 0, mb_y_ = 0;   ///< mb_y_: in storage order
-  bool field_mb_ = false;     ///< of a frame; field pictures are like frames here
-  uint32_t slice_ = 0;        ///< 1 + index
+  int mb_x_ = 0, mb_y_ = 0;  ///< mb_y_: in storage order
+  bool field_mb_ = false;    ///< of a frame; field pictures are like frames here
+  uint32_t slice_ = 0;       ///< 1 + index
   SliceType type_ = kSliceI;
   int qp_ = 0;
   int last_qp_delta_ = 0;
@@ -256,8 +261,8 @@ class PictureDecoder {
   std::shared_ptr<Picture> colocated_;
   int width_ = 0, height_ = 0;  ///< in macroblocks
   std::vector<Macroblock> macroblocks_;
-  uint32_t next_address_ = 0;   ///< addresses below are decoded without a gap
-  uint32_t address_ = 0;        ///< CurrMbAddr
+  uint32_t next_address_ = 0;  ///< addresses below are decoded without a gap
+  uint32_t address_ = 0;       ///< CurrMbAddr
   bool used_missing_ = false;
 };
 

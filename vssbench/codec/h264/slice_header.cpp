@@ -79,8 +79,8 @@ void parse_references(BitReader& reader, SliceHeader& header) {
   const bool override_counts = reader.flag();
   const unsigned most = header.field() ? 32 : 16;
   for (unsigned list = 0; list < lists; ++list) {
-    header.refs[list] = override_counts ? reader.ue(most - 1, "num_ref_idx_active_minus1") + 1
-                                        : header.pps->default_refs[list];
+    header.refs[list] =
+        override_counts ? reader.ue(most - 1, "num_ref_idx_active_minus1") + 1 : header.pps->default_refs[list];
     if (header.refs[list] > most) throw SyntaxError("num_ref_idx_default_active_minus1 is out of range for a frame");
   }
   for (unsigned list = 0; list < lists; ++list) parse_modification(reader, header, list);

@@ -49,7 +49,7 @@ enum Context : unsigned {
 /// What is stored and synchronised between sub-streams (9.3.2.4).
 struct ContextState {
   Model model[kContextCount];
-  uint8_t rice[4];               ///< StatCoeff
+  uint8_t rice[4];  ///< StatCoeff
   /// 9.3.2.2; initType 0 (I), 1, 2.
   void initialise(unsigned init_type, int slice_qp);
 };
