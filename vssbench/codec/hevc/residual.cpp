@@ -176,12 +176,12 @@ unsigned PictureDecoder::residual_coding(const CodingUnit& cu, unsigned log2_siz
       n = last_in_block - 1;
     }
     if (kRangeExtension && uses_skip_context) {
-      uint8_t& context = model[kSigCoeff + 42 + chroma];
+      Model& context = model[kSigCoeff + 42 + chroma];
       for (; n > 0; --n) mask |= cabac.bin(context) << n;
       if (n == 0) mask |= infer_first && mask == 0 ? 1u : cabac.bin(context);
     } else {
       const uint8_t* contexts;
-      uint8_t* base = significant_base;
+      Model* base = significant_base;
       if (log2_size == 2) {
         contexts = kScans.significant_4x4[scan];
       } else {
