@@ -137,6 +137,14 @@ class Film:
             _LOG.warning("%s", remark)
         return Film(media, contents, turned, turned.size(picture.height, picture.width), tuple(remarks))
 
+    @staticmethod
+    def of_motion(media: Media, orientation: OrientationOption = "upright") -> Film:
+        """`of` for those who need no pixels: a file whose pictures FFmpeg cannot decode counts as upright."""
+        try:
+            return Film.of(media, orientation)
+        except BitstreamError:
+            return Film(media, read_contents(media), Orientation(), (0, 0), ())
+
     def pictures(
         self, *, options: Mapping[str, str] | None = None, threads: int = 1, sink: Sink | None = None
     ) -> Iterator[Shown]:

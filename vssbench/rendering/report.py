@@ -195,7 +195,7 @@ def _write_media(output: Path, store: MediaStore) -> list[Path]:
 def _texts(content: PageContent, figures: list[FigureFile]) -> dict[str, str]:
     """File name -> content of everything that is text but the page."""
     run = content.run
-    seeds = {"seeds.csv": frame_csv(seed_table(run.over_seeds))} if run.over_seeds else {}
+    seeds = {"seeds.csv": frame_csv(seed_frame(run.over_seeds))} if run.over_seeds else {}
     captions = [(figure.caption, f"figures/{figure.stem}.svg") for figure in figures]
     return {
         "report.md": report_markdown(content, captions),
