@@ -23,7 +23,16 @@ from vssbench.rendering.report import write_report
 
 FRAMES = 12
 LEFT_OUT = ("table.csv", "table.tex", "figures/*.pdf")
-RECORDS = ("experiment.json", "environment.json", "datasets.json", "plan.json", "costs", "latency", "units")
+RECORDS = (
+    "experiment.json",
+    "roster.json",
+    "environment.json",
+    "datasets.json",
+    "plan.json",
+    "costs",
+    "latency",
+    "units",
+)
 
 
 def main(run: Path, output: Path, pictures: bool, records: bool = False) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from vssbench.analysis.differences import measured_against, paired_differences
 from vssbench.analysis.families import family_comparisons
-from vssbench.analysis.seeds import seed_table, seeded_methods
+from vssbench.analysis.seeds import seed_frame, seeded_methods
 from vssbench.errors import ConfigError
 from vssbench.experiment.schema import load_experiment
 from vssbench.metrics.bootstrap import UnitCounts, bootstrap_difference, bootstrap_mean, bootstrap_miou
@@ -73,7 +73,7 @@ def test_an_expanded_experiment_is_frozen_and_read_again():
 
 
 def test_seeds_of_a_method_are_one_row_with_mean_and_interval(run):
-    table = seed_table(run.over_seeds)
+    table = seed_frame(run.over_seeds)
     assert list(table["method"]) == ["c 0.3", "c 0.5", "c 1.0", "AR 0.3", "AR 0.5"]
     scores = [group.miou for group in run.groups if group.method.startswith("AR 0.5")]
     row = table[table["method"] == "AR 0.5"].iloc[0]
@@ -117,7 +117,7 @@ def test_the_mean_over_equal_trainings_has_the_interval_of_one():
 
 def test_differences_are_taken_against_the_reference_seed_by_seed(run):
     chosen = measured_against(run, "AR 0.5")
-    table = seed_table(chosen.over_seeds).set_index("method")
+    table = seed_frame(chosen.over_seeds).set_index("method")
     assert list(table["reference"]) == ["AR 0.5", "AR 0.5", "AR 0.5", "AR 0.5", ""]
     mious = {group.method: group.miou for group in run.groups}
     gaps = [mious[f"c 1.0 seed {seed}"] - mious[f"AR 0.5 seed {seed}"] for seed in (1, 2)]
@@ -126,7 +126,7 @@ def test_differences_are_taken_against_the_reference_seed_by_seed(run):
     assert section.reference == "AR 0.5 seed 1"
     for found in section.differences:
         assert found.miou.estimate == pytest.approx(mious[found.test] - mious["AR 0.5 seed 1"])
-    assert list(seed_table(run.over_seeds)["reference"]) == ["c 1.0", "c 1.0", "", "c 1.0", "c 1.0"]
+    assert list(seed_frame(run.over_seeds)["reference"]) == ["c 1.0", "c 1.0", "", "c 1.0", "c 1.0"]
     with pytest.raises(ConfigError, match="no method has the title 'AR'"):
         measured_against(run, "AR")
 

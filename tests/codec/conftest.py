@@ -88,7 +88,7 @@ def film() -> Film:
             options = {"x265-params" if codec == "hevc" else "x264-params": f"{fixed}:{params}", **options}
         with av.open(str(path), "w") as file:
             stream = file.add_stream(
-                encoder, rate=25, options={"crf": "16", **options} if codec != "mpeg4" else options
+                encoder, rate=25, options={"crf": "16", **options} if codec in ("hevc", "h264") else options
             )
             stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], pixels
             stream.codec_context.thread_count = 1

@@ -32,7 +32,8 @@ def scene(pan):
 
 def cropped(source, target, crop):
     left, top, right, bottom = crop
-    wanted = f"hevc_metadata=crop_left={left}:crop_top={top}:crop_right={right}:crop_bottom={bottom}"
+    codec = "h264" if source.suffix == ".h264" else "hevc"
+    wanted = f"{codec}_metadata=crop_left={left}:crop_top={top}:crop_right={right}:crop_bottom={bottom}"
     with av.open(str(source)) as old, av.open(str(target), "w") as new:
         stream = old.streams.video[0]
         copy = new.add_stream_from_template(stream)
@@ -47,14 +48,15 @@ def cropped(source, target, crop):
     return target
 
 
-@pytest.fixture(scope="module")
-def base(pan, film, tmp_path_factory):
-    return film(tmp_path_factory.mktemp("crop") / "base.hevc", scene(pan), "hevc", "bframes=0:ref=1:keyint=6")
+@pytest.fixture(scope="module", params=["hevc", "h264"])
+def base(request, pan, film, tmp_path_factory):
+    path = tmp_path_factory.mktemp("crop") / f"base.{request.param}"
+    return film(path, scene(pan), request.param, "bframes=0:ref=1:keyint=6")
 
 
 @pytest.mark.parametrize("crop", CROPS)
 def test_pixels_and_flow_are_those_of_the_window(base, tmp_path, crop) -> None:
-    path = cropped(base, tmp_path / "crop.hevc", crop)
+    path = cropped(base, tmp_path / f"crop{base.suffix}", crop)
     left, top, right, bottom = crop
     window = np.s_[top : 96 - bottom, left : 128 - right]
     whole, shown = list(decode(base)), list(decode(path))
@@ -105,5 +107,12 @@ def test_the_files_of_cropped_streams(shared) -> None:
     }
     for name, size in sizes.items():
         assert [image.shape[:2] for image in read_video(media / name)] == [size] * 8
-    shown = list(decode(media / "hevc_crop_left_16_crop_top_8.hevc"))
-    assert {frame.motion.crop_left_top for frame in shown} == {(16, 8)}
+    corners = {"crop_bot32.264": (0, 0), "crop_t8.264": (0, 8), "hevc_crop_left_16_crop_top_8.hevc": (16, 8)}
+    for name, corner in corners.items():
+        assert {frame.motion.crop_left_top for frame in decode(media / name)} == {corner}
+    whole, shown = list(decode(media / "plain8.264")), list(decode(media / "crop_t8.264"))
+    for index in range(1, 8):
+        ours, theirs = (
+            flow_field_to_previous([f.motion for f in frames], index) for frames in (shown, whole)
+        )
+        np.testing.assert_array_equal(ours.flow[:, 8:], theirs.flow[:, 16:])

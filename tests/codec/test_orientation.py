@@ -34,7 +34,7 @@ LINEAR = {  # what the turn does to a displacement (x, y)
     "transposed": (0, 1, 1, 0),
     "other diagonal": (0, -1, -1, 0),
 }
-CODINGS = {"hevc": "bframes=2:b-adapt=0:keyint=8", "mpeg4": ""}
+CODINGS = {"hevc": "bframes=2:b-adapt=0:keyint=8", "h264": "bframes=2:b-adapt=0:keyint=8:ref=3", "mpeg4": ""}
 
 
 def matrix(name):
@@ -159,6 +159,15 @@ def test_the_smallest_vector_has_no_opposite(straight) -> None:
     least = np.full_like(field.vectors_qpel, -(2**15))
     turned = Orientation(False, True, True).turn_motion(dataclasses.replace(field, vectors_qpel=least))
     assert (turned.vectors_qpel == 2**15 - 1).all()
+
+
+def test_motion_of_fields_is_not_turned(straight) -> None:
+    field = next(iter(read_motion(straight["h264"])))
+    pairs = np.ones((field.mode.shape[0] // 4, field.mode.shape[1] // 4), np.bool_)
+    with pytest.raises(
+        CapabilityError, match=r"interlaced fields.*turned by 180 degrees.*orientation: stored"
+    ):
+        Orientation(False, True, True).turn_motion(dataclasses.replace(field, field_macroblocks=pairs))
 
 
 def test_a_turned_phone_video_warps_upright(shared) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,6 +17,7 @@ from vssbench.analysis.run import Run, load_run
 from vssbench.experiment.schema import load_experiment
 from vssbench.records import ClassTable, FlowField
 from vssbench.results.frames import FrameArchive, archive_name
+from vssbench.results.roster import make_roster
 from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord
 from vssbench.results.store import RunFolder
 from vssbench.results.stored import write_start
@@ -317,7 +321,36 @@ def as_in_the_paper() -> Callable[[Run], Run]:
             ],
             "protocol": {"kind": "clip", "distances": "all", "keyframe_interval": 12},
         }  # fmt: skip
-        write_start(made.folder, load_experiment(paper), made.plan, made.datasets)
+        experiment = load_experiment(paper)
+        write_start(made.folder, experiment, make_roster(experiment), made.plan, made.datasets)
         return load_run(made.path)
 
     return change
+
+
+@pytest.fixture
+def compiled(tmp_path: Path) -> Callable[[str], str]:
+    """Compiles a tabular with pdflatex and gives what it shows; '' where there is no pdftotext. Skips without pdflatex."""
+
+    def compile_(tabular: str) -> str:
+        compiler = shutil.which("pdflatex")
+        if compiler is None:
+            if "pdflatex" in os.environ.get("VSSBENCH_REQUIRE", ""):
+                pytest.fail("VSSBENCH_REQUIRE names pdflatex, but there is none")
+            pytest.skip("needs pdflatex")
+        head = (
+            "\\documentclass{article}\n\\usepackage[T1]{fontenc}\n\\usepackage{booktabs}\n\\begin{document}\n"
+        )
+        text = f"{head}\\begin{{center}}\n{tabular}\\end{{center}}\n\\end{{document}}\n"
+        (tmp_path / "made.tex").write_text(text, encoding="utf-8")
+        done = subprocess.run(
+            [compiler, "-interaction=nonstopmode", "-halt-on-error", "made.tex"],
+            cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout[-2000:]
+        if shutil.which("pdftotext") is None:
+            return ""
+        shown = subprocess.run(["pdftotext", "made.pdf", "-"], cwd=tmp_path, capture_output=True, check=True)
+        return shown.stdout.decode("utf-8")
+
+    return compile_

@@ -8,7 +8,8 @@ import pytest
 
 from vssbench.codec import CodecSettings
 from vssbench.errors import InputError
-from vssbench.experiment.schema import Experiment, load_experiment, packaged_experiments
+from vssbench.experiment.schema import Experiment, load_experiment
+from vssbench.experiment.yaml import packaged_experiments
 from vssbench.results.identity import PaperIdentity, codec_label
 from vssbench.results.published import published_row, published_time
 from vssbench.results.roster import ROSTER_FILE, MethodEntry, Roster, make_roster, read_roster

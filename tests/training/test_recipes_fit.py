@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from vssbench.cost.blank import building_on
-from vssbench.experiment import schema as config
+from vssbench.experiment.schema import load_experiment
 from vssbench.experiment.training import OutputSection, TrainingExperiment, load_training_experiment
+from vssbench.experiment.validation import validate
 from vssbench.method import BuildContext
 from vssbench.networks.weights import training_only_prefixes
 from vssbench.registry import methods
@@ -30,7 +31,7 @@ Shapes = dict[str, tuple[int, ...]]
 def shapes(method: str, options: dict[str, object], part: str) -> Shapes:
     """Tensors of a part that a weight file must hold."""
     method_class = methods.load(method)
-    checked = config.validate(method_class.Options, options, where=method)
+    checked = validate(method_class.Options, options, where=method)
     with building_on(CONTEXT.device):
         module = method_class(checked, CONTEXT).parts()[part]
     optional = tuple(training_only_prefixes(module))
@@ -68,7 +69,7 @@ def test_weights_of_the_training_fit_the_run(path: Path) -> None:
         k: v for recipe in sorted(path.parent.glob("train*.yaml")) for k, v in outputs_of(recipe).items()
     }
     looked_at = set()
-    for spec in config.load_experiment(str(path)).methods:
+    for spec in load_experiment(str(path)).methods:
         options = dict(spec.option_values)
         for part, source in dict(options.pop("weights", {})).items():
             name = os.fspath(source).partition("/weights/")[2].removesuffix(".safetensors")

@@ -14,7 +14,7 @@ from vssbench import files
 from vssbench.engine.ownership import owned
 from vssbench.errors import StorageError, VssbenchError
 from vssbench.experiment.training import StageSection, load_training_experiment
-from vssbench.rendering.figures.training import read_curves
+from vssbench.rendering.figures.training import training_charts
 from vssbench.training.log import StageLog, read_log
 from vssbench.training.schedule import build_optimiser, parameter_groups
 from vssbench.training.stage_trainer import StageTrainer
@@ -127,9 +127,9 @@ def test_a_contestant_that_still_improves_is_named(
 def test_curves_of_all_contestants_meet_in_one_figure(write_experiment: Any, tmp_path: Path) -> None:
     both = [*contestants(), {**contestants()[0], "label": "b"}]
     Trainer(load_training_experiment(write_experiment(contestants=both)), tmp_path).run()
-    accuracy, _ = read_curves(tmp_path, [("a", "image"), ("b", "image")])
-    assert [curve.name for curve in accuracy] == ["a", "b"]
-    assert accuracy[0].steps == (0, 4, 6)
+    (accuracy,) = training_charts(tmp_path, [("a", "image"), ("b", "image")])
+    assert [line.name for line in accuracy.lines] == ["a", "b"]
+    assert [point.x for point in accuracy.lines[0].points] == [0, 4, 6]
 
 
 def test_the_log_holds_every_step_with_its_terms(write_experiment: Any, tmp_path: Path) -> None:

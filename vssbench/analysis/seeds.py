@@ -81,7 +81,7 @@ def seed_rows(run: StoredRun) -> list[SeedRow]:
     return [_row(method, _reference(method, methods, run.roster.reference)) for method in methods]
 
 
-def seed_table(rows: Sequence[SeedRow]) -> pd.DataFrame:
+def seed_frame(rows: Sequence[SeedRow]) -> pd.DataFrame:
     """The rows as numbers: mIoU in 0..1; low/high over seeds, frames_low/high over frames."""
     return pd.DataFrame([_record(row) for row in rows])
 

@@ -48,7 +48,7 @@ def compare(
     for path, other in zip(runs[1:], opened[1:], strict=True):
         names = (runs[0].resolve().name, path.resolve().name)
         found = run_comparison_table(*names, compare_runs(opened[0], other))
-        Console().print(terminal_table(found))
+        Console().print(terminal_table(found.without_lone("dataset")))
         texts.append(section(found))
     if markdown is not None:
         write_atomically(markdown, ("\n\n".join(texts) + "\n").encode())

@@ -7,63 +7,69 @@ from typing import Annotated
 
 import typer
 
+Runs = Annotated[
+    list[Path], typer.Argument(metavar="RUN...", help="Run folders, as `vssbench run` writes them.")
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        help="Folder of the report; default: RUN/report. With several runs: one folder each below it.",
+    ),
+]
+Pictures = Annotated[
+    bool,
+    typer.Option(
+        "--pictures/--no-pictures", help="Show the kept frames. Leave them out to pass on numbers only."
+    ),
+]
+Embed = Annotated[
+    bool, typer.Option("--embed", help="Put the frames into the page, not into a folder beside it.")
+]
+Figures = Annotated[
+    bool, typer.Option("--figures/--no-figures", help="Write figures as SVG and PDF besides the page.")
+]
+Frames = Annotated[
+    int | None,
+    typer.Option(min=0, help="Frames per dataset and codec in the viewer; default: all that the run kept."),
+]
+Paper = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Write tables and figures in the arrangement of a paper (ar-seg) instead, ours beside theirs; "
+        "several runs fill one set.",
+    ),
+]
+Reference = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TITLE",
+        help="Method that differences are taken against; default: the experiment's `reference`, else the dearest "
+        "constant-resolution method.",
+    ),
+]
+Compare = Annotated[
+    bool,
+    typer.Option(
+        "--compare",
+        help="Compare instead: every method's change from the first run to the others, with its significance; "
+        "-o is the folder of comparison.md and comparison.csv.",
+    ),
+]
+
 
 def report(
-    runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Run folders, as `vssbench run` writes them.")
-    ],
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            help="Folder of the report; default: RUN/report. With several runs: one folder each below it.",
-        ),
-    ] = None,
-    pictures: Annotated[
-        bool,
-        typer.Option(
-            "--pictures/--no-pictures",
-            help="Show the kept frames. Leave them out to pass on numbers only.",
-        ),
-    ] = True,
-    embed: Annotated[
-        bool,
-        typer.Option("--embed", help="Put the frames into the page, not into a folder beside it."),
-    ] = False,
-    figures: Annotated[
-        bool, typer.Option("--figures/--no-figures", help="Write figures as SVG and PDF besides the page.")
-    ] = True,
-    frames: Annotated[
-        int | None,
-        typer.Option(
-            min=0, help="Frames per dataset and codec in the viewer; default: all that the run kept."
-        ),
-    ] = None,
-    paper: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Write tables and figures in the arrangement of a paper (ar-seg) instead, ours beside theirs; "
-            "several runs fill one set.",
-        ),
-    ] = None,
-    reference: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TITLE",
-            help="Method that differences are taken against; default: the experiment's `reference`, else the dearest "
-            "constant-resolution method.",
-        ),
-    ] = None,
-    compare: Annotated[
-        bool,
-        typer.Option(
-            "--compare",
-            help="Compare instead: every method's change from the first run to the others, with its significance; "
-            "-o is the folder of comparison.md and comparison.csv.",
-        ),
-    ] = False,
+    runs: Runs,
+    output: Output = None,
+    pictures: Pictures = True,
+    embed: Embed = False,
+    figures: Figures = True,
+    frames: Frames = None,
+    paper: Paper = None,
+    reference: Reference = None,
+    compare: Compare = False,
 ) -> None:
     """Write the report of each run: index.html, report.md, summary.csv, table.csv, table.tex, figures.
 

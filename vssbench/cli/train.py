@@ -237,25 +237,9 @@ def _console(*, quiet: bool) -> Console:
 def _print_summary(
     console: Console, experiment: TrainingExperiment, summary: dict[str, Any], folder: Path
 ) -> None:
+    from vssbench.rendering.tables.terminal import terminal_table
+    from vssbench.rendering.tables.trainings import contestant_table
+
     title = f"{experiment.name}: mIoU % on coded validation clips, by distance to the keyframe"
-    console.print(title, highlight=False)
-    table = Table()
-    rows = summary["contestants"]
-    columns = list(dict.fromkeys(key for row in rows.values() for key in row["final"]))
-    table.add_column("contestant")
-    for column in columns:
-        table.add_column("mean" if column == "miou" else column.removeprefix("miou_"), justify="right")
-    for label, row in rows.items():
-        table.add_row(label, *(_score(row["final"].get(column)) for column in columns))
-    console.print(table)
+    console.print(terminal_table(contestant_table(title, summary["contestants"]), console.width))
     console.print(f"logs, curves, checkpoints and weights: {folder}", highlight=False)
-
-
-def _score(value: Any) -> str:
-    """A score in percent; over several seeds the mean and half the width of its interval."""
-    if value is None:
-        return ""
-    if isinstance(value, dict):
-        half = f" ± {50 * (value['high'] - value['low']):.2f}" if "high" in value else ""
-        return f"{100 * value['mean']:.2f}{half}"
-    return f"{100 * value:.2f}"

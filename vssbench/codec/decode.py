@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from importlib import import_module
 
@@ -112,10 +112,10 @@ class _Opened:
         media = Media(f"{codec} bitstream", source.data, _RAW_FORMATS[codec], 0, codec)
         return _Opened(media, source)
 
-    def film(self, orientation: OrientationOption) -> Film:
+    def film(self, orientation: OrientationOption, look: Callable[[Media, OrientationOption], Film]) -> Film:
         """How it is shown. A bitstream of ours needs no look at its packets: its record tells."""
         if self.bitstream is None:
-            return Film.of(self.media, orientation)
+            return look(self.media, orientation)
         count = self.bitstream.frame_count
         return Film(self.media, Contents(count), Orientation(), self.bitstream.size, ())
 
@@ -153,7 +153,7 @@ def _motion_reader(film: Film) -> MotionReader:
 def _decoded(
     opened: _Opened, motion: bool, threads: int, orientation: OrientationOption
 ) -> Iterator[DecodedFrame]:
-    film = opened.film(orientation)
+    film = opened.film(orientation, Film.of)
     to_rgb = ToRgb(film.media.name)
     size = opened.bitstream.size if opened.bitstream else None
     pictures = _with_motion(film, threads) if motion else ((s, None) for s in film.pictures(threads=threads))
@@ -168,7 +168,7 @@ def _decoded(
 
 
 def _motion_alone(opened: _Opened, threads: int, orientation: OrientationOption) -> Iterator[MotionField]:
-    film = opened.film(orientation)
+    film = opened.film(orientation, Film.of_motion)
     if film.media.codec in _PARSED_CODECS:
         fields = ParsedMotion(_parser(film.media.codec), film, threads).alone()
     else:

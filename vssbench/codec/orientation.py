@@ -70,9 +70,17 @@ class Orientation:
         return np.ascontiguousarray(array[:: -1 if self.mirrored_y else 1, :: -1 if self.mirrored_x else 1])
 
     def turn_motion(self, field: MotionField) -> MotionField:
-        """The field of the turned picture: grid, vectors and window follow the pixels exactly."""
+        """The field of the turned picture: grid, vectors and window follow the pixels exactly.
+
+        Raises CapabilityError for macroblocks of fields, whose lines have no place in a turned grid.
+        """
         if not self:
             return field
+        if field.field_macroblocks is not None:
+            raise CapabilityError(
+                f"picture {field.poc} has motion of interlaced fields, which cannot be {self}; read it as stored with "
+                "orientation: stored"
+            )
         vectors = self.turn(field.vectors_qpel)
         if self.transposed:
             vectors = vectors[..., ::-1]
@@ -86,6 +94,7 @@ class Orientation:
             mode=self.turn(field.mode),
             crop_left_top=self._window(field),
             lost=None if field.lost is None else self.turn(field.lost),
+            reference_parity=None if field.reference_parity is None else self.turn(field.reference_parity),
         )
 
     def _window(self, field: MotionField) -> tuple[int, int]:

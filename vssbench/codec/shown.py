@@ -137,6 +137,14 @@ class Film:
             _LOG.warning("%s", remark)
         return Film(media, contents, turned, turned.size(picture.height, picture.width), tuple(remarks))
 
+    @staticmethod
+    def of_motion(media: Media, orientation: OrientationOption = "upright") -> Film:
+        """`of` for those who need no pixels: a file whose pictures FFmpeg cannot decode counts as upright."""
+        try:
+            return Film.of(media, orientation)
+        except BitstreamError:
+            return Film(media, read_contents(media), Orientation(), (0, 0), ())
+
     def pictures(
         self, *, options: Mapping[str, str] | None = None, threads: int = 1, sink: Sink | None = None
     ) -> Iterator[Shown]:
@@ -156,11 +164,19 @@ class Film:
 
 
 def _without_undecodable(media: Media, contents: Contents) -> Contents:
-    """Contents that hide the leading pictures which the decoder leaves out, because their references precede the file."""
+    """Contents that hide the leading pictures which the decoder leaves out, because their references precede the file.
+
+    Those follow the first picture directly in decoding order (or begin with it, in a gradual refresh); a picture that
+    fails behind one that came is damaged.
+    """
     if not contents.leading:
         return contents
     came = {shown.packet for shown in decode_packets(media, contents, until=max(contents.leading))}
+    order = sorted(contents.leading | {contents.first})
     lost = contents.leading - came
+    if sorted(lost) not in (order[: len(lost)], order[1 : len(lost) + 1]):
+        lost = frozenset()
+    lost |= contents.leading & contents.hidden
     undecodable = contents.undecodable + len(lost - contents.hidden)
     return replace(contents, hidden=contents.hidden | lost, undecodable=undecodable, leading=lost)
 

@@ -28,7 +28,6 @@ from vssbench.metrics.boundary import BoundaryIoU, TrimapIoU
 from vssbench.metrics.breakdown import BreakdownCounts, motion_breakdown, size_breakdown
 from vssbench.metrics.confusion import count_pairs, iou, mean_iou
 from vssbench.metrics.consistency import TemporalConsistency, VideoConsistency
-from vssbench.metrics.instance_iou import InstanceIoU
 from vssbench.metrics.keyframe_iou import DistanceIoU, KeyframeDistanceIoU
 
 __all__ = [
@@ -39,7 +38,6 @@ __all__ = [
     "Curve",
     "CurveError",
     "DistanceIoU",
-    "InstanceIoU",
     "Interval",
     "KeyframeDistanceIoU",
     "MeasuredCurve",

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from vssbench.analysis.differences import paired_differences
 from vssbench.analysis.run import Run
-from vssbench.analysis.seeds import seed_table as seed_frame
+from vssbench.analysis.seeds import seed_frame
 from vssbench.errors import InputError
 from vssbench.files import storage_error, write_atomically
 from vssbench.rendering.curves import Panel, looks, panels, panels_over_seeds
@@ -33,10 +33,10 @@ from vssbench.rendering.page.page import PageContent, page
 from vssbench.rendering.page.provenance import provenance
 from vssbench.rendering.page.viewer import Viewer, make_viewer
 from vssbench.rendering.tables import latex, markdown
-from vssbench.rendering.tables.comparisons import difference_table, family_table, seed_table
+from vssbench.rendering.tables.comparisons import difference_table, family_table, over_seeds_table
 from vssbench.rendering.tables.csv_text import frame_csv
 from vssbench.rendering.tables.scores import further_tables, loss_table
-from vssbench.rendering.tables.summary import summarise, summary_frame, summary_table
+from vssbench.rendering.tables.summary import summary_frame, summary_of, summary_table
 from vssbench.rendering.text import printable
 from vssbench.results.frames import FrameCase
 from vssbench.results.helper_processes import Shared, in_reverse
@@ -118,7 +118,7 @@ def _content(
     stills: list[FrameCase],
     embed: bool,
 ) -> PageContent:
-    summary, styles = summarise(run, run.families), looks(run, scores)
+    summary, styles = summary_of(run, run.families), looks(run, scores)
     table = summary_table(summary)
     return PageContent(
         run=run,
@@ -135,7 +135,7 @@ def _content(
         charts=charts,
         differences=difference_table(paired_differences(run), styles),
         families=family_table(run.families),
-        seeds=seed_table(run, styles),
+        seeds=over_seeds_table(run, styles),
         further=further_tables(run, styles),
         losses=loss_table(run.decompositions, styles),
         viewer=viewer,

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from vssbench.codec.settings import CodecSettings
 from vssbench.experiment.schema import DatasetSpec, MethodSpec, ProtocolSettings
+from vssbench.records import Normalisation
 
 BACKBONES = {
     ("camvid", "pspnet18-camvid"): "pspnet18",
@@ -34,7 +35,7 @@ _SETTINGS: dict[str, dict[str, Any]] = {
 """Registered methods of the paper -> options that its rows have in place of the default; by dataset where it depends."""
 _OWN_NETWORK = ("accel", "blockcopy", "taplab")
 """Methods that the paper runs with their authors' networks, which are the defaults."""
-_CITYSCAPES_BISENET = ((0.3257, 0.369, 0.3223), (0.2112, 0.2148, 0.2115))
+_CITYSCAPES_BISENET = Normalisation((0.3257, 0.369, 0.3223), (0.2112, 0.2148, 0.2115))
 """Normalisation that the released Cityscapes BiSeNet18 wants in place of the dataset's."""
 
 
@@ -106,7 +107,7 @@ def _as_published(dataset: str, method: MethodSpec) -> bool:
             return False
     given = getattr(options, "normalisation", None)
     bisenet = dataset == "cityscapes" and getattr(options, "network", "") == "bisenet18"
-    return given is None or (bisenet and given == _CITYSCAPES_BISENET)
+    return given is None or (bisenet and given.same_pixels(_CITYSCAPES_BISENET))
 
 
 def codec_label(settings: CodecSettings, dataset: str) -> str | None:

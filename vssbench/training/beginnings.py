@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from vssbench.experiment.validation import validate
 from vssbench.experiment.training import ContestantSection, EvaluationSection, TrainingExperiment, is_stage
+from vssbench.experiment.validation import validate
 from vssbench.networks.agreement import Agreed, Said, agree
 from vssbench.networks.weights import read_metadata
 from vssbench.records import Normalisation

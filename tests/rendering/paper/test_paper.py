@@ -12,7 +12,7 @@ from vssbench.analysis.run import Run
 from vssbench.errors import InputError, VssbenchError
 from vssbench.rendering.paper.figures import write_paper
 from vssbench.rendering.paper.tables import PaperTable, paper_tables
-from vssbench.rendering.tables.summary import summarise
+from vssbench.rendering.tables.summary import summary_of
 from vssbench.results.store import slug
 
 
@@ -83,7 +83,7 @@ def test_table_5_takes_its_times_from_the_stopwatch_where_there_is_one(
     assert rows_of(table5)[3][1:] == ["ours, not measured", "–", "–", "–"]
     assert "stopwatch's median" in table5.table.notes[-1]
     assert "unstable" in table5.table.notes[-1]
-    row = next(row for row in summarise(made).rows if row.method == "AR-Seg 0.5")
+    row = next(row for row in summary_of(made).rows if row.method == "AR-Seg 0.5")
     assert (row.values["watch_ms"], row.values["fps"]) == (4.0, 250.0)
     path = made.path / "latency" / "streets" / f"{slug('AR-Seg 0.5')}.json"
     path.write_text(path.read_text().replace('"median_ms": 4.0', '"median_ms": 0.0'))

@@ -17,7 +17,7 @@ from rich.console import Console
 from vssbench.analysis.run import Run
 from vssbench.rendering.report import Report, write_report
 from vssbench.rendering.tables.latex import escape
-from vssbench.rendering.tables.summary import summarise, titled_summary
+from vssbench.rendering.tables.summary import summary_of, titled_summary
 from vssbench.rendering.tables.terminal import terminal_table
 
 Rows = dict[tuple[str, str], list[str]]
@@ -58,7 +58,7 @@ class Tables(HTMLParser):
 
 
 def expected(run: Run) -> Rows:
-    summary = summarise(run, run.families)
+    summary = summary_of(run, run.families)
     return {
         (row.codec, row.method): [c.text(row.values[c.key]) for c in summary.columns] for row in summary.rows
     }
@@ -91,7 +91,7 @@ def of_latex(report: Report, run: Run) -> Rows:
 
 
 def of_csv(report: Report, run: Run) -> Rows:
-    columns = summarise(run, run.families).columns
+    columns = summary_of(run, run.families).columns
     found: Rows = {}
     with (report.folder / "summary.csv").open(newline="", encoding="utf-8") as stream:
         for row in csv.DictReader(stream):
@@ -126,8 +126,8 @@ def test_page_and_files_print_every_number_alike(run: Run, report: Report) -> No
 def test_the_terminal_prints_a_part_of_them(run: Run, width: int) -> None:
     rows = {(codec, method): cells for codec, method, cells in terminal_rows(run, width)}
     wanted = {
-        (row.codec, row.method): [c.text(row.values[c.key]) for c in summarise(run).columns]
-        for row in summarise(run).rows
+        (row.codec, row.method): [c.text(row.values[c.key]) for c in summary_of(run).columns]
+        for row in summary_of(run).rows
     }
     assert rows.keys() == wanted.keys()
     for place, cells in rows.items():

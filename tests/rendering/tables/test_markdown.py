@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from vssbench.analysis.run import Run
 from vssbench.rendering.tables.markdown import escape, pipe_table, section
-from vssbench.rendering.tables.summary import summarise, summary_table
+from vssbench.rendering.tables.summary import summary_of, summary_table
 from vssbench.rendering.tables.text_table import Cell, Column, TextRow, TextTable, text_column
 
 
@@ -14,7 +14,7 @@ def test_cells_cannot_break_the_table() -> None:
 
 
 def test_every_line_of_the_summary_has_the_same_cells(run: Run) -> None:
-    lines = pipe_table(summary_table(summarise(run))).splitlines()
+    lines = pipe_table(summary_table(summary_of(run))).splitlines()
     assert len({line.count(" | ") for line in lines}) == 1
     assert len(lines) == 2 + len(run.summary)
     assert "**" in lines[2]

@@ -7,7 +7,7 @@ import pytest
 
 from vssbench.analysis.run import Run, load_run
 from vssbench.rendering.tables.derived import derived_rows
-from vssbench.rendering.tables.summary import summarise
+from vssbench.rendering.tables.summary import summary_of
 from vssbench.results.documents import cost_path
 
 
@@ -15,7 +15,7 @@ def test_difference_and_inside_follow_from_ours_and_theirs(
     fabricate, as_in_the_paper, tmp_path: Path
 ) -> None:
     made = as_in_the_paper(fabricate(tmp_path / "run", sequences=3, units=3, distances=3, pictures=False))
-    rows = {(r.codec, r.method): r for r in summarise(made).rows}
+    rows = {(r.codec, r.method): r for r in summary_of(made).rows}
     row = rows["hevc-700k", "AR-Seg 0.5"]
     assert row.values["pub_miou"] == 70.48
     assert row.values["pub_miou_difference"] == pytest.approx(100 * row.values["miou"] - 70.48)
@@ -28,7 +28,7 @@ def test_difference_and_inside_follow_from_ours_and_theirs(
 
 
 def test_time_per_frame_weighs_key_and_other_steps_as_in_a_group_of_pictures(run: Run) -> None:
-    (row,) = [r for r in summarise(run).rows if (r.codec, r.method) == ("hevc-700k", "AR-Seg 0.5")]
+    (row,) = [r for r in summary_of(run).rows if (r.codec, r.method) == ("hevc-700k", "AR-Seg 0.5")]
     key, other = row.values["key_ms"], row.values["non_key_ms"]
     assert row.values["gop_ms"] == pytest.approx((key + 11 * other) / 12)
     assert row.values["fps"] == pytest.approx(1000 / row.values["gop_ms"])
@@ -36,9 +36,9 @@ def test_time_per_frame_weighs_key_and_other_steps_as_in_a_group_of_pictures(run
 
 def test_the_second_macs_rule_is_shown_where_the_run_counted_it(fabricate, tmp_path: Path) -> None:
     made = fabricate(tmp_path / "run", sequences=1, units=2, distances=2, pictures=False)
-    assert "gop_mean_thop_gmacs" not in {c.key for c in summarise(made).columns}
+    assert "gop_mean_thop_gmacs" not in {c.key for c in summary_of(made).columns}
     cost = made.costs["streets", "warp-only"].model_copy(update={"gop_mean_thop_gmacs": 7.5})
     made.folder.write_record(cost_path("streets", "warp-only"), cost)
-    table = summarise(load_run(made.path))
+    table = summary_of(load_run(made.path))
     assert [r.values["gop_mean_thop_gmacs"] for r in table.rows if r.method == "warp-only"] == [7.5, 7.5]
     assert derived_rows(made, [], ()) == []

@@ -8,7 +8,9 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from vssbench.analysis.differences import compare_runs
 from vssbench.analysis.run import Run
+from vssbench.rendering.tables.comparisons import run_comparison_table
 from vssbench.rendering.tables.summary import titled_summary
 from vssbench.rendering.tables.terminal import terminal_table
 from vssbench.rendering.text import printable
@@ -53,3 +55,26 @@ def test_markup_in_a_title_stays_text(evil_run: Run) -> None:
 
 def test_control_characters_do_not_reach_the_terminal() -> None:
     assert printable("a\x1b[31mb\nc") == "a\ufffd[31mb c"
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_no_number_is_cut_however_narrow_the_terminal(run: Run, width: int) -> None:
+    table = run_comparison_table("a", "b", compare_runs(run, run))
+    console = Console(width=width, file=io.StringIO())
+    console.print(terminal_table(table, width))
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert all(cell_len(line) <= width for line in lines)
+    letters = "".join("".join(lines).split())
+    for row in table.rows:
+        shown = [
+            cell.text for column, cell in zip(table.columns, row.cells, strict=True) if column.priority == 0
+        ]
+        if width >= 120:
+            assert all("".join(text.split()) in letters for text in shown)
+    assert sum(letters.count(digit) for digit in "0123456789") >= sum(
+        sum(cell.text.count(digit) for digit in "0123456789")
+        for row in table.rows
+        for column, cell in zip(table.columns, row.cells, strict=True)
+        if column.priority == 0
+    )

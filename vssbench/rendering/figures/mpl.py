@@ -48,6 +48,8 @@ _CELL = (0.52, 0.24)
 """Of the heat map, inches."""
 _LABELS = (1.5, 0.95)
 """Room for method names at the left of the heat map and class names below it."""
+_MARKER = 4.5
+"""Size in points."""
 _TILE_GAP, _TILE_TITLE = 0.05, 0.2
 """Between pictures and above each, inches."""
 _HOLLOW: dict[str, Any] = {
@@ -167,7 +169,7 @@ def _look(series: int) -> dict[str, Any]:
         "linestyle": (0, style.dashes) if style.dashes else "-",
         "linewidth": 1.4,
         "marker": style.marker,
-        "markersize": 4.5,
+        "markersize": _MARKER,
         "markeredgecolor": "white",
         "markeredgewidth": 0.5,
     }
@@ -186,7 +188,8 @@ def _draw_line(ax: Any, line: Line) -> None:
         ax.errorbar(x, y, yerr=ends, color=style.colour, capsize=3, elinewidth=1.2, linestyle="none")
     elif line.around == "rods":
         ax.vlines(x, low, high, color=style.colour, linewidth=4, alpha=0.3)
-    ax.plot(x, y, **_look(line.series))
+    size = 6 if line.around == "bars" else _MARKER
+    ax.plot(x, y, **{**_look(line.series), "markersize": size})
     for point in line.points:
         if point.note:
             foot = (point.x, point.low if math.isfinite(point.low) else point.y)

@@ -108,7 +108,7 @@ def cost_charts(panels: Sequence[Panel]) -> list[LineChart]:
                     panel.dataset,
                     panel.codec,
                     f"{GMACS} (log scale)",
-                    MIOU,
+                    f"{MIOU}, bars: range over d",
                     tuple(_cost_line(curve) for curve in curves),
                     extent(c.gop_mean_gmacs for c in shared),
                     _percent(v for c in shared for v in (c.miou, *c.spread)),

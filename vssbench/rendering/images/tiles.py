@@ -47,7 +47,7 @@ def strip(case: PictureCase) -> TileSheet:
     return TileSheet(tuple(rows), title=case.name, legend=tuple(legend))
 
 
-def answers(cases: Sequence[tuple[str, PictureCase]]) -> TileSheet:
+def answer_sheet(cases: Sequence[tuple[str, PictureCase]]) -> TileSheet:
     """A row per (title, frame): the decoded frame, the truth, every method's answer."""
     rows = [
         (

@@ -53,7 +53,7 @@ def _warnings(run: Run) -> list[str]:
     for name, dataset in run.datasets.items():
         if dataset.protocol_mark:
             lines.append(
-                f"{name}: {dataset.protocol_mark}; its numbers are not comparable with the usual protocol's"
+                f"{name}: labels by the convention {dataset.protocol_mark!r}; numbers by another one are not comparable"
             )
     return lines + _different_bits(run)
 

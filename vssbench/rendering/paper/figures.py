@@ -14,7 +14,7 @@ from vssbench.rendering.curves import MethodCurve, Panel, panels
 from vssbench.rendering.figures.charts import Line, LineChart, Point, extent
 from vssbench.rendering.figures.files import FigureFile, draw
 from vssbench.rendering.figures.of_run import GMACS, distance_charts, has_cost
-from vssbench.rendering.images.tiles import TileSheet, answers
+from vssbench.rendering.images.tiles import TileSheet, answer_sheet
 from vssbench.rendering.page.frames import tracks
 from vssbench.rendering.paper.tables import PAPERS, paper_files
 from vssbench.rendering.tables.published import published_counterpart
@@ -79,7 +79,7 @@ def figure3_cases(run: Run) -> list[FrameCase]:
 
 def figure3(cases: Sequence[FrameCase]) -> TileSheet:
     """A row per frame: the decoded frame, the truth, every method's answer."""
-    return answers([(f"{c.dataset}, {c.codec}, d = {c.distance}", c.picture()) for c in cases])
+    return answer_sheet([(f"{c.dataset}, {c.codec}, d = {c.distance}", c.picture()) for c in cases])
 
 
 Operating = dict[str, list[tuple[MethodCurve, float]]]

@@ -11,7 +11,7 @@ from vssbench.rendering.tables import latex, markdown
 from vssbench.rendering.tables.csv_text import table_csv
 from vssbench.rendering.tables.derived import SummaryRow, timed
 from vssbench.rendering.tables.published import scope_note
-from vssbench.rendering.tables.summary import summarise
+from vssbench.rendering.tables.summary import summary_of
 from vssbench.rendering.tables.text_table import Cell, Column, TextRow, TextTable, text_column, texts
 from vssbench.rendering.text import MISSING, printable
 from vssbench.results.identity import PaperIdentity
@@ -80,7 +80,7 @@ def measured_rows(runs: Sequence[Run]) -> list[MeasuredRow]:
     """All rows of the runs that the paper knows; of several alike the tables take the first."""
     found = []
     for run in runs:
-        for row in summarise(run).rows:
+        for row in summary_of(run).rows:
             identity = run.roster.identity(row.dataset, row.codec, row.method)
             if identity is not None:
                 found.append(MeasuredRow(identity, row, run))

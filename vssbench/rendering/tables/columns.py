@@ -17,7 +17,8 @@ MIOU = Column(
 ACCURACY, COST, TIME, PUBLISHED, BD = "accuracy", "cost", "time", "published", "Bjontegaard"
 INTERVAL = Column("interval", "interval", priority=1.5, small=True)
 """Of the mIoU, behind it."""
-RATE = Column("kbps", "achieved", "kb/s", digits=0, priority=1, short="kb/s")
+RATE = Column("kbps", "kb/s", digits=0, priority=1)
+"""Achieved by the encoder."""
 COLUMNS: tuple[Column, ...] = (
     MIOU,
     Column("miou_key", "mIoU d=0", "%", "higher", 2, 4, "mIoU of the keyframes.", 100, ACCURACY, short="d=0 %"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from vssbench.analysis.differences import RunDifference, SectionDifferences
 from vssbench.analysis.families import FamilyComparison
@@ -37,7 +38,7 @@ def difference_table(sections: Sequence[SectionDifferences], looks: Looks = NO_L
 
     A verdict other than 'not told apart' needs an adjusted p-value below 1 - level of the interval.
     """
-    columns = (*PLACE, text_column("reference"), *_tested("difference"))
+    columns = (*PLACE, text_column("reference"), *_tested("difference", ""))
     rows = [
         row_about(
             section.dataset,
@@ -58,8 +59,9 @@ def difference_table(sections: Sequence[SectionDifferences], looks: Looks = NO_L
 
 def run_comparison_table(first: str, second: str, found: Sequence[RunDifference]) -> TextTable:
     """Second run minus first run, a row per dataset, codec and method that both hold."""
-    gmacs = Column("gmacs", "GMACs change", "%", digits=1, scale=100, signed=True)
-    columns = (*PLACE, *_tested("mIoU change"), gmacs, text_column("same pixels"))
+    gmacs = Column("gmacs", "GMACs change", "%", digits=1, scale=100, signed=True, short="GMACs %")
+    same = replace(text_column("same", "same pixels"), priority=4)
+    columns = (*PLACE, *_tested("mIoU change", "points"), gmacs, same)
     rows = []
     for item in found:
         before, after = item.gop_mean_gmacs
@@ -70,13 +72,17 @@ def run_comparison_table(first: str, second: str, found: Sequence[RunDifference]
             *texts("yes" if item.same_pixels else "no"),
         )
         rows.append(row_about(item.dataset, item.codec, item.method, cells))
-    return TextTable(f"{second} against {first}", columns, (tuple(rows),))
+    note = "Second run minus first; mIoU in percentage points, p-values adjusted for all comparisons (Holm)."
+    return TextTable(f"{second} against {first}", columns, (tuple(rows),), (note,))
 
 
-def _tested(heading: str) -> tuple[Column, ...]:
-    difference = Column("difference", heading, "points", short=f"{heading}, points")
-    numbers = (difference, Column("interval", "interval"), Column("p", "adjusted p"))
-    return (*numbers, text_column("verdict"))
+def _tested(heading: str, unit: str) -> tuple[Column, ...]:
+    return (
+        Column("difference", heading, unit, short=heading),
+        Column("interval", "interval"),
+        Column("p", "adjusted p", short="p, Holm"),
+        text_column("verdict"),
+    )
 
 
 def _test_cells(found: PairedDifference) -> tuple[Cell, ...]:
@@ -142,7 +148,7 @@ def _seed_note(comparison: FamilyComparison) -> str:
     )
 
 
-def seed_table(run: Run, looks: Looks = NO_LOOKS) -> TextTable:
+def over_seeds_table(run: Run, looks: Looks = NO_LOOKS) -> TextTable:
     """A row per method over its training seeds; empty for runs without seeds."""
     over_seeds = Column("over_seeds", "over seeds")
     columns = (

@@ -31,7 +31,6 @@ _ESCAPES = {
 }
 _WRAPPED = {"best": r"\textbf{{{}}}", "second": r"\underline{{{}}}"}
 NEEDS = "% needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}"
-PREAMBLE = "\\documentclass{article}\n\\usepackage[T1]{fontenc}\n\\usepackage{booktabs}\n\\begin{document}\n"
 
 
 def escape(text: str) -> str:
@@ -73,7 +72,7 @@ def _leading(table: TextTable, row: TextRow) -> list[tuple[Column, Cell]]:
 
 
 def _shared(column: Column, cell: Cell) -> str:
-    return f"{cell.text} {column.unit}" if cell.text and column.unit else cell.text
+    return f"{cell.text} {column.title}" if cell.text and column.numeric else cell.text
 
 
 def _heads(columns: tuple[Column, ...]) -> list[str]:
@@ -94,8 +93,3 @@ def _cell(column: Column, cell: Cell) -> str:
     if column.small:
         return rf"{{\footnotesize {cell.text}}}"
     return _WRAPPED.get(cell.mark, "{}").format(escape(cell.text))
-
-
-def standalone(text: str) -> str:
-    """A complete document around a tabular, to look at it."""
-    return f"{PREAMBLE}\\begin{{center}}\n{text}\\end{{center}}\n\\end{{document}}\n"

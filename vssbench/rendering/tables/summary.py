@@ -46,7 +46,7 @@ class Summary:
         return any(math.isfinite(row.low) for row in self.rows)
 
 
-def summarise(run: Run, families: Sequence[FamilyComparison] = ()) -> Summary:
+def summary_of(run: Run, families: Sequence[FamilyComparison] = ()) -> Summary:
     """The summary of a run, rows in the order of the experiment; families give their Bjontegaard columns."""
     frame = run.summary
     if frame.empty:
@@ -148,7 +148,7 @@ def _section(summary: Summary, rows: Sequence[SummaryRow], looks: Looks) -> tupl
 
 def titled_summary(run: Run) -> TextTable:
     """The summary under the title of its run, for the terminal."""
-    table = summary_table(summarise(run))
+    table = summary_table(summary_of(run))
     title = printable(run.title)
     datasets = {group.dataset for group in run.groups}
     notes = () if table.sections else ("no unit is stored yet",)

@@ -23,7 +23,7 @@ _STYLES = {
 }
 _GAP = 3
 """Cells between two columns."""
-_WIDEST_TEXT, _NARROWEST_TEXT = 32, 12
+_WIDEST_TEXT, _NARROWEST_TEXT, _NARROWEST_FOLDED = 32, 12, 6
 
 
 def terminal_table(table: TextTable, width: int | None = None) -> Table:
@@ -43,13 +43,13 @@ def terminal_table(table: TextTable, width: int | None = None) -> Table:
         caption_justify="left",
     )
     columns = [table.columns[i] for i in shown]
+    folded = _folded(table, shown, available)
     for i, column in zip(shown, columns, strict=True):
-        whole = column.numeric or _longest(table, i) <= _NARROWEST_TEXT
         view.add_column(
             _heading(column),
             justify="right" if column.numeric else "left",
             overflow="fold",
-            no_wrap=whole,
+            no_wrap=i not in folded,
             max_width=None if column.numeric or column.long else _WIDEST_TEXT,
         )
     for rows in table.sections:
@@ -85,6 +85,17 @@ def _that_fit(table: TextTable, available: int) -> list[int]:
             break
         chosen.append(i)
     return sorted(chosen)
+
+
+def _folded(table: TextTable, shown: list[int], available: int) -> set[int]:
+    """Columns whose cells may take several lines: long texts, all texts where room is short, else all columns."""
+    widths = {i: _longest(table, i) for i in shown}
+    room = available + _GAP - len(shown) * _GAP
+    texts = {i for i in shown if not table.columns[i].numeric}
+    for folded in ({i for i in texts if widths[i] > _NARROWEST_TEXT}, texts):
+        if sum(_NARROWEST_FOLDED if i in folded else widths[i] for i in shown) <= room:
+            return folded
+    return set(shown)
 
 
 def _longest(table: TextTable, i: int) -> int:
