@@ -48,18 +48,18 @@ class Take(VideoSequence):
 
 
 class Honest(Dataset):
-    """Two sequences of `kind`."""
+    """Two sequences of `Kind`."""
 
     Options = DatasetOptions
     classes = ClassTable(("road", "rest"), ((0, 0, 0), (255, 0, 0)))
-    kind = Take
+    Kind = Take
     names = ("a", "b")
 
     def __init__(self, options):
         self.options = options
 
     def sequences(self, split="val"):
-        return [self.kind(name) for name in self.names]
+        return [self.Kind(name) for name in self.names]
 
     def verify(self, split=None):
         for sequence in self.sequences():
@@ -106,13 +106,13 @@ class NameWithAFolder(Honest):
 
 @caught_by("names", "two sequences have one identity")
 class OneIdentity(Honest):
-    class kind(Take):
+    class Kind(Take):
         identity = "noise"
 
 
 @caught_by("names", "identities differ between two instances")
 class IdentityThatChanges(Honest):
-    class kind(Take):
+    class Kind(Take):
         number = itertools.count()
 
         @property
@@ -122,28 +122,28 @@ class IdentityThatChanges(Honest):
 
 @caught_by("frames", r"sequence a, frame 7: float64")
 class WrongType(Honest):
-    class kind(Take):
+    class Kind(Take):
         def image(self, index):
             return super().image(index) / 255
 
 
 @caught_by("frames", r"sequence a, frame 7: uint8 \(12, 8, 3\), expected uint8 \(8, 12, 3\)")
 class SidesSwapped(Honest):
-    class kind(Take):
+    class Kind(Take):
         def image(self, index):
             return super().image(index).transpose(1, 0, 2)
 
 
 @caught_by("frames", "frame 0 differs when it is read again")
 class RandomImages(Honest):
-    class kind(Take):
+    class Kind(Take):
         def _noise(self, index):
             return np.random.default_rng()
 
 
 @caught_by("frames", "differs when it is read again in another order")
 class ReadsOnFromWhereItStands(Honest):
-    class kind(Take):
+    class Kind(Take):
         position = 0
 
         def image(self, index):
@@ -153,46 +153,46 @@ class ReadsOnFromWhereItStands(Honest):
 
 @caught_by("frames", "has no frames")
 class NoFrames(Honest):
-    class kind(Take):
+    class Kind(Take):
         def __len__(self):
             return 0
 
 
 @caught_by("frames", "frame rate 0")
 class NoRate(Honest):
-    class kind(Take):
+    class Kind(Take):
         frame_rate_hz = 0
 
 
 @caught_by("labels", r"label 7: values \[2\] are neither classes 0\.\.1")
 class LabelOutsideClasses(Honest):
-    class kind(Take):
+    class Kind(Take):
         def label(self, index):
             return np.full(SIZE, 2, np.uint8)
 
 
 @caught_by("labels", "label 7: int64")
 class WrongLabelType(Honest):
-    class kind(Take):
+    class Kind(Take):
         def label(self, index):
             return super().label(index).astype(np.int64)
 
 
 @caught_by("labels", r"labelled \[7, 2\] do not ascend")
 class LabelledDescends(Honest):
-    class kind(Take):
+    class Kind(Take):
         labelled = (7, 2)
 
 
 @caught_by("labels", r"labelled \[2, 8\] do not ascend inside 0\.\.7")
 class LabelledBeyondTheEnd(Honest):
-    class kind(Take):
+    class Kind(Take):
         labelled = (2, 8)
 
 
 @caught_by("labels", "label 7 differs when it is read again")
 class RandomLabels(Honest):
-    class kind(Take):
+    class Kind(Take):
         def label(self, index):
             return np.random.default_rng().integers(0, 2, SIZE, dtype=np.uint8)
 
@@ -223,28 +223,28 @@ class DividesByNothing(Honest):
 
 @caught_by("exact flow", "expected a FlowField")
 class FlowIsAnArray(Honest):
-    class kind(Take):
+    class Kind(Take):
         def flow_to_previous(self, index):
             return np.ones((2, *SIZE), np.float32)
 
 
 @caught_by("exact flow", r"flow \(2, 4, 6\), expected \(2, 8, 12\)")
 class FlowOfHalfSize(Honest):
-    class kind(Take):
+    class Kind(Take):
         def flow_to_previous(self, index):
             return FlowField(np.ones((2, 4, 6), np.float32), np.ones((4, 6), bool)) if index else None
 
 
 @caught_by("exact flow", "flow is not finite")
 class FlowIsNaN(Honest):
-    class kind(Take):
+    class Kind(Take):
         def flow_to_previous(self, index):
             return FlowField(np.full((2, *SIZE), np.nan, np.float32), np.ones(SIZE, bool)) if index else None
 
 
 @caught_by("exact flow", "sequence a, frame 0: there is motion towards a frame before the first")
 class FlowBeforeTheFirst(Honest):
-    class kind(Take):
+    class Kind(Take):
         def flow_to_previous(self, index):
             return super().flow_to_previous(1)
 

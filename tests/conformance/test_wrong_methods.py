@@ -307,7 +307,7 @@ class GlobalGenerator(Honest):
 @caught_by("deterministic")
 class PythonRandom(Honest):
     def scores(self, state, frame):
-        return super().scores(state, frame) * (1 + random.random())  # noqa: S311
+        return super().scores(state, frame) * (1 + random.random())
 
 
 @caught_by("deterministic")
@@ -691,7 +691,9 @@ class HonestLearner(Honest):
         height = round(rows * image.shape[2])
         if height:
             scores[:, :, :height] += self.network(image[:, :, :height])
-        return answer(frame, scores) if frame.is_key else answer(frame, scores, "partial", executed_share=rows)
+        return (
+            answer(frame, scores) if frame.is_key else answer(frame, scores, "partial", executed_share=rows)
+        )
 
 
 @pytest.mark.parametrize("kind", [Honest, HonestRecurrent, HonestAlone, HonestLearner])

@@ -72,7 +72,9 @@ def names(subject: DatasetSubject) -> None:
         f"names appear twice: {[n for n, t in Counter(found).items() if t > 1][:3]}",
     )
     alike = [name for name, times in Counter(name.lower() for name in found).items() if times > 1]
-    require(not alike, f"names that differ in capitals alone: {alike[:3]}; some file systems take them for one")
+    require(
+        not alike, f"names that differ in capitals alone: {alike[:3]}; some file systems take them for one"
+    )
     unsafe = [name for name in found if safe_name(name) != name]
     require(not unsafe, f"sequence name {(unsafe or [''])[0]!r} is no file name; dataset.safe_name makes one")
     require(found == sorted(found), f"sequences are not sorted by name: {found[:4]}")

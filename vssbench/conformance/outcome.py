@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from vssbench.errors import VssbenchError
+from vssbench.errors import VssbenchError, folder_of, raised_in
 
 S = TypeVar("S")
 
@@ -69,7 +68,7 @@ def examine(checks: Sequence[Check[S]], subject: S, plug_in: Any) -> list[CheckR
             problem, where = str(error), _place(plug_in, check.entry)
         except Exception as error:  # a plug-in may fail in any way; the report says how
             problem = f"{type(error).__name__}: {error}"
-            where = _raised_in(error, plug_in) or _place(plug_in, check.entry)
+            where = raised_in(error, plug_in) or _place(plug_in, check.entry)
         results.append(CheckResult(check.name, check.contract, problem, where))
     return results
 
@@ -78,7 +77,7 @@ def _place(plug_in: Any, entry: str) -> str:
     """Where `entry` of the class stands, if in a file of its own package; else where the class does."""
     held = inspect.getattr_static(plug_in, entry, None)
     wanted = getattr(held, "fget", held)
-    folder = _folder(plug_in)
+    folder = folder_of(plug_in)
     if not (inspect.isfunction(wanted) and Path(inspect.getfile(wanted)).is_relative_to(folder)):
         wanted = plug_in
     try:
@@ -86,19 +85,3 @@ def _place(plug_in: Any, entry: str) -> str:
         return f"{inspect.getsourcefile(wanted)}:{line} ({plug_in.__name__}.{entry})"
     except (OSError, TypeError):
         return f"{plug_in.__module__}.{plug_in.__qualname__}.{entry}"
-
-
-def _folder(plug_in: Any) -> Path:
-    """Folder of the file that defines a class; one that nothing is in where there is no such file."""
-    try:
-        return Path(inspect.getfile(plug_in)).parent
-    except (OSError, TypeError):
-        return Path("/no/file")
-
-
-def _raised_in(error: BaseException, plug_in: Any) -> str:
-    """The innermost line of the plug-in's own package in a traceback."""
-    folder = _folder(plug_in)
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if Path(frame.filename).is_relative_to(folder)]
-    return f"{own[-1].filename}:{own[-1].lineno} ({own[-1].name}: {own[-1].line})" if own else ""

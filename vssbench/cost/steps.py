@@ -12,7 +12,7 @@ import torch
 from vssbench.cost.blank import construct
 from vssbench.cost.counter import MacsCounter
 from vssbench.cost.ledger import MacsLedger, combine
-from vssbench.errors import ConfigError
+from vssbench.errors import ConfigError, VssbenchError, in_plugin
 from vssbench.method import Frame, Method, Prediction, StepKind
 
 
@@ -108,7 +108,7 @@ def count_method_macs(
     they belong to the GOP before. Of a method with lookahead the second GOP is counted, with what the first still
     owed: the mean is that of a long stream, where every GOP pays for one keyframe.
     Defaults: the method's own frame size and keyframe interval.
-    Raises ConfigError if keyframe_interval is below 1 or the size does not suit the method.
+    Raises ConfigError if keyframe_interval is below 1 or the size does not suit the method, PluginError if its code fails.
     """
     context = replace(
         method.context,
@@ -126,9 +126,16 @@ def count_method_macs(
         return _count_gop(
             method if method.context == on_meta else construct(type(method), method.options, on_meta)
         )
-    except (NotImplementedError, RuntimeError):
+    except VssbenchError:
+        raise
+    except Exception:  # whatever a method trips over where there are no values: `.numpy()` raises TypeError
         on_cpu = replace(context, device=torch.device("cpu"))
-        return _count_gop(construct(type(method), method.options, on_cpu))
+        with in_plugin(method, f"{method.label}, counting MACs on blank frames of {_sides(context.size)}"):
+            return _count_gop(construct(type(method), method.options, on_cpu))
+
+
+def _sides(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
 
 
 def step_under_ledger(method: Method, state: Any, frame: Frame) -> tuple[list[Prediction], StepCost]:
