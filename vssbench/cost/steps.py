@@ -78,6 +78,12 @@ class MethodCost:
         return any(step.kind == "partial" or step.executed_share != 1.0 for step in self.steps)
 
     @property
+    def uncounted(self) -> tuple[str, ...]:
+        """Names of work that no rule knows to be free: while there is any, the figures are lower bounds."""
+        ledgers = [*(step.ledger for step in self.steps), *([self.flush] if self.flush is not None else [])]
+        return tuple(sorted({operator.name for ledger in ledgers for operator in ledger.unknown}))
+
+    @property
     def measured_on(self) -> str:
         """Device of the watched run; 'meta' computed nothing."""
         return ", ".join(sorted({step.ledger.measured_on for step in self.steps}))
@@ -92,6 +98,7 @@ class MethodCost:
             "gop_mean_gmacs": self.gop_mean / 1e9,
             "is_data_dependent": self.is_data_dependent,
             "measured_on": self.measured_on,
+            "uncounted": list(self.uncounted),
             "steps": self.step_counts,
             "ledgers": {kind: ledger.as_dict() for kind, ledger in self.ledgers.items()},
         }
@@ -194,7 +201,9 @@ def _count_gop(method: Method) -> MethodCost:
                 method.flush(state)
     owed = counter.ledger()
     steps += [replace(steps[-1], keyframe_distance=distance) for distance in range(len(steps), interval)]
-    return MethodCost(method.context.size, interval, tuple(steps), owed if owed.total else None)
+    return MethodCost(
+        method.context.size, interval, tuple(steps), owed if owed.total or owed.unknown else None
+    )
 
 
 def _blank_step(method: Method, state: Any, index: int, distance: int) -> StepCost:
