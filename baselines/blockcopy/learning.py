@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -24,8 +24,6 @@ class PolicyMemory:
     generator: torch.Generator
     frames: int = 0
     """Frames decided so far."""
-    shares: list[float] = field(default_factory=list)
-    """Executed share of each decided frame, for reports."""
 
     @staticmethod
     def fresh(policy: BlockPolicy, *, learns: bool, learning_rate: float, seed: int) -> PolicyMemory:

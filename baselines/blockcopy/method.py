@@ -177,8 +177,6 @@ class BlockCopy(NetworkMethod):
         memory.frames += 1
         learns = memory.optimiser is not None and memory.frames % self.options.train_interval == 0
         loss = self.rollout_step(state, image, memory.policy, memory.generator, gradients=learns)
-        assert state.grid is not None
-        memory.shares.append(float(state.grid.float().mean()))
         if learns and loss is not None and memory.optimiser is not None:
             memory.optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]

@@ -83,10 +83,6 @@ CASES: dict[str, tuple[Any, type[VssbenchError], str]] = {
         },
         CapabilityError, "method m follows motion by the rule 'paper'.*set b_frames=0",
     ),
-    "motion of many references": (
-        lambda: {"methods": method("warp-only"), "codecs": [{**CODEC, "references": 3}]},
-        CapabilityError, "needs motion",
-    ),
     "frames too small for the window": (
         lambda: {"methods": method("ar-seg", window=31)}, ConfigError, "window 31 is larger than",
     ),

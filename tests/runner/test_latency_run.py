@@ -37,21 +37,21 @@ def table5(tmp_path_factory):
     )
 
 
-def test_rows_hold_ours_published_and_what_macs_allow(table5):
-    rows = runtime_rows(table5.path)
+def test_rows_hold_ours_and_what_macs_allow(table5):
+    rows = runtime_rows(table5.folder)
     assert [row.method for row in rows] == ["PSP18 1.0x", "AR0.5-PSP18", "AR0.3-PSP18"]
-    assert [row.published_ms for row in rows] == [31.2, 14.7, 9.0]
-    assert {row.published_device for row in rows} == {"GeForce RTX 3090"}
-    assert rows[1].published_times_faster == pytest.approx(31.2 / 14.7)
+    assert [row.published_ms for row in rows] == [
+        None
+    ] * 3  # streets labelled camvid: a label decides nothing
     assert rows[0].times_faster == rows[0].macs_allow == 1.0
-    costs = [table5.costs["camvid", row.method]["gop_mean_gmacs"] for row in rows]
+    costs = [table5.costs["camvid", row.method].gop_mean_gmacs for row in rows]
     assert [row.macs_allow for row in rows] == pytest.approx([costs[0] / cost for cost in costs])
     for row in rows:
         assert row.gop_mean_ms <= row.worst_frame_ms * 1.5
         assert row.end_to_end_ms > 0
         assert row.device.startswith("cpu (")
     text = runtime_text(rows)
-    assert "published: GeForce RTX 3090" in text
+    assert "published" not in text
     assert text.splitlines()[1].split()[:3] == ["camvid", "PSP18", "1.0x"]
 
 

@@ -18,7 +18,7 @@ def test_the_command_trains_and_prints_the_table(write_experiment: Any, tmp_path
     result = CliRunner().invoke(app, [*arguments, "--set", "contestants.a.stages.image.steps=2"])
     assert result.exit_code == 0, result.output
     assert "a/image step 2: mIoU" in result.output
-    assert "mIoU % on coded validation clips" in result.output
+    assert "mIoU % on coded validation clips" in " ".join(result.output.split())
     assert (tmp_path / "out/curves.svg").exists()
     assert (tmp_path / "out/summary.json").exists()
 

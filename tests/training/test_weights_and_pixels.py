@@ -137,10 +137,6 @@ CASES: dict[str, tuple[dict[str, Any], type[VssbenchError], str]] = {
         {"outputs": [{"weights": "mine/a", "source": "a/image/network"}]},
         ConfigError, r"outputs\.mine/a\.source: a/image/network: Sequential contains no network to describe",
     ),
-    "motion that the codec cannot give": (
-        {"codecs": [{"codec": "h264", "qp": 24, "references": 3}], "contestants": [contestant("a")]},
-        CapabilityError, "training needs motion",
-    ),
     "the paper's rule with B pictures": (
         {
             "codecs": [{"codec": "hevc", "qp": 24, "b_frames": 2}],

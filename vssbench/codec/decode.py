@@ -7,7 +7,6 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from importlib import import_module
 
 from vssbench.codec.bits.reading import Parser
 from vssbench.codec.colour import ToRgb
@@ -134,14 +133,15 @@ def _check_motion_known(opened: _Opened) -> None:
 
 def _parser(codec: str) -> Parser:
     """vssbench's own parser of a codec's motion."""
+    # imported by name, so that the modules a run rests on are found
     try:
-        parser: Parser = import_module(f"vssbench.codec.{codec}").PARSER
-    except (ImportError, AttributeError) as error:
+        from vssbench.codec import h264, hevc
+    except ImportError as error:
         raise CapabilityError(
             f"{_TITLES[codec]} motion is not available in this build of vssbench; use codec: mpeg4, or install a build with "
             "the motion parsers"
         ) from error
-    return parser
+    return {"h264": h264.PARSER, "hevc": hevc.PARSER}[codec]
 
 
 def _motion_reader(film: Film) -> MotionReader:
