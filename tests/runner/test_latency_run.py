@@ -51,7 +51,7 @@ def test_rows_hold_ours_and_what_macs_allow(table5):
         assert row.end_to_end_ms > 0
         assert row.device.startswith("cpu (")
     text = runtime_text(rows)
-    assert "published" not in text
+    assert "GeForce" not in text
     assert text.splitlines()[1].split()[:3] == ["camvid", "PSP18", "1.0x"]
 
 

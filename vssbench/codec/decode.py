@@ -136,12 +136,13 @@ def _parser(codec: str) -> Parser:
     # imported by name, so that the modules a run rests on are found
     try:
         from vssbench.codec import h264, hevc
-    except ImportError as error:
+
+        return (hevc if codec == "hevc" else h264).PARSER
+    except (ImportError, AttributeError) as error:
         raise CapabilityError(
             f"{_TITLES[codec]} motion is not available in this build of vssbench; use codec: mpeg4, or install a build with "
             "the motion parsers"
         ) from error
-    return {"h264": h264.PARSER, "hevc": hevc.PARSER}[codec]
 
 
 def _motion_reader(film: Film) -> MotionReader:
