@@ -137,12 +137,13 @@ def _parser(codec: str) -> Parser:
     try:
         from vssbench.codec import h264, hevc
 
-        return (hevc if codec == "hevc" else h264).PARSER
+        parser: Parser = (hevc if codec == "hevc" else h264).PARSER
     except (ImportError, AttributeError) as error:
         raise CapabilityError(
             f"{_TITLES[codec]} motion is not available in this build of vssbench; use codec: mpeg4, or install a build with "
             "the motion parsers"
         ) from error
+    return parser
 
 
 def _motion_reader(film: Film) -> MotionReader:
