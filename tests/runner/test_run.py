@@ -232,9 +232,13 @@ def test_a_folder_in_use_names_its_owner(undisturbed, cache):
 
 
 def test_motion_that_the_rule_cannot_follow_is_refused_before_work(tmp_path):
-    methods = [{**method, "flow_rule": "paper"} for method in TINY["methods"] if method["name"] == "warp-only"]
+    methods = [
+        {**method, "flow_rule": "paper"} for method in TINY["methods"] if method["name"] == "warp-only"
+    ]
     values = {**TINY, "methods": methods, "codecs": [{"codec": "h264", "bitrate_kbps": 60, "b_frames": 2}]}
-    with pytest.raises(CapabilityError, match=r"rule 'paper', which is defined for P pictures only.*b_frames=0"):
+    with pytest.raises(
+        CapabilityError, match=r"rule 'paper', which is defined for P pictures only.*b_frames=0"
+    ):
         vssbench.run(values, tmp_path / "run", workers=1, device="cpu")
     assert not (tmp_path / "run" / "units").exists()
 
