@@ -1,7 +1,7 @@
 """The report of 10,000 units: time to write it on two cores, size of its page, time to open it in a browser.
 
 Run with `pytest tests/benchmarks/test_report_speed.py --benchmark-enable --benchmark-only -s`, with
---benchmark-json=FILE to keep the samples. reports/benchmarks/benchmarks.json holds what was measured.
+--benchmark-json=FILE to keep the samples. reports/measurements/benchmarks/benchmarks.json holds what was measured.
 """
 
 from __future__ import annotations

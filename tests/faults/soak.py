@@ -1,6 +1,6 @@
 """Thousands of units through `run`: time, memory and file handles; and how fast many stored units are found again.
 
-    python tests/faults/soak.py -o reports/soak            units 1000, 3000, 10000; stored 10000, 30000, 100000
+    python tests/faults/soak.py -o reports/measurements/soak            units 1000, 3000, 10000; stored 10000, 30000, 100000
     python tests/faults/soak.py --units 200 400 --stored 2000
 
 Every unit is a job of its own (protocol clip, keyframe_interval 1) on 16x16 frames with a method that does nothing,

@@ -1,6 +1,6 @@
 """Keep what the repository shows of a training: summary.json, curves.csv (all validations) and curves.svg.
 
-    python reports/examples/keep_training.py runs/train-camvid-alphas reports/camvid_alphas/training
+    python reports/results/keep_training.py runs/train-camvid-alphas reports/results/camvid_alphas/training
 
 Of several seeds curves.csv has all, curves.svg is the first one's.
 """
