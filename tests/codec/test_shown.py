@@ -160,7 +160,41 @@ def key_packets(path):
         return [n for n, packet in enumerate(p for p in file.demux(stream) if p.size) if packet.is_keyframe]
 
 
-@pytest.mark.parametrize("container", ["mkv", "ts"])
+@pytest.mark.parametrize("container", ["mkv", "ts", "h264"])
+def test_a_gradual_refresh_is_shown_from_where_it_is_whole(
+    pan, film, remuxed, tmp_path, caplog, container
+) -> None:
+    """Pixels as FFmpeg shows them; motion of pictures that refer to lost ones is an error, never invented."""
+    frames = pan((96, 128), 40, (2, 1))
+    whole = film(
+        tmp_path / "w.mkv", frames, "h264", "intra-refresh=1:keyint=12:bframes=0:ref=1:repeat-headers=1"
+    )
+    starts = key_packets(whole)
+    cut = remuxed(whole, tmp_path / f"cut.{container}", lambda number, packet: number >= starts[1] + 3)
+    with caplog.at_level(logging.WARNING):
+        images = list(read_video(cut))
+    np.testing.assert_array_equal(images, plain(cut))
+    assert read_video(cut).frame_count == len(images) < 40 - starts[2]
+    assert "are left out" in caplog.text
+    with pytest.raises(BitstreamError, match="reference picture that the stream lacks"):
+        list(decode(cut))
+
+
+def test_damage_behind_an_open_beginning_is_damage(pan, film, remuxed, tmp_path) -> None:
+    whole = film(
+        tmp_path / "w.mkv",
+        pan((96, 128), 24, (2, 1)),
+        "h264",
+        "bframes=0:keyint=9:open-gop=1:repeat-headers=1",
+    )
+    starts = key_packets(whole)
+    lost = (starts[1] + 3, starts[1] + 4)
+    cut = remuxed(whole, tmp_path / "c.mkv", lambda number, _: number >= starts[1] and number not in lost)
+    with pytest.raises(BitstreamError, match=r"c\.mkv.* missing before frame_num"):
+        list(decode(cut))
+
+
+@pytest.mark.parametrize("container", ["mkv", "ts", "h264"])
 def test_an_open_group_of_h264_begins_with_its_key_picture(
     pan, film, remuxed, tmp_path, caplog, container
 ) -> None:

@@ -126,7 +126,7 @@ def test_frames_of_vp8_that_are_references_only_are_not_shown(pan, film, tmp_pat
     assert (video.frame_count, packets(path)) == (7, 9)
 
 
-@pytest.mark.parametrize("container", ["ts", "mkv"])
+@pytest.mark.parametrize("container", ["ts", "mkv", "mpg"])
 def test_b_pictures_that_lead_an_open_group_of_mpeg2_are_left_out(
     pan, film, remuxed, tmp_path, container
 ) -> None:

@@ -33,12 +33,14 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Module name -> file."""
     return {module_name(path): path for path in sources()}
 
 
-def imported(path: Path) -> set[str]:
+@cache
+def imported(path: Path) -> frozenset[str]:
     """Modules of the product that a file imports anywhere, lazily and for types included.
 
     `from package import name` is the module package.name where there is one, else the package itself.
@@ -53,4 +55,4 @@ def imported(path: Path) -> set[str]:
                 inner = f"{node.module}.{alias.name}"
                 native = alias.name.startswith("_") and inner not in known
                 found |= set() if native else {inner if inner in known else node.module}
-    return {name for name in found if name in known} - {module_name(path)}
+    return frozenset(name for name in found if name in known) - {module_name(path)}

@@ -37,7 +37,7 @@ class Contents:
     undecodable: int = 0
     """Pictures inside the edit list that are left out because they refer to what the file lacks."""
     leading: frozenset[int] = frozenset()
-    """Precede the first picture in time and may refer to what the file lacks; not decided without decoding."""
+    """May refer to what precedes the file; not decided without decoding."""
     jumps: frozenset[int] = frozenset()
     """Ranks at which an edit list goes on elsewhere: decoding begins anew there."""
     mean_rate_hz: float | None = None
@@ -75,6 +75,10 @@ class _Pass:
         self._name = name
         self._first_time: int | None = None
         self._in_lead = False
+        self._codec = stream.codec_context.name
+        self._units = (
+            PacketUnits("h264", stream.codec_context.extradata, name) if self._codec == "h264" else None
+        )
         self._visibility = _visibility(name, stream)
         self._places, self._place = places, -1
 
@@ -108,11 +112,24 @@ class _Pass:
         if self.first is None or jumped:
             if packet.is_keyframe:
                 self.first = rank if self.first is None else self.first
-                self._first_time, self._in_lead = packet.pts, True
+                self._first_time, self._in_lead = packet.pts, self._is_open(packet)
+                if self._units is not None and self._in_lead:
+                    self.leading.add(rank)  # a gradual refresh is whole only some pictures later
         elif not self._in_lead or packet.is_keyframe:
             self._in_lead = False
-        elif self._first_time is not None and packet.pts is not None and packet.pts < self._first_time:
+        elif self._may_lead(packet):
             self.leading.add(rank)
+
+    def _is_open(self, packet: VideoPacket) -> bool:
+        """Whether pictures behind a key picture may refer to what precedes it; an IDR picture of H.264 forbids it."""
+        return self._units is None or all(unit[0] & 0x1F != 5 for unit, _ in self._units(bytes(packet)))
+
+    def _may_lead(self, packet: VideoPacket) -> bool:
+        if self._units is not None:
+            return True
+        if self._first_time is None or packet.pts is None:
+            return self._codec != "hevc"  # whose headers tell
+        return packet.pts < self._first_time
 
 
 def _visibility(name: str, stream: VideoStream) -> Callable[[VideoPacket, bool], Visibility]:

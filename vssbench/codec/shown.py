@@ -164,11 +164,18 @@ class Film:
 
 
 def _without_undecodable(media: Media, contents: Contents) -> Contents:
-    """Contents that hide the leading pictures which the decoder leaves out, because their references precede the file."""
+    """Contents that hide the leading pictures which the decoder leaves out, because their references precede the file.
+
+    Those follow the first picture directly in decoding order (or begin with it, in a gradual refresh); a picture that
+    fails behind one that came is damaged.
+    """
     if not contents.leading:
         return contents
     came = {shown.packet for shown in decode_packets(media, contents, until=max(contents.leading))}
+    order = sorted(contents.leading | {contents.first})
     lost = contents.leading - came
+    if sorted(lost) not in (order[: len(lost)], order[1 : len(lost) + 1]):
+        lost = frozenset()
     undecodable = contents.undecodable + len(lost)
     return replace(contents, hidden=contents.hidden | lost, undecodable=undecodable, leading=lost)
 
