@@ -82,7 +82,7 @@ def _write(folder: RunFolder, key: UnitKey, counts: np.ndarray, gop: int, kbps: 
         CaseRecord(12 * gop + d, d, "P" if d else "I", 12 * gop, 12, 900, "non_key" if d else "key")
         for d in range(DISTANCES)
     )
-    times = {"step_key": 0.1, "step_non_key": 0.5}
+    times = {"step_key": 0.1, "step_non_key": 0.5, "steps_key": 1, "steps_non_key": 11}
     record = UnitRecord(key, cases, counts, {"key": 1, "non_key": 11}, 1.0, kbps, "ab" * 32, times)
     path = folder.unit_path(key)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -172,7 +172,9 @@ def resume(units: int, folder: Path) -> dict[str, Any]:
         for key in item.unit_keys():
             path = run.path / "units" / unit_name(key)
             path.parent.mkdir(parents=True, exist_ok=True)
-            record = UnitRecord(key, (case,), counts, {"key": 1}, 1.0, 20.0, "0" * 64, {"step_key": 1e-4})
+            record = UnitRecord(
+                key, (case,), counts, {"key": 1}, 1.0, 20.0, "0" * 64, {"step_key": 1e-4, "steps_key": 1}
+            )
             path.write_text(to_json(record))
     seconds, processor = [], []
     for _ in range(2):
