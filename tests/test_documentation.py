@@ -200,6 +200,22 @@ def test_every_page_that_the_readme_links_exists():
             assert (ROOT / target).exists(), target
 
 
+def test_the_page_of_methods_lists_every_check_of_the_suites():
+    from vssbench.conformance.dataset import CHECKS as DATASET
+    from vssbench.conformance.method import CHECKS as METHOD
+    from vssbench.conformance.network import CHECKS as NETWORK
+
+    wanted = [
+        f"| {kind} | {check.name} | {check.contract} |"
+        for kind, checks in (("method", METHOD), ("network", NETWORK), ("dataset", DATASET))
+        for check in checks.values()
+    ]
+    lines = (ROOT / "docs/method.md").read_text().splitlines()
+    first = lines.index("| of a | check | sentence of the contract |") + 2
+    assert lines[first : first + len(wanted)] == wanted
+    assert len(lines) == first + len(wanted)
+
+
 def test_the_method_tutorial_is_a_conforming_method_in_at_most_forty_lines(tmp_path, monkeypatch):
     from vssbench.conformance import Subject, run_checks
     from vssbench.registry import methods

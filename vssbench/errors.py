@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import os
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 
 def escaped(text: str) -> str:
@@ -54,6 +60,12 @@ class StorageError(VssbenchError):
     """Something could not be written: permission, disk full, folder in use by another run."""
 
 
+class PluginError(VssbenchError):
+    """Code of a plug-in (a method or its network) raised something of its own; made by `in_plugin`."""
+
+    exit_code = 4
+
+
 class OutOfMemoryError(VssbenchError):
     """The memory of the machine or of the GPU does not suffice; made by `out_of_memory`."""
 
@@ -85,6 +97,52 @@ def out_of_memory(what: str, where: str, error: BaseException, remedy: str) -> O
     """The one message for it: what did not fit into the memory of which device, in whose words, and what needs less."""
     said = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return OutOfMemoryError(f"{what}: does not fit into the memory of {where} ({said}); {remedy}")
+
+
+@contextmanager
+def in_plugin(plug_in: Any, where: object) -> Iterator[None]:
+    """Turn what the code of a plug-in (a method, or a class) raises inside the block into one PluginError.
+
+    Its message says `where` (method, sequence, frame; made to text only then), the plug-in's own line and the exception.
+    Blocks may stand in one another: each outer one puts its `where` in front. Findings (VssbenchError) and want of memory
+    pass through.
+    """
+    try:
+        yield
+    except PluginError as error:
+        raise PluginError(f"{where}, {error}") from error
+    except VssbenchError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        kind = _class_of(plug_in)
+        line = raised_in(error, plug_in) or f"{kind.__module__}.{kind.__qualname__}"
+        said = " ".join(str(error).split())
+        raise PluginError(f"{where}: {line}: {type(error).__name__}{': ' * bool(said)}{said}") from error
+
+
+def raised_in(error: BaseException, plug_in: Any) -> str:
+    """The innermost line in a traceback of the package of a plug-in, or of a network among its parts; '' without one."""
+    parts = {} if isinstance(plug_in, type) else plug_in.parts()
+    modules = {type(module) for part in parts.values() for module in part.modules()}
+    kinds = {_class_of(plug_in), *(one for one in modules if one.__module__.partition(".")[0] != "torch")}
+    folders = {folder_of(kind) for kind in kinds}
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not folders.isdisjoint(Path(frame.filename).parents)]
+    return f"{own[-1].filename}:{own[-1].lineno} ({own[-1].name}: {own[-1].line})" if own else ""
+
+
+def _class_of(plug_in: Any) -> type:
+    return plug_in if isinstance(plug_in, type) else type(plug_in)
+
+
+def folder_of(plug_in: type) -> Path:
+    """Folder of the file that defines a class; one that nothing is in where there is no such file."""
+    try:
+        return Path(inspect.getfile(plug_in)).parent
+    except (OSError, TypeError):
+        return Path("/no/file")
 
 
 def spelled_out(path: str | os.PathLike[str]) -> str:

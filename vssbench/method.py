@@ -268,6 +268,8 @@ class Method(ABC):
     """Options that move the method along its curve of accuracy against cost. Entries of an experiment that differ in
     these alone are one curve, of which the report gives Bjontegaard values."""
 
+    label: str = "method"
+    """How messages name it; set by who builds it."""
     untrained: tuple[str, ...] = ()
     """Parts with parameters but without weights; set by who loads the weights."""
     remarks: tuple[str, ...] = ()

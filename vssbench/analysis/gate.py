@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -100,12 +100,19 @@ def _row_of(run: StoredRun, group: Group) -> dict[str, Any]:
             if (row.distance, row.class_index) == (-1, -1) and not row.metric.startswith(NEUTRAL)
         },
         "gop_mean_gmacs": gmacs if np.isfinite(gmacs) else None,
+        "uncounted": _uncounted(run, group),
         "achieved_kbps": group.kbps,
         "decoded_digest": _digest_of(group),
         "step_ms": {
             kind: [round(float(v), 6) for v in values] for kind, values in sorted(group.unit_step_ms.items())
         },
     }
+
+
+def _uncounted(run: StoredRun, group: Group) -> list[str]:
+    """Work that is missing from the method's MACs."""
+    cost = run.costs.get((group.dataset, group.method))
+    return list(cost.uncounted) if cost is not None else []
 
 
 def _digest_of(group: Group) -> str:
@@ -202,7 +209,8 @@ def _compare_group(
     for metric in sorted(set(new["further"]) - set(old["further"])):
         yield Verdict(*key, metric, None, now[metric], "skipped", "not in the baseline; update it")
     macs_limit = limits.of("gop_mean_gmacs", limits.macs_rise)
-    yield _compare_macs(key, old["gop_mean_gmacs"], new["gop_mean_gmacs"], macs_limit)
+    macs = _compare_macs(key, old["gop_mean_gmacs"], new["gop_mean_gmacs"], macs_limit)
+    yield _of_lower_bounds(macs, old.get("uncounted", []), new["uncounted"])
     for metric in ("achieved_kbps", "decoded_digest"):
         same = old[metric] == new[metric]
         reason = (
@@ -227,6 +235,18 @@ def _lower_is_worse(key: tuple[str, str, str], metric: str, old: float, new: flo
     if not drop <= limit:  # also true for NaN
         return Verdict(*key, metric, old, new, "regression", f"lower by {drop:.6f}, limit {limit:g}")
     return Verdict(*key, metric, old, new, "improved" if drop < -limit else "pass", "")
+
+
+def _of_lower_bounds(verdict: Verdict, old: list[str], new: list[str]) -> Verdict:
+    """MACs that are at least what was counted: an improvement is none where other work than before is not counted."""
+    if not old and not new:
+        return verdict
+    missing = (
+        f"at least that; not counted: {', '.join(new) or 'nothing'} (baseline: {', '.join(old) or 'nothing'})"
+    )
+    reason = f"{verdict.reason}; {missing}" if verdict.reason else missing
+    other = old != new and verdict.outcome in ("improved", "pass")
+    return replace(verdict, outcome="skipped" if other else verdict.outcome, reason=reason)
 
 
 def _compare_macs(key: tuple[str, str, str], old: float | None, new: float | None, limit: float) -> Verdict:

@@ -57,6 +57,12 @@ class Run(StoredRun):
         return (
             lines
             + self.roster.weights_warnings
+            + [
+                f"{method} on {dataset}: GMACs are at least what is given, because some work cannot be counted: "
+                + ", ".join(cost.uncounted)
+                for (dataset, method), cost in sorted(self.costs.items())
+                if cost.uncounted
+            ]
             + data_remarks(self.groups, self.datasets)
             + self._interval_warnings()
         )
@@ -93,6 +99,7 @@ class Run(StoredRun):
     def summary(self) -> pd.DataFrame:
         """One row per (dataset, codec, method): mIoU in 0..1, achieved kb/s, GMACs, milliseconds.
 
+        `uncounted` names work without which the GMACs are lower bounds, '' where all was counted.
         `untrained` says it of methods with parts that have no weights: 'untrained', 'untrained: lr', or ''.
         """
         rows = []
@@ -114,6 +121,7 @@ class Run(StoredRun):
                     "achieved_kbps": group.kbps,
                     "frames": int(group.frames.sum()),
                     "units": group.units,
+                    "uncounted": ", ".join(cost.uncounted) if cost else "",
                     "untrained": self.roster.method(group.dataset, group.method).untrained_mark,
                 }
             )

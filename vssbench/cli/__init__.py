@@ -1,12 +1,13 @@
 """Command line: one file per sub-command. Only this layer prints and exits.
 
-Exit codes: 0 fine, 1 regression, 2 wrong use, 3 broken input, 130 stopped with Ctrl-C.
+Exit codes: 0 fine, 1 regression, 2 wrong use, 3 broken input, 4 a plug-in failed, 130 stopped with Ctrl-C.
 """
 
 from __future__ import annotations
 
 import functools
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -28,7 +29,7 @@ from vssbench.cli.report import report
 from vssbench.cli.run import run
 from vssbench.cli.schema import print_schema
 from vssbench.cli.train import train
-from vssbench.errors import VssbenchError
+from vssbench.errors import PluginError, VssbenchError
 
 app = typer.Typer(
     name="vssbench",
@@ -38,6 +39,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+_asked = {"traceback": False}
 
 
 def _print_version(wanted: bool) -> None:
@@ -52,8 +56,12 @@ def _options(
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
+    traceback: Annotated[
+        bool, typer.Option("--traceback", help="Show where in the code an error came from.")
+    ] = False,
 ) -> None:
     """Options before the sub-command."""
+    _asked["traceback"] = traceback
 
 
 def _resumable(command: Callable[..., None]) -> Callable[..., None]:
@@ -93,7 +101,13 @@ def main() -> None:
     try:
         app()
     except VssbenchError as error:
+        if _asked["traceback"]:
+            traceback.print_exception(error)
         typer.echo(f"vssbench: {error}", err=True)
+        if isinstance(error, PluginError) and not _asked["traceback"]:
+            typer.echo(
+                "vssbench: `vssbench --traceback COMMAND ...` shows all calls that led there", err=True
+            )
         raise SystemExit(error.exit_code) from None
     except SystemExit as finished:
         if finished.code == EXIT_CODE:

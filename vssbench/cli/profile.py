@@ -227,9 +227,8 @@ def _print_method(
 
 
 def _print_remarks(cost: MethodCost) -> None:
-    unknown = {(one.name, one.category) for ledger in cost.ledgers.values() for one in ledger.unknown}
-    if unknown:
-        typer.echo(f"not counted and not known to be free: {', '.join(sorted(name for name, _ in unknown))}")
+    if cost.uncounted:
+        typer.echo(f"not counted and not known to be free: {', '.join(cost.uncounted)}")
     if cost.is_data_dependent:
         typer.echo(
             "the cost depends on the pictures; these are blank frames, see the run's own record for real ones"

@@ -11,6 +11,7 @@ import av.container
 from av.video.stream import VideoStream
 
 from vssbench.codec.bits.container import END_OF_SEQUENCE, PacketUnits
+from vssbench.codec.h264._motion import Visibility as H264Visibility
 from vssbench.codec.media import Media, VideoPacket, refuse_encrypted
 from vssbench.codec.syntax import HevcVisibility, Mpeg4Visibility, Visibility
 from vssbench.errors import BitstreamError
@@ -37,7 +38,7 @@ class Contents:
     undecodable: int = 0
     """Pictures inside the edit list that are left out because they refer to what the file lacks."""
     leading: frozenset[int] = frozenset()
-    """May refer to what precedes the file; not decided without decoding."""
+    """May refer to what precedes the file; of those that are not hidden it is not decided without decoding."""
     jumps: frozenset[int] = frozenset()
     """Ranks at which an edit list goes on elsewhere: decoding begins anew there."""
     mean_rate_hz: float | None = None
@@ -97,9 +98,11 @@ class _Pass:
         jumped = self._has_jumped(packet)
         if jumped:
             self.jumps.add(rank)
-        visibility = self._visibility(packet, jumped)
+        visibility = self._visibility(packet, jumped or (self.first is None and packet.is_keyframe))
         if packet.is_discard or visibility != "shown":
             self.hidden.add(rank)
+        if visibility == "undecodable":
+            self.leading.add(rank)
         self._find_start(rank, packet, jumped)
         if not packet.is_discard and (self.first is None or visibility == "undecodable"):
             self.undecodable += 1
@@ -144,6 +147,18 @@ def _visibility(name: str, stream: VideoStream) -> Callable[[VideoPacket, bool],
                 *(unit for unit, _ in units(bytes(packet), packet.pos or 0)),
             ]
         )
+    if codec == "h264":
+        coded, see = PacketUnits("h264", extradata, name), H264Visibility()
+        see(coded.parameter_sets)
+        kinds: tuple[Visibility, ...] = ("shown", "hidden", "undecodable")
+        return lambda packet, anew: kinds[
+            see(
+                [
+                    *([END_OF_SEQUENCE["h264"]] if anew else []),
+                    *(unit for unit, _ in coded(bytes(packet), packet.pos or 0)),
+                ]
+            )
+        ]
     if codec == "mpeg4":
         mpeg4 = Mpeg4Visibility(extradata)
         return lambda packet, _: mpeg4(bytes(packet))
@@ -182,7 +197,7 @@ def read_contents(media: Media) -> Contents:
         first=first,
         hidden=hidden,
         undecodable=undecodable,
-        leading=frozenset(seen.leading - hidden),
+        leading=frozenset(rank for rank in seen.leading if rank >= first),
         jumps=frozenset(seen.jumps),
         mean_rate_hz=float((seen.packets - 1) / span) if span > 0 else None,
     )

@@ -176,7 +176,8 @@ def _without_undecodable(media: Media, contents: Contents) -> Contents:
     lost = contents.leading - came
     if sorted(lost) not in (order[: len(lost)], order[1 : len(lost) + 1]):
         lost = frozenset()
-    undecodable = contents.undecodable + len(lost)
+    lost |= contents.leading & contents.hidden
+    undecodable = contents.undecodable + len(lost - contents.hidden)
     return replace(contents, hidden=contents.hidden | lost, undecodable=undecodable, leading=lost)
 
 

@@ -52,6 +52,9 @@ def complete_parts(subject: Subject) -> None:
     for place, module in modules_within(method):
         for name, tensor in (*module.named_parameters(), *module.named_buffers()):
             require(id(tensor) in known, f"{place}.{name} belongs to no part; parts are {sorted(parts)}")
+    for name, value in vars(method).items():
+        foreign = isinstance(value, nn.Parameter) and id(value) not in known
+        require(not foreign, f"{name} belongs to no part; parts are {sorted(parts)}")
 
 
 def evaluation_mode(subject: Subject) -> None:
@@ -97,6 +100,7 @@ def _check_stage(method: Method, stage: Stage, subject: Subject) -> None:
     _set_trainable(parts, stage)
     torch.manual_seed(subject.seed)
     losses = stage.compute_loss(make_batch(subject, stage))
+    require(bool(losses), f"stage {stage.name!r}: no loss terms")
     total = torch.stack([value.float() for value in losses.values()]).sum()
     require(bool(torch.isfinite(total)), f"stage {stage.name!r}: loss is {float(total.detach())}")
     total.backward()  # type: ignore[no-untyped-call]
@@ -184,8 +188,8 @@ def make_batch(subject: Subject, stage: Stage, *, batch: int = 2, window: int = 
 
 CHECKS = (
     Check("complete parts", "parts() names every network that the method holds: what it leaves out has no weights loaded, "
-          "is not counted and does not train.", complete_parts),
-    Check("evaluation mode", "All modules are in eval mode while a method runs.", evaluation_mode),
-    Check("budget knob", "budget_knob is a tuple of names of options.", budget_knob),
-    Check("gradients", "A stage has a finite loss whose gradients reach its parts, and no others.", gradients),
+          "is not counted and does not train.", complete_parts, "parts"),
+    Check("evaluation mode", "All modules are in eval mode while a method runs.", evaluation_mode, "step"),
+    Check("budget knob", "budget_knob is a tuple of names of options.", budget_knob, "budget_knob"),
+    Check("gradients", "A stage has a finite loss whose gradients reach its parts, and no others.", gradients, "stages"),
 )  # fmt: skip

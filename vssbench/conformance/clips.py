@@ -161,6 +161,7 @@ class Stepper:
         return self.answers
 
     def _note(self, predictions: list[Prediction], watch: ScoreWatch) -> list[Prediction]:
+        require(isinstance(predictions, list), f"step returns {type(predictions).__name__}, expected a list")
         for prediction in predictions:
             require(
                 isinstance(prediction.labels, Tensor),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FunctionType, ModuleType
@@ -20,6 +21,8 @@ ALIKE = 0.005
 """Relative difference of MACs that is none: counts of one step are exact, but for sizes that are rounded."""
 SHARE_MARGIN = 0.25
 """How far the executed share of a step may be from its counted share: part of the work is no network's."""
+WORD = 8
+"""Bytes of one entry of a container."""
 GOPS = 4
 """Groups of pictures that memory is watched over."""
 
@@ -137,7 +140,7 @@ def flat_memory(subject: Subject) -> None:
 
 
 def _bytes_held(*roots: Any) -> int:
-    """Bytes of every tensor, array and byte string that can be reached, each storage once."""
+    """Bytes of every tensor, array, byte string and container that can be reached, each storage once."""
     storages = {}
     for tensor in tensors_within(*roots):
         storage = tensor.untyped_storage()
@@ -148,6 +151,8 @@ def _bytes_held(*roots: Any) -> int:
 def _plain_bytes(value: Any) -> int:
     if isinstance(value, (bytes, bytearray)):
         return len(value)
+    if isinstance(value, (list, tuple, set, frozenset, dict, deque)):
+        return WORD * len(value)
     return int(value.nbytes) if type(value).__module__ == "numpy" and hasattr(value, "nbytes") else 0
 
 
@@ -171,9 +176,9 @@ def reachable(*roots: Any) -> Iterator[Any]:
 
 CHECKS = (
     Check("declared adaptive", "Where work depends on the pictures a method says adaptive=True; every step is then counted "
-          "on the frames of the run.", declared_adaptive),
+          "on the frames of the run.", declared_adaptive, "needs"),
     Check("kinds of steps", "A prediction's kind is the cost its step had: key for full keyframe work, non_key for the lighter "
-          "step between, partial for what depends on the pictures.", kinds_of_steps),
-    Check("executed share", "executed_share is the share of the network's work that was executed.", executed_share),
-    Check("flat memory", "Memory stays flat in the number of frames, and no backward graph is kept.", flat_memory),
+          "step between, partial for what depends on the pictures.", kinds_of_steps, "step"),
+    Check("executed share", "executed_share is the share of the network's work that was executed.", executed_share, "step"),
+    Check("flat memory", "Memory stays flat in the number of frames, and no backward graph is kept.", flat_memory, "step"),
 )  # fmt: skip

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from vssbench.conformance.outcome import Check, CheckResult, examine, require
-from vssbench.dataset import Dataset, Split, VideoSequence
+from vssbench.dataset import Dataset, Split, VideoSequence, safe_name
 from vssbench.experiment.validation import validate
+from vssbench.records import FlowField
 from vssbench.registry import datasets
 
 MOST_SEQUENCES = 3
@@ -70,6 +71,12 @@ def names(subject: DatasetSubject) -> None:
         len(set(found)) == len(found),
         f"names appear twice: {[n for n, t in Counter(found).items() if t > 1][:3]}",
     )
+    alike = [name for name, times in Counter(name.lower() for name in found).items() if times > 1]
+    require(
+        not alike, f"names that differ in capitals alone: {alike[:3]}; some file systems take them for one"
+    )
+    unsafe = [name for name in found if safe_name(name) != name]
+    require(not unsafe, f"sequence name {(unsafe or [''])[0]!r} is no file name; dataset.safe_name makes one")
     require(found == sorted(found), f"sequences are not sorted by name: {found[:4]}")
     identities = [sequence.identity for sequence in sequences]
     require(
@@ -138,6 +145,14 @@ def exact_flow(subject: DatasetSubject) -> None:
         if len(sequence) < 2 or (found := sequence.flow_to_previous(1)) is None:
             continue
         require(
+            isinstance(found, FlowField),
+            f"sequence {sequence.name}: flow is {type(found).__name__}, expected a FlowField",
+        )
+        require(
+            sequence.flow_to_previous(0) is None,
+            f"sequence {sequence.name}, frame 0: there is motion towards a frame before the first",
+        )
+        require(
             found.flow.shape == (2, *sequence.size),
             f"sequence {sequence.name}: flow {found.flow.shape}, expected {(2, *sequence.size)}",
         )
@@ -159,12 +174,12 @@ def verified(subject: DatasetSubject) -> None:
 CHECKS: dict[str, Check[DatasetSubject]] = {
     check.name: check
     for check in (
-        Check("class table", "classes has distinct names, RGB colours and an ignored value beside the classes.", class_table),
-        Check("names", "Sequences are sorted by unique names and have an identity that changes whenever the frames could.", names),
-        Check("frames", "image(index) is uint8 [H, W, 3] of the sequence's size, the same whenever it is read.", frames),
-        Check("labels", "label(index) is uint8 [H, W]: class index or ignore_index, for the ascending indices of labelled.", labels),
-        Check("exact flow", "flow_to_previous is the exact motion towards the frame before, or None.", exact_flow),
-        Check("verified", "verify finds what reading would refuse, and nothing else.", verified),
+        Check("class table", "classes has distinct names, RGB colours and an ignored value beside the classes.", class_table, "classes"),
+        Check("names", "Sequences are sorted by unique names and have an identity that changes whenever the frames could.", names, "sequences"),
+        Check("frames", "image(index) is uint8 [H, W, 3] of the sequence's size, the same whenever it is read.", frames, "sequences"),
+        Check("labels", "label(index) is uint8 [H, W]: class index or ignore_index, for the ascending indices of labelled.", labels, "sequences"),
+        Check("exact flow", "flow_to_previous is the exact motion towards the frame before, or None.", exact_flow, "sequences"),
+        Check("verified", "verify finds what reading would refuse, and nothing else.", verified, "verify"),
     )
 }  # fmt: skip
 
@@ -172,4 +187,4 @@ CHECKS: dict[str, Check[DatasetSubject]] = {
 def run_dataset_checks(subject: DatasetSubject) -> list[CheckResult]:
     """Run every check; a failed one does not stop the others. Raises ConfigError or InputError if it cannot be built."""
     subject.build()
-    return examine(list(CHECKS.values()), subject, datasets.load(subject.name), "sequences")
+    return examine(list(CHECKS.values()), subject, datasets.load(subject.name))

@@ -16,4 +16,4 @@ CHECKS: dict[str, Check[Subject]] = {
 def run_checks(subject: Subject) -> list[CheckResult]:
     """Run every check on `subject`; a failed check does not stop the others. Raises ConfigError if it cannot be built."""
     subject.build()
-    return examine(list(CHECKS.values()), subject, methods.load(subject.name), "step")
+    return examine(list(CHECKS.values()), subject, methods.load(subject.name))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from vssbench.errors import VssbenchError
+from vssbench.errors import VssbenchError, folder_of, raised_in
 
 S = TypeVar("S")
 
@@ -29,6 +28,8 @@ class Check(Generic[S]):
     """The sentence of the contract that it holds a plug-in to."""
     examine: Callable[[S], None]
     """Raises ConformanceError with what it saw."""
+    entry: str
+    """Name of the plug-in's method or attribute that the sentence is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,41 +57,31 @@ def require(condition: bool, message: str) -> None:
         raise ConformanceError(message)
 
 
-def examine(checks: Sequence[Check[S]], subject: S, plug_in: Any, entry: str) -> list[CheckResult]:
-    """Run every check; a failed one does not stop the others.
-
-    plug_in: the class under test; entry: name of the method whose first line stands for it where nothing was raised.
-    """
+def examine(checks: Sequence[Check[S]], subject: S, plug_in: Any) -> list[CheckResult]:
+    """Run every check on the class `plug_in`; a failed one does not stop the others."""
     results = []
     for check in checks:
         problem = where = ""
         try:
             check.examine(subject)
         except ConformanceError as error:
-            problem, where = str(error), _place(plug_in, entry)
+            problem, where = str(error), _place(plug_in, check.entry)
         except Exception as error:  # a plug-in may fail in any way; the report says how
             problem = f"{type(error).__name__}: {error}"
-            where = _raised_in(error, plug_in) or _place(plug_in, entry)
+            where = raised_in(error, plug_in) or _place(plug_in, check.entry)
         results.append(CheckResult(check.name, check.contract, problem, where))
     return results
 
 
 def _place(plug_in: Any, entry: str) -> str:
-    """Where `entry` of the class stands, else the class itself."""
-    wanted = getattr(plug_in, entry, None) or plug_in
+    """Where `entry` of the class stands, if in a file of its own package; else where the class does."""
+    held = inspect.getattr_static(plug_in, entry, None)
+    wanted = getattr(held, "fget", held)
+    folder = folder_of(plug_in)
+    if not (inspect.isfunction(wanted) and Path(inspect.getfile(wanted)).is_relative_to(folder)):
+        wanted = plug_in
     try:
-        lines = inspect.getsourcelines(inspect.unwrap(wanted))
-        return f"{inspect.getsourcefile(wanted)}:{lines[1]} ({plug_in.__name__}.{entry})"
+        line = inspect.getsourcelines(inspect.unwrap(wanted))[1]
+        return f"{inspect.getsourcefile(wanted)}:{line} ({plug_in.__name__}.{entry})"
     except (OSError, TypeError):
         return f"{plug_in.__module__}.{plug_in.__qualname__}.{entry}"
-
-
-def _raised_in(error: BaseException, plug_in: Any) -> str:
-    """The innermost line of the plug-in's own package in a traceback."""
-    try:
-        folder = Path(inspect.getfile(plug_in)).parent
-    except (OSError, TypeError):
-        return ""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if Path(frame.filename).is_relative_to(folder)]
-    return f"{own[-1].filename}:{own[-1].lineno} ({own[-1].name}: {own[-1].line})" if own else ""

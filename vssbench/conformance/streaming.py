@@ -185,7 +185,7 @@ def keyframes_alone(subject: Subject) -> None:
     for varied in subject.varied():
         short = replace(varied, keyframe_interval=1)
         method = short.build()
-        if method.needs.history or method.needs.lookahead:
+        if method.needs.history or method.needs.lookahead or method.needs.memory != "none":
             return  # methods with memory across keyframes are not per-frame networks at L = 1
         frames = make_clip(short, method.needs, seed=6, gops=3)
         together = answers(method, frames)
@@ -215,7 +215,16 @@ def no_future_frame(subject: Subject) -> None:
         method = one.build()
         lookahead = method.needs.lookahead
         frames, noise = (make_clip(one, method.needs, seed=seed) for seed in (7, 8))
-        clean = answers(method, frames)
+        stepper = Stepper(method)
+        for frame in frames:
+            stepper.push(frame)
+        clean = stepper.end()
+        for prediction in stepper.predictions:
+            handed = clean.get(prediction.index)
+            require(
+                handed is None or torch.equal(handed.labels, prediction.labels),
+                f"frame {prediction.index}: the labels changed after they were handed out",
+            )
         for position, frame in enumerate(frames):
             if frame.index < 0:
                 continue
@@ -275,18 +284,18 @@ def _same_frames(before: Sequence[Frame], after: Sequence[Frame]) -> None:
 
 CHECKS = (
     Check("one output per frame", "One prediction per frame in order: uint8 [N, H, W] on the method's device, classes in "
-          "range, from finite scores; only partial steps execute less than all.", one_output_per_frame),
-    Check("declared latency", "The prediction of frame t arrives with frame t + needs.lookahead at the latest.", declared_latency),
-    Check("short history", "At the start of a sequence there are fewer frames of history, or none.", short_history),
-    Check("batch refused", "needs.batchable=False refuses more than one clip at a time.", batch_refused),
-    Check("memory", "What outlives a clip is in the memory that the runner owns, made anew as needs.memory says.", memory),
+          "range, from finite scores; only partial steps execute less than all.", one_output_per_frame, "step"),
+    Check("declared latency", "The prediction of frame t arrives with frame t + needs.lookahead at the latest.", declared_latency, "needs"),
+    Check("short history", "At the start of a sequence there are fewer frames of history, or none.", short_history, "step"),
+    Check("batch refused", "needs.batchable=False refuses more than one clip at a time.", batch_refused, "begin"),
+    Check("memory", "What outlives a clip is in the memory that the runner owns, made anew as needs.memory says.", memory, "create_memory"),
     Check("clips do not mix", "Everything that belongs to a clip lives in the state that start returns: no attribute, global "
-          "or statistic carries anything to another clip.", clips_do_not_mix),
-    Check("batch equals single", "Clips in lockstep give what each gives alone.", batch_equals_single),
-    Check("keyframes alone", "With L = 1 a method without history is the per-frame network.", keyframes_alone),
-    Check("stateless", "needs.stateless=True: every frame is answered from itself alone.", stateless),
-    Check("no future frame", "A prediction depends on no frame later than needs.lookahead.", no_future_frame),
-    Check("skipping frames", "needs.every_frame=False: state depends on the last keyframe only.", skipping),
-    Check("deterministic", "The same options, seed and frames give the same answers.", deterministic),
-    Check("inputs untouched", "Frames and weights are read, never written.", inputs_untouched),
+          "or statistic carries anything to another clip.", clips_do_not_mix, "step"),
+    Check("batch equals single", "Clips in lockstep give what each gives alone.", batch_equals_single, "step"),
+    Check("keyframes alone", "With L = 1 a method without history or memory is the per-frame network.", keyframes_alone, "step"),
+    Check("stateless", "needs.stateless=True: every frame is answered from itself alone.", stateless, "needs"),
+    Check("no future frame", "A prediction depends on no frame later than needs.lookahead.", no_future_frame, "step"),
+    Check("skipping frames", "needs.every_frame=False: state depends on the last keyframe only.", skipping, "needs"),
+    Check("deterministic", "The same options, seed and frames give the same answers.", deterministic, "step"),
+    Check("inputs untouched", "Frames and weights are read, never written.", inputs_untouched, "step"),
 )  # fmt: skip

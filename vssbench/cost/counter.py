@@ -12,6 +12,7 @@ from torch.nn.modules.module import (
     register_module_forward_hook,
     register_module_forward_pre_hook,
 )
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vssbench.cost.blank import meta_result
@@ -109,6 +110,29 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
 
+EXITS = {
+    Tensor.numpy: "Tensor.numpy",
+    Tensor.__array__: "Tensor.__array__",
+    Tensor.__dlpack__: "Tensor.__dlpack__",
+}
+
+
+class _Exits(TorchFunctionMode):
+    """Tells the counter where values leave torch for other libraries, whose work nobody can count here."""
+
+    def __init__(self, counter: MacsCounter) -> None:
+        super().__init__()
+        self._counter = counter
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        way = EXITS.get(func)
+        if way is not None:
+            self._counter.add_unknown(way, args[0])
+        return func(*args, **(kwargs or {}))
+
+
 class MacsCounter:
     """Collects the rule 'exact' while its `counting` block runs; may be entered many times.
 
@@ -135,7 +159,7 @@ class MacsCounter:
         fast_path = torch.backends.mha.get_fastpath_enabled()
         torch.backends.mha.set_fastpath_enabled(False)
         try:
-            with self._tracker.watching(), accounting.listening(self), _Watch(self):
+            with self._tracker.watching(), accounting.listening(self), _Exits(self), _Watch(self):
                 yield
         finally:
             torch.backends.mha.set_fastpath_enabled(fast_path)

@@ -13,7 +13,7 @@ from vssbench.cost.blank import short_cuts
 from vssbench.cost.counter import MacsCounter
 from vssbench.cost.ledger import MacsLedger, Rule
 from vssbench.cost.thop_rule import ThopCounter
-from vssbench.errors import ConfigError
+from vssbench.errors import ConfigError, VssbenchError
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -53,7 +53,9 @@ def count_macs(
         return count(callable, inputs, kwargs, None)
     try:
         return count(*_copied(callable, root, inputs, kwargs, meta=True))
-    except (NotImplementedError, RuntimeError):
+    except VssbenchError:
+        raise
+    except Exception:  # whatever it trips over where there are no values: `.numpy()` raises TypeError
         if _any_meta(root, inputs, kwargs):
             raise
         return count(*_copied(callable, root, inputs, kwargs, meta=False))

@@ -12,7 +12,7 @@ import torch
 from vssbench.cost.blank import construct
 from vssbench.cost.counter import MacsCounter
 from vssbench.cost.ledger import MacsLedger, combine
-from vssbench.errors import ConfigError
+from vssbench.errors import ConfigError, VssbenchError, in_plugin
 from vssbench.method import Frame, Method, Prediction, StepKind
 
 
@@ -78,6 +78,12 @@ class MethodCost:
         return any(step.kind == "partial" or step.executed_share != 1.0 for step in self.steps)
 
     @property
+    def uncounted(self) -> tuple[str, ...]:
+        """Names of work that no rule knows to be free: while there is any, the figures are lower bounds."""
+        ledgers = [*(step.ledger for step in self.steps), *([self.flush] if self.flush is not None else [])]
+        return tuple(sorted({operator.name for ledger in ledgers for operator in ledger.unknown}))
+
+    @property
     def measured_on(self) -> str:
         """Device of the watched run; 'meta' computed nothing."""
         return ", ".join(sorted({step.ledger.measured_on for step in self.steps}))
@@ -92,6 +98,7 @@ class MethodCost:
             "gop_mean_gmacs": self.gop_mean / 1e9,
             "is_data_dependent": self.is_data_dependent,
             "measured_on": self.measured_on,
+            "uncounted": list(self.uncounted),
             "steps": self.step_counts,
             "ledgers": {kind: ledger.as_dict() for kind, ledger in self.ledgers.items()},
         }
@@ -108,7 +115,7 @@ def count_method_macs(
     they belong to the GOP before. Of a method with lookahead the second GOP is counted, with what the first still
     owed: the mean is that of a long stream, where every GOP pays for one keyframe.
     Defaults: the method's own frame size and keyframe interval.
-    Raises ConfigError if keyframe_interval is below 1 or the size does not suit the method.
+    Raises ConfigError if keyframe_interval is below 1 or the size does not suit the method, PluginError if its code fails.
     """
     context = replace(
         method.context,
@@ -126,9 +133,16 @@ def count_method_macs(
         return _count_gop(
             method if method.context == on_meta else construct(type(method), method.options, on_meta)
         )
-    except (NotImplementedError, RuntimeError):
+    except VssbenchError:
+        raise
+    except Exception:  # whatever a method trips over where there are no values: `.numpy()` raises TypeError
         on_cpu = replace(context, device=torch.device("cpu"))
-        return _count_gop(construct(type(method), method.options, on_cpu))
+        with in_plugin(method, f"{method.label}, counting MACs on blank frames of {_sides(context.size)}"):
+            return _count_gop(construct(type(method), method.options, on_cpu))
+
+
+def _sides(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
 
 
 def step_under_ledger(method: Method, state: Any, frame: Frame) -> tuple[list[Prediction], StepCost]:
@@ -187,7 +201,9 @@ def _count_gop(method: Method) -> MethodCost:
                 method.flush(state)
     owed = counter.ledger()
     steps += [replace(steps[-1], keyframe_distance=distance) for distance in range(len(steps), interval)]
-    return MethodCost(method.context.size, interval, tuple(steps), owed if owed.total else None)
+    return MethodCost(
+        method.context.size, interval, tuple(steps), owed if owed.total or owed.unknown else None
+    )
 
 
 def _blank_step(method: Method, state: Any, index: int, distance: int) -> StepCost:

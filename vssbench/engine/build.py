@@ -13,7 +13,7 @@ from vssbench.codec import CodecSettings
 from vssbench.cost.blank import construct
 from vssbench.dataset import VideoSequence
 from vssbench.engine.inference import apply_inference
-from vssbench.errors import CapabilityError, CheckpointError
+from vssbench.errors import CapabilityError, CheckpointError, in_plugin
 from vssbench.experiment.clips import Encode
 from vssbench.experiment.schema import MethodSpec
 from vssbench.experiment.validation import validate
@@ -50,13 +50,16 @@ def untrained_method(
     """The method registered as `name`; all parts in eval mode on the context's device.
 
     options: validated ones, or plain data, about which errors say `where`. seed: of the initial values, default the
-    context's. Raises ConfigError.
+    context's. Raises ConfigError, and PluginError if its code does.
     """
     method_class: type[Method] = methods.load(name)
     if not isinstance(options, MethodOptions):
         options = validate(method_class.Options, dict(options), where=where)
     torch.manual_seed(context.seed if seed is None else seed)
-    return construct(method_class, options, context)
+    with in_plugin(method_class, f"{where}, while it was built"):
+        method = construct(method_class, options, context)
+    method.label = where
+    return method
 
 
 def trained_method(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vssbench.cost.steps import step_under_ledger
 from vssbench.engine.feed import ClipFeed, DecodedClip
-from vssbench.errors import VssbenchError
+from vssbench.errors import VssbenchError, in_plugin
 from vssbench.method import Frame, Method, Needs, Prediction
 from vssbench.metrics.confusion import count_pairs
 
@@ -42,29 +42,56 @@ class ClipResult:
         return np.asarray(self.predictions[position].labels[0].cpu().numpy(), dtype=np.uint8)
 
 
+class _Place:
+    """Which method is where in its clips, for a message: the frames are counted in the sequence."""
+
+    def __init__(self, label: str, *firsts: int) -> None:
+        self.label, self.firsts = label, firsts
+        self.position: int | None = None
+
+    def at(self, position: int) -> _Place:
+        """Itself, gone on to a position in the clips."""
+        self.position = position
+        return self
+
+    def __str__(self) -> str:
+        clips = f"clip at frame {', '.join(map(str, self.firsts))}"
+        if self.position is None:
+            return f"{self.label}, {clips}"
+        frames = ", ".join(str(first + self.position) for first in self.firsts)
+        return f"{self.label}, frame {frames} (position {self.position}, {clips})"
+
+
 def run_method(method: Method, clip: DecodedClip, feed: ClipFeed, memory: Any = None) -> ClipResult:
     """Push the frames of one clip through one method; `memory` is what outlives clips, None for one of their own.
 
-    Raises VssbenchError if a scored frame stays unanswered or a prediction has the wrong shape.
+    Raises VssbenchError if a scored frame stays unanswered or a prediction has the wrong shape, and PluginError naming
+    the frame if the method's code fails.
     """
     needs = method.needs
     result = ClipResult({})
+    place = _Place(method.label, clip.plan.first)
     # a method that learns online makes its own gradients; inference tensors could never take part in them
     with torch.inference_mode() if needs.memory == "none" else torch.no_grad():
-        state = method.begin(1, memory)
+        with in_plugin(method, place):
+            state = method.begin(1, memory)
         for position in feed.positions(needs):
             frame = feed.frame(position, needs)
-            started = time.perf_counter()
-            answered = _step(method, state, frame, result) if needs.adaptive else method.step(state, frame)
-            _note(result, answered, clip)
+            with in_plugin(method, place.at(position)):
+                started = time.perf_counter()
+                answered = (
+                    _step(method, state, frame, result) if needs.adaptive else method.step(state, frame)
+                )
+                _note(result, answered, clip)
             if not needs.adaptive:  # the ledger takes time of its own
                 _clock(result, answered, time.perf_counter() - started, clip, frame)
             if needs.lookahead and len(result.predictions) == len(clip.plan.scored):
                 break  # the frames that were still to come would answer nothing that is scored
         else:
-            started = time.perf_counter()
-            answered = method.flush(state)
-            _note(result, answered, clip)
+            with in_plugin(method, place):
+                started = time.perf_counter()
+                answered = method.flush(state)
+                _note(result, answered, clip)
             if not needs.adaptive:
                 _clock(result, answered, time.perf_counter() - started, clip)
     _require_all(method, clip, result)
@@ -78,16 +105,20 @@ def run_lockstep(method: Method, clips: list[DecodedClip], feeds: list[ClipFeed]
     """
     needs = method.needs
     results = [ClipResult({}) for _ in clips]
+    place = _Place(method.label, *(clip.plan.first for clip in clips))
     with torch.inference_mode():
-        state = method.begin(len(clips), None)
+        with in_plugin(method, place):
+            state = method.begin(len(clips), None)
         for position in feeds[0].positions(needs):
             frame = _joined([feed.frame(position, needs) for feed in feeds])
+            with in_plugin(method, place.at(position)):
+                started = time.perf_counter()
+                answered = method.step(state, frame)
+                _note_each(results, answered, time.perf_counter() - started, clips, frame)
+        with in_plugin(method, place):
             started = time.perf_counter()
-            answered = method.step(state, frame)
-            _note_each(results, answered, time.perf_counter() - started, clips, frame)
-        started = time.perf_counter()
-        answered = method.flush(state)
-        _note_each(results, answered, time.perf_counter() - started, clips)
+            answered = method.flush(state)
+            _note_each(results, answered, time.perf_counter() - started, clips)
     for clip, result in zip(clips, results, strict=True):
         _require_all(method, clip, result)
     return results

@@ -82,6 +82,8 @@ class CostRecord(_Document):
     """By the counting rule of thop 0.0.31, as the paper prints it."""
     rule: Literal["exact"] = "exact"
     counted_on: str = "blank frames"
+    uncounted: tuple[str, ...] = ()
+    """Work that the counter cannot see (numpy, operators without a formula): the figures are lower bounds then."""
 
     @property
     def while_running(self) -> bool:

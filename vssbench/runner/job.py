@@ -9,7 +9,7 @@ from typing import Any
 
 from vssbench.engine.evaluate import ClipResult, joint_needs, lockstep_groups, run_lockstep, run_method
 from vssbench.engine.feed import ClipFeed, DecodedClip
-from vssbench.errors import is_out_of_memory, out_of_memory
+from vssbench.errors import in_plugin, is_out_of_memory, out_of_memory
 from vssbench.experiment.clips import Encode
 from vssbench.method import Method
 from vssbench.results.store import RunFolder
@@ -149,12 +149,17 @@ class _RunningJob:
             for first in range(0, len(scored), batch):
                 clips = scored[first : first + batch]
                 feeds = [ClipFeed(clip, self.device) for clip in clips]
-                for clip, result in zip(clips, run_lockstep(self.methods[title], clips, feeds), strict=True):
+                with in_plugin(self.methods[title], f"sequence {self.sequence.name}"):
+                    results = run_lockstep(self.methods[title], clips, feeds)
+                for clip, result in zip(clips, results, strict=True):
                     self.together[title, clip.plan.first] = result
 
     def _run(self, title: str, clip: DecodedClip, feed: ClipFeed) -> ClipResult:
         known = self.together.get((title, clip.plan.first))
-        return known or run_method(self.methods[title], clip, feed, self.memories.get(title))
+        if known is not None:
+            return known
+        with in_plugin(self.methods[title], f"sequence {self.sequence.name}"):
+            return run_method(self.methods[title], clip, feed, self.memories.get(title))
 
     def _show(self, clip: DecodedClip) -> None:
         """Run what is wanted on a clip, show it to the observers, and close its unit with its last clip."""
@@ -166,8 +171,8 @@ class _RunningJob:
                 for observer in self.observers:
                     observer.see(clip, labels, results)
         else:  # nothing to see, but a memory over the sequence lives through every frame
-            for title, memory in self.memories.items():
-                run_method(self.methods[title], clip, feed, memory)
+            for title in self.memories:
+                self._run(title, clip, feed)
         self.remaining[unit] -= 1
         if self.remaining[unit] == 0:
             for observer in self.observers:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vssbench.errors import OutOfMemoryError, VssbenchError, is_out_of_memory, out_of_memory
+from vssbench.errors import OutOfMemoryError, VssbenchError, in_plugin, is_out_of_memory, out_of_memory
 from vssbench.experiment.training import StageSection
 from vssbench.method import Method, Stage
 from vssbench.training.checkpoint import load_checkpoint, restore, save_checkpoint, state_of
@@ -64,8 +64,7 @@ class StageTrainer:
         self, method: Method, stage: Stage, section: StageSection, source: BatchSource, setup: Setup
     ) -> None:
         self.method, self.stage, self.section, self.source, self.setup = method, stage, section, source, setup
-        if stage.prepare is not None:
-            stage.prepare()
+        self._prepare()
         self.trained = {name: method.parts()[name] for name in stage.parts}
         self.parameters = _select_parameters(method, stage)
         multipliers = {**stage.lr_multipliers, **section.lr_multipliers}
@@ -75,6 +74,11 @@ class StageTrainer:
         self.step = 0
         self.best_miou = -1.0
         self.skipped_batches = 0
+
+    def _prepare(self) -> None:
+        if self.stage.prepare is not None:
+            with in_plugin(self.method, f"{self.setup.title}, before the first step"):
+                self.stage.prepare()
 
     def run(self) -> None:
         """Train to the last step. Raises DivergedError, StorageError, CheckpointError."""
@@ -164,7 +168,8 @@ class StageTrainer:
         return (self.step + 1, 0) if self.step + 1 < self.steps else None
 
     def _backward(self, named: NamedBatch, weight: float = 1.0) -> dict[str, float]:
-        with _autocast(self.setup):
+        where = f"{self.setup.title}, step {self.step}, batch {', '.join(named.origins)}"
+        with in_plugin(self.method, where), _autocast(self.setup):
             terms = self.stage.compute_loss(named.batch)
             loss = torch.stack([term.float() for term in terms.values()]).sum()
         values = {name: float(term.detach()) for name, term in terms.items()}
@@ -217,7 +222,8 @@ class StageTrainer:
             return
         swapped = self.average.applied(self.trained) if self.average is not None else nullcontext()
         with swapped:
-            scores = self.setup.validate()
+            with in_plugin(self.method, f"{self.setup.title}, validation at step {self.step}"):
+                scores = self.setup.validate()
             monitors = self._monitors()
         log.validation(self.step, {**scores, **monitors})
         self.setup.reporter.message(
@@ -237,7 +243,7 @@ class StageTrainer:
         for part in self.method.parts().values():
             part.eval()
         batch = self.source.monitor_batch()
-        with torch.inference_mode():
+        with torch.inference_mode(), in_plugin(self.method, f"{self.setup.title}, monitors"):
             return {name: float(value) for name, value in self.stage.monitors(batch).items()}
 
     def _save(self, name: str) -> None:
@@ -281,8 +287,7 @@ class StageTrainer:
         path = folder / "last.pt"
         state = load_checkpoint(path, experiment=self.setup.experiment, stage=title)
         restore(self.trained, {k: v for k, v in state["parts"].items() if k in self.trained}, path)
-        if self.stage.prepare is not None:
-            self.stage.prepare()
+        self._prepare()
         if self.section.ema_decay:
             self.average = MovingAverage(self.trained, self.section.ema_decay)
         remembered = dict(enumerate(state["optimiser_names"]))

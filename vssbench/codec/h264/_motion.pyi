@@ -1,5 +1,7 @@
 """H.264 motion syntax parser (Rec. ITU-T H.264)."""
 
+from collections.abc import Sequence
+
 class Picture:
     """
     One parsed picture; arrays lie on the 4x4 luma grid of the coded picture.
@@ -162,4 +164,13 @@ class Decoder:
     def issues(self) -> list[tuple[str, int, int]]:
         """
         Defects passed over with strict=False, as (message, byte offset, NAL type or -1).
+        """
+
+class Visibility:
+    """Which packets give a picture of their own, told from headers."""
+
+    def __init__(self) -> None: ...
+    def __call__(self, units: Sequence[bytes]) -> int:
+        """
+        Of the units of a packet: 0 shown; 1 the second field of a frame; 2 leads an I picture at which the stream is entered, and refers to what precedes it.
         """

@@ -1,6 +1,7 @@
 #include "bits/bindings.hpp"
 
 #include "decoder.hpp"
+#include "visibility.hpp"
 
 using namespace vssbench::h264;
 
@@ -50,4 +51,17 @@ NB_MODULE(_motion, module) {
           "uint8 [H16, W16], 1 for field macroblocks and those of field pictures.")
       .def_prop_ro("slice", [](const Picture& p) { return view<uint16_t>(p.motion, p.motion->slice); });
   bind_decoder<Decoder>(module);
+  namespace nb = nanobind;
+  nb::class_<Visibility>(module, "Visibility", "Which packets give a picture of their own, told from headers.")
+      .def(nb::init<>())
+      .def(
+          "__call__",
+          [](Visibility& self, const std::vector<nb::bytes>& units) {
+            for (const nb::bytes& unit : units) self.push(static_cast<const uint8_t*>(unit.data()), unit.size());
+            return static_cast<int>(self.take());
+          },
+          nb::arg("units"),
+          "Of the units of a packet: 0 shown; 1 the second field of a frame; 2 leads an I picture at which the stream "
+          "is "
+          "entered, and refers to what precedes it.");
 }

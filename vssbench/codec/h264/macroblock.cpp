@@ -163,8 +163,7 @@ void PictureDecoder::whole_macroblock(unsigned uses) {
       mvd_[list][left] = mvd_of(list, left_, left_blocks_[0].block_y == 3 ? 3 : 4 + left_blocks_[0].block_y);
       mvd_[list][above] = mvd_of(list, above_, 0);
     }
-    const Vector predicted =
-        predict_from(refs.list[list], near[list].left, near[list].above, near[list].diagonal);
+    const Vector predicted = predict_from(refs.list[list], near[list].left, near[list].above, near[list].diagonal);
     vectors.list[list] = read_vector<kCabac>(list, 0, 0, 1, 1, predicted);
     if (kCabac) std::fill_n(mb_->mvd[list], 7, mvd_[list][grid(0, 0)]);
   }

@@ -46,19 +46,19 @@ unsigned PictureDecoder::cabac_coefficients(unsigned category, unsigned most) {
   unsigned count = 1, i = 0;
   for (; i + 1 < most; ++i) {
     const unsigned at = kKind == k8x8Block ? map[i] : kKind == kChromaDc ? std::min(i / groups, 2u) : i;
-    if (!cabac.bin(significant[at])) continue;
-    if (cabac.bin(last[kKind == k8x8Block ? tables::kLast8x8[i] : at])) break;
+    if (!cabac.branching_bin(significant[at])) continue;
+    if (cabac.branching_bin(last[kKind == k8x8Block ? tables::kLast8x8[i] : at])) break;
     ++count;
   }
   const unsigned most_greater = kKind == kChromaDc ? 3 : 4;
   unsigned ones = 1, greater = 0;  // contexts of the first bin and of the others
   for (unsigned k = count; k > 0; --k) {
-    if (!cabac.bin(level[ones])) {
+    if (!cabac.branching_bin(level[ones])) {
       ones += ones > 0 && ones < 4;
     } else {
       Model& model = level[5 + greater];
       unsigned prefix = 1;
-      while (prefix < 14 && cabac.bin(model)) ++prefix;
+      while (prefix < 14 && cabac.branching_bin(model)) ++prefix;
       if (prefix == 14) cabac.exp_golomb(0);
       ones = 0;
       greater += greater < most_greater;

@@ -211,7 +211,7 @@ class PictureDecoder {
   bool colocated_block(const Colocated& col, int x, int y, int& list, int& ref, Vector& vector, size_t& at) const;
   int map_reference(const Colocated& col, size_t at, int list, int ref) const;
 
-  unsigned bin(unsigned context) { return cabac_.bin(models_[context]); }
+  unsigned bin(unsigned context) { return cabac_.branching_bin(models_[context]); }
   Macroblock& at(int mb_x, int mb_y) { return macroblocks_[static_cast<size_t>(mb_y * width_ + mb_x)]; }
   size_t first_block() const {
     return static_cast<size_t>(4 * mb_y_) * static_cast<size_t>(store_->columns) + static_cast<size_t>(4 * mb_x_);

@@ -29,6 +29,8 @@ class SummaryRow:
     low: float = math.nan
     """Lower end of the interval of mIoU, 0..1."""
     high: float = math.nan
+    uncounted: str = ""
+    """Work that is missing from the GMACs, which are lower bounds then."""
     untrained: str = ""
     """Stands behind the method's title: 'untrained', or the parts that are."""
 

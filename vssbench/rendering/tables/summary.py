@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from vssbench.analysis.families import FamilyComparison
-from vssbench.analysis.run import Run
+from vssbench.analysis.run import GMACS, Run
 from vssbench.rendering.tables.columns import COLUMNS, INTERVAL, MIOU, RATE
 from vssbench.rendering.tables.derived import SummaryRow, derived_rows
 from vssbench.rendering.tables.text_table import (
@@ -100,8 +100,13 @@ def _row(record: Mapping[Any, Any], shares: Mapping[tuple[str, str], float]) -> 
         values=values,
         low=float(record.get("miou_low", math.nan)),
         high=float(record.get("miou_high", math.nan)),
+        uncounted=record["uncounted"],
         untrained=record["untrained"],
     )
+
+
+LOWER_BOUNDS = (*GMACS, "gop_mean_thop_gmacs")
+"""Columns whose numbers are lower bounds where some work cannot be counted."""
 
 
 def column_marks(column: Column, values: Sequence[float]) -> list[Mark]:
@@ -133,7 +138,10 @@ def _section(summary: Summary, rows: Sequence[SummaryRow], looks: Looks) -> tupl
     for number, row in enumerate(rows):
         cells = []
         for column in summary.columns:
-            cells.append(column.cell(row.values[column.key], marks[column.key][number]))
+            cell = column.cell(row.values[column.key], marks[column.key][number])
+            if row.uncounted and column.key in LOWER_BOUNDS and math.isfinite(row.values[column.key]):
+                cell = replace(cell, text=f">= {cell.text}", mark="")
+            cells.append(cell)
             if column is MIOU and summary.has_intervals:
                 cells.append(MIOU.interval(row.low, row.high))
         plain = row_about(row.dataset, row.codec, row.method, cells, looks)
@@ -159,8 +167,9 @@ def titled_summary(run: Run) -> TextTable:
 def summary_frame(run: Run, summary: Summary) -> pd.DataFrame:
     """The summary for CSV: stored values, mIoU in 0..1; published numbers are in columns of their own."""
     frame = run.summary.copy()
-    if not frame.empty and not frame["untrained"].any():
-        del frame["untrained"]
+    for remark in ("uncounted", "untrained"):
+        if not frame.empty and not frame[remark].any():
+            del frame[remark]
     rows = {(row.dataset, row.codec, row.method): row.values for row in summary.rows}
     places = list(zip(frame["dataset"], frame["codec"], frame["method"], strict=True))
     for column in summary.columns:

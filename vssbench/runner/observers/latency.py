@@ -23,7 +23,7 @@ from vssbench.cost.latency import LatencyResult, Stopwatch, compare_latency, des
 from vssbench.engine.build import build_method
 from vssbench.engine.evaluate import run_method
 from vssbench.engine.feed import ClipFeed, DecodedClip
-from vssbench.errors import CapabilityError
+from vssbench.errors import CapabilityError, in_plugin
 from vssbench.experiment.clips import Clip, Encode
 from vssbench.experiment.schema import InferenceOptions, MethodSpec
 from vssbench.method import Frame, Method
@@ -158,7 +158,8 @@ class _GopPass:
         """One GOP from a fresh state."""
         memory = self.method.create_memory()
         steps: list[tuple[str, float]] = []
-        with torch.inference_mode() if self.method.needs.memory == "none" else torch.no_grad():
+        watching = torch.inference_mode() if self.method.needs.memory == "none" else torch.no_grad()
+        with in_plugin(self.method, f"{self.method.label}, while it was timed"), watching:
             state = self.method.begin(1, memory)
             for frame in self.frames:
                 answered, wall = _timed(self.watch, partial(self.method.step, state, frame))

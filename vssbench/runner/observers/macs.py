@@ -33,8 +33,9 @@ def measure_costs(shop: Workshop, folder: RunFolder, jobs: Sequence[Job]) -> Non
                 figures = gop_figures(executed.get((job.dataset, title), {}), interval)
             elif _is_stored(folder, relative):
                 continue
+            # of an adaptive method blank frames tell what cannot be counted, not how much work there is
+            cost = count_method_macs(method, size, interval if figures is None else min(interval, 2))
             if figures is None:
-                cost = count_method_macs(method, size, interval)
                 figures = {
                     "key_gmacs": cost.key / 1e9,
                     "non_key_gmacs": cost.non_key / 1e9,
@@ -51,6 +52,7 @@ def measure_costs(shop: Workshop, folder: RunFolder, jobs: Sequence[Job]) -> Non
                 keyframe_interval=interval,
                 gop_mean_thop_gmacs=thop_gop_mean(names[title], method, size, interval),
                 counted_on=counted_on,
+                uncounted=cost.uncounted,
                 **figures,
             )
             folder.write_record(relative, record)
