@@ -103,7 +103,7 @@ def workplace(tmp_path_factory) -> Path:
             label = Image.fromarray(generator.integers(0, 12, (96, 160), dtype=np.uint8))
             label.save(folder / "DIR" / split / "labels" / name)
     shutil.copytree(folder / "DIR", folder / "camvid")
-    shutil.copy(ROOT / "reports/quickstart/train.yaml", folder / "my.yaml")
+    shutil.copy(ROOT / "reports/experiments/quickstart/train.yaml", folder / "my.yaml")
     return folder
 
 

@@ -1,8 +1,8 @@
-"""Render an example report for the repository: the files worth keeping, and a screenshot where a browser is installed.
+"""Render a report for the repository: the files worth keeping, and a screenshot where a browser is installed.
 
-    python reports/examples/render.py RUN reports/examples/quickstart                  12 frames per codec
-    python reports/examples/render.py RUN reports/examples/camvid480 --no-pictures     numbers and charts only
-    python reports/examples/render.py RUN OUT --no-pictures --records                  records in place of the page
+    python reports/examples/render.py RUN reports/examples/quickstart                         12 frames per codec
+    python reports/examples/render.py RUN reports/examples/camvid480 --no-pictures            numbers and charts only
+    python reports/examples/render.py RUN reports/results/NAME/RUN --no-pictures --records    records in place of the page
 
 Frames of datasets that may not be passed on must be left out with --no-pictures. The screenshot is OUT/page.webp.
 OUT/records.tar.xz is the run folder without frames and log: `vssbench report` makes page and tables of it once unpacked.

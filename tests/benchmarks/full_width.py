@@ -1,6 +1,6 @@
 """How many times faster AR-Seg's frames are than full resolution on the CPU, at full width and at slim widths.
 
-    python tests/benchmarks/full_width.py -o reports/benchmarks/full_width.json [--threads 2] [--rounds 5]
+    python tests/benchmarks/full_width.py -o reports/measurements/benchmarks/full_width.json [--threads 2] [--rounds 5]
 
 One keyframe and one non-keyframe of each method are timed in turns (wall clock, so the machine should be quiet; the
 load beside the run is written down). GOP mean = (key + 11 non-key) / 12. Networks are untrained: their speed is the same.

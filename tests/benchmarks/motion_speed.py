@@ -1,6 +1,6 @@
 """Speed of a motion parser against FFmpeg's full decode and its exported vectors, one thread, interleaved in one run.
 
-    python tests/benchmarks/motion_speed.py h264|hevc FILE... [--rounds 7] [-o reports/benchmarks/h264_motion.json]
+    python tests/benchmarks/motion_speed.py h264|hevc FILE... [--rounds 7] [-o reports/measurements/benchmarks/h264_motion.json]
 
 CPU time, because it is the better guide on a busy machine; medians and the fastest of the rounds, pictures per second.
 """

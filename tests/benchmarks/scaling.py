@@ -1,6 +1,6 @@
 """Scaling efficiency: how much of two cores two workers use. Needs two idle cores; about four minutes.
 
-    python tests/benchmarks/scaling.py -o reports/soak/scaling.json [--cluster] [--sequences 16]
+    python tests/benchmarks/scaling.py -o reports/measurements/soak/scaling.json [--cluster] [--sequences 16]
 
 Efficiency is t1 / (2 t2) over work that has no threads of its own (one torch thread, one encoder thread), for the whole
 session with its start-up and for the time between first and last stored unit. Both sides are measured in turn.

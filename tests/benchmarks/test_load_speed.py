@@ -52,7 +52,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
                         for d in range(DISTANCES)
                     )
                     key = UnitKey("d", codec, method, f"street-{s:02d}", f"phase-00-gop-{g:06d}")
-                    steps, times = {"key": 1, "non_key": 11}, {"step_key": 0.1, "step_non_key": 0.5}
+                    steps, times = (
+                        {"key": 1, "non_key": 11},
+                        {"step_key": 0.1, "step_non_key": 0.5, "steps_key": 1, "steps_non_key": 11},
+                    )
                     record = UnitRecord(key, cases, counts, steps, 1.0, 380.0, "ab" * 32, times)
                     path = run.unit_path(key)
                     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """The report of 10,000 units: time to write it on two cores, size of its page, time to open it in a browser.
 
 Run with `pytest tests/benchmarks/test_report_speed.py --benchmark-enable --benchmark-only -s`, with
---benchmark-json=FILE to keep the samples. reports/benchmarks/benchmarks.json holds what was measured.
+--benchmark-json=FILE to keep the samples. reports/measurements/benchmarks/benchmarks.json holds what was measured.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _write(folder: RunFolder, key: UnitKey, counts: np.ndarray, gop: int, kbps: 
         CaseRecord(12 * gop + d, d, "P" if d else "I", 12 * gop, 12, 900, "non_key" if d else "key")
         for d in range(DISTANCES)
     )
-    times = {"step_key": 0.1, "step_non_key": 0.5}
+    times = {"step_key": 0.1, "step_non_key": 0.5, "steps_key": 1, "steps_non_key": 11}
     record = UnitRecord(key, cases, counts, {"key": 1, "non_key": 11}, 1.0, kbps, "ab" * 32, times)
     path = folder.unit_path(key)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """Ctrl-C in the middle of everything that `run` and `train` do: how long until the last process is gone.
 
-    python tests/faults/interrupts.py --repeats 5 -o reports/faults/interrupts.json
+    python tests/faults/interrupts.py --repeats 5 -o reports/measurements/faults/interrupts.json
 
 The whole process group gets the signal, as from a terminal. Linux only (/proc).
 """

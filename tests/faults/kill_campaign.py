@@ -1,6 +1,6 @@
 """Kills runs at random moments and holds what they finish against an undisturbed one, byte for byte.
 
-    python tests/faults/kill_campaign.py --kills 50 -o reports/faults/kills.json
+    python tests/faults/kill_campaign.py --kills 50 -o reports/measurements/faults/kills.json
 
 Who is killed: the driver alone, a worker, a thread of the encoder inside a worker (SIGKILL to a thread ends its
 process), or all at once; with `interrupt` among the kinds also Ctrl-C. Linux only (/proc).

@@ -1,6 +1,6 @@
 """Thousands of units through `run`: time, memory and file handles; and how fast many stored units are found again.
 
-    python tests/faults/soak.py -o reports/soak            units 1000, 3000, 10000; stored 10000, 30000, 100000
+    python tests/faults/soak.py -o reports/measurements/soak            units 1000, 3000, 10000; stored 10000, 30000, 100000
     python tests/faults/soak.py --units 200 400 --stored 2000
 
 Every unit is a job of its own (protocol clip, keyframe_interval 1) on 16x16 frames with a method that does nothing,
@@ -172,7 +172,9 @@ def resume(units: int, folder: Path) -> dict[str, Any]:
         for key in item.unit_keys():
             path = run.path / "units" / unit_name(key)
             path.parent.mkdir(parents=True, exist_ok=True)
-            record = UnitRecord(key, (case,), counts, {"key": 1}, 1.0, 20.0, "0" * 64, {"step_key": 1e-4})
+            record = UnitRecord(
+                key, (case,), counts, {"key": 1}, 1.0, 20.0, "0" * 64, {"step_key": 1e-4, "steps_key": 1}
+            )
             path.write_text(to_json(record))
     seconds, processor = [], []
     for _ in range(2):

@@ -1,6 +1,6 @@
 """Damages video files byte by byte and reads each in a process with limits: does FFmpeg, or do we, fall over?
 
-    python tests/fuzz/containers.py --files 2000 [--seed 1] [-o reports/faults/containers.json]
+    python tests/fuzz/containers.py --files 2000 [--seed 1] [-o reports/measurements/faults/containers.json]
 
 Small mp4, mov, mkv, avi, ts and nut files (HEVC, H.264, MPEG-4, some with an edit list and turned) get bytes flipped,
 cut, doubled or overwritten with extreme numbers, most of them in their headers; each is read in a forked process by

@@ -1,6 +1,6 @@
 """Damages pictures byte by byte and reads each in a process with limits: does Pillow, or do we, fall over?
 
-    python tests/fuzz/pictures.py --files 14000 [--seed 1] [-o reports/faults/pictures.json]
+    python tests/fuzz/pictures.py --files 14000 [--seed 1] [-o reports/measurements/faults/pictures.json]
 
 Small PNG, JPEG and WebP files of every mode, and some TIFF, BMP and PPM files, get bytes flipped, cut, doubled or
 overwritten with extreme numbers; half of the damaged PNGs get right checksums again, so that the damage is decoded.

@@ -1,6 +1,6 @@
 """All checks that need a GPU, in one command; writes JSON.
 
-    python tests/gpu/run_checks.py -o reports/gpu/NAME.json            on a machine with CUDA, Triton and nvidia-ml-py
+    python tests/gpu/run_checks.py -o reports/measurements/gpu/NAME.json            on a machine with CUDA, Triton and nvidia-ml-py
     python tests/gpu/run_checks.py --dry-run -o checks.json            tiny sizes on the CPU: shows that it works
 
 Every check has a value, the bound it should keep, and whether it does. Times of both sides of a ratio come from one

@@ -17,7 +17,7 @@ from vssbench.rendering.report import write_report
 
 REPORTS = Path(__file__).parents[2] / "reports"
 SCRIPT = REPORTS / "examples" / "render.py"
-COMMITTED = sorted(REPORTS.glob("*/results*/**/records.tar.xz"))
+COMMITTED = sorted((REPORTS / "results").glob("**/records.tar.xz"))
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_records_stand_in_place_of_the_page(script: ModuleType, run: Run, tmp_pa
 
 
 @pytest.mark.parametrize(
-    "archive", COMMITTED, ids=[p.parent.relative_to(REPORTS).as_posix() for p in COMMITTED]
+    "archive", COMMITTED, ids=[p.parent.relative_to(REPORTS / "results").as_posix() for p in COMMITTED]
 )
 def test_committed_results_come_from_their_records(archive: Path, tmp_path: Path) -> None:
     again = reported(archive, tmp_path)

@@ -16,7 +16,16 @@ def record() -> UnitRecord:
     counts = np.arange(18, dtype=np.int64).reshape(2, 3, 3) * 10**12
     cases = tuple(CaseRecord(7 + d, d, "IP"[d], 7, 12, 900, "key" if d == 0 else "non_key") for d in range(2))
     key = UnitKey("synthetic", "hevc 700k", "AR 0.5", "street-00", "phase-00-gop-000000")
-    return UnitRecord(key, cases, counts, {"key": 1, "non_key": 1}, 1.0, 712.5, "ab" * 32, {"step_key": 0.25})
+    return UnitRecord(
+        key,
+        cases,
+        counts,
+        {"key": 1, "non_key": 1},
+        1.0,
+        712.5,
+        "ab" * 32,
+        {"step_key": 0.25, "steps_key": 1},
+    )
 
 
 def test_a_record_survives_the_file_unchanged(record):
@@ -29,8 +38,26 @@ def test_a_record_survives_the_file_unchanged(record):
 
 def test_timings_are_outside_the_digest(record):
     values = json.loads(to_json(record))
-    values["timings"] = {"step_key": 99.0}
-    assert from_json(json.dumps(values), "x").timings == {"step_key": 99.0}
+    values["timings"] = {"step_key": 99.0, "steps_key": 3}
+    assert from_json(json.dumps(values), "x").timings == {"step_key": 99.0, "steps_key": 3}
+
+
+@pytest.mark.parametrize(
+    ("timings", "words"),
+    [
+        ({"step_key": 99.0}, "step_key"),
+        ({"step_key": "99", "steps_key": 1}, "step_key"),
+        ({"step_key": 1.0, "steps_key": None}, "steps_key"),
+        ({"step_key": float("nan"), "steps_key": 1}, "nan"),
+        ({"step_key": -1.0, "steps_key": 1}, "-1.0"),
+        ([1.0], "list"),
+    ],
+)
+def test_damaged_timings_are_refused_with_the_file(record, timings, words):
+    values = json.loads(to_json(record))
+    values["timings"] = timings
+    with pytest.raises(InputError, match=f"^there.json: .*{words}"):
+        from_json(json.dumps(values), "there.json")
 
 
 @pytest.mark.parametrize("field", ["achieved_kbps", "decoded_digest", "executed_share"])

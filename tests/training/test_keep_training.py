@@ -1,4 +1,4 @@
-"""reports/examples/keep_training.py: what the repository keeps of a training."""
+"""reports/results/keep_training.py: what the repository keeps of a training."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 
 from vssbench.errors import InputError
 
-SCRIPT = Path(__file__).parents[2] / "reports" / "examples" / "keep_training.py"
+SCRIPT = Path(__file__).parents[2] / "reports" / "results" / "keep_training.py"
 
 
 @pytest.fixture
 def script() -> dict[str, Any]:
     if not SCRIPT.exists():
-        pytest.skip("the examples are not in this tree")
+        pytest.skip("the results are not in this tree")
     return runpy.run_path(str(SCRIPT))
 
 

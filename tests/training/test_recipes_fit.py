@@ -16,12 +16,12 @@ from vssbench.method import BuildContext
 from vssbench.networks.weights import training_only_prefixes
 from vssbench.registry import methods
 
-REPORTS = Path(__file__).parents[2] / "reports"
+EXPERIMENTS = Path(__file__).parents[2] / "reports" / "experiments"
 CONTEXT = BuildContext(11, (360, 480), 12, torch.device("meta"))
 RUNS = [
     path
     for folder in ("table2_synthetic", "table2_camvid", "streets_bise18", "streets_psp18", "camvid_alphas")
-    for path in sorted((REPORTS / folder).glob("*.yaml"))
+    for path in sorted((EXPERIMENTS / folder).glob("*.yaml"))
     if not path.name.startswith("train")
 ]
 

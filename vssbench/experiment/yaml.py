@@ -88,8 +88,8 @@ def packaged_experiments(kind: ExperimentKind = "run") -> dict[str, Path]:
     """Packaged experiments by name: 'quickstart' is quickstart/run.yaml (or train.yaml), 'ar-seg/x' is ar_seg/x.yaml (or
     train-x.yaml)."""
     found: dict[str, Path] = {}
-    for folder in files("vssbench.reports").iterdir():
-        if not folder.is_dir() or folder.name in ("templates", "examples", "__pycache__"):
+    for folder in (files("vssbench.reports") / "experiments").iterdir():
+        if not folder.is_dir():
             continue
         for entry in folder.iterdir():
             stem = entry.name.removesuffix(".yaml")

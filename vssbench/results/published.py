@@ -77,7 +77,7 @@ def read_published(name: str) -> list[PublishedRow]:
     """
     if name not in PUBLISHED:
         raise ConfigError(f"unknown published table {name!r}; {nearest(name, list(PUBLISHED))}")
-    resource = files("vssbench.reports.ar_seg") / "published" / f"{name}.csv"
+    resource = files("vssbench.reports") / "published" / "ar_seg" / f"{name}.csv"
     reader = csv.DictReader(io.StringIO(resource.read_text(encoding="utf-8")))
     return [
         {column: _value(name, line, column, text) for column, text in row.items()}
@@ -87,7 +87,7 @@ def read_published(name: str) -> list[PublishedRow]:
 
 def _value(name: str, line: int, column: str, text: str | None) -> str | float | None:
     if text is None:
-        raise InputError(f"published/{name}.csv line {line}: no value for column {column!r}")
+        raise InputError(f"published/ar_seg/{name}.csv line {line}: no value for column {column!r}")
     if column in TEXT_COLUMNS:
         return text
     if not text:
@@ -95,7 +95,9 @@ def _value(name: str, line: int, column: str, text: str | None) -> str | float |
     try:
         return float(text)
     except ValueError as error:
-        raise InputError(f"published/{name}.csv line {line}: {column} = {text!r} is not a number") from error
+        raise InputError(
+            f"published/ar_seg/{name}.csv line {line}: {column} = {text!r} is not a number"
+        ) from error
 
 
 def published_row(identity: PaperIdentity) -> PublishedRow | None:

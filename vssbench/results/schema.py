@@ -79,6 +79,7 @@ class UnitRecord:
     """Counts of the experiment's further metrics and oracles by name, each [cases, ...] (metrics/further.py)."""
 
     def __post_init__(self) -> None:
+        self._check_timings()
         for name, values in self.measured.items():
             if values.dtype != np.int64 or len(values) != len(self.cases):
                 raise ValueError(
@@ -88,6 +89,14 @@ class UnitRecord:
             raise ValueError(
                 f"UnitRecord.counts must be int64 [{len(self.cases)}, C, C], got {self.counts.dtype} {self.counts.shape}"
             )
+
+    def _check_timings(self) -> None:
+        """No digest covers the timings, so that what they hold is looked at when a record is made."""
+        for name, value in self.timings.items():
+            if type(value) not in (int, float) or not 0 <= value < math.inf:
+                raise ValueError(f"timings[{name!r}] must be a finite number from 0, got {value!r}")
+            if name.startswith("step_") and name.replace("step_", "steps_", 1) not in self.timings:
+                raise ValueError(f"timings has {name!r}, but not the frames behind it")
 
 
 def to_json(record: UnitRecord) -> str:
