@@ -76,7 +76,10 @@ def names(subject: DatasetSubject) -> None:
         not alike, f"names that differ in capitals alone: {alike[:3]}; some file systems take them for one"
     )
     unsafe = [name for name in found if safe_name(name) != name]
-    require(not unsafe, f"sequence name {(unsafe or [''])[0]!r} is no file name; dataset.safe_name makes one")
+    require(
+        not unsafe,
+        f"sequence name {(unsafe or [''])[0]!r} is no file name; vssbench.dataset.safe_name makes one",
+    )
     require(found == sorted(found), f"sequences are not sorted by name: {found[:4]}")
     identities = [sequence.identity for sequence in sequences]
     require(
