@@ -18,6 +18,8 @@ KEY, OTHER, ARRIVAL = 0.2, 0.01, 0.6
 class Clocked:
     """Answers frames between two keyframes when the second arrives, or each at once; moves a clock of its own."""
 
+    label = "method"
+
     def __init__(self, lookahead: int, history: int = 0, interval: int = 12) -> None:
         self.needs = Needs(lookahead=lookahead, history=history)
         self.interval = interval

@@ -12,7 +12,7 @@ import torch
 
 from vssbench import files
 from vssbench.engine.ownership import owned
-from vssbench.errors import StorageError, VssbenchError
+from vssbench.errors import PluginError, StorageError, VssbenchError
 from vssbench.experiment.training import StageSection, load_training_experiment
 from vssbench.rendering.figures.training import training_charts
 from vssbench.training.log import StageLog, read_log
@@ -75,7 +75,7 @@ def test_other_errors_of_torch_are_not_called_lack_of_memory(
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
     monkeypatch.setattr(torch, "stack", fails)
-    with pytest.raises(RuntimeError, match="mat1"):
+    with pytest.raises(PluginError, match="RuntimeError: mat1"):
         Trainer(load_training_experiment(write_experiment()), tmp_path).run()
 
 

@@ -138,6 +138,8 @@ def test_stills_have_windows_but_no_triplets(tmp_path: Path) -> None:
 class Echo:
     """Answers with the label 1 where the picture is bright; keeps what it was pushed."""
 
+    label = "method"
+
     def __init__(self, needs: Needs) -> None:
         self.needs, self.pushed = needs, []
 
