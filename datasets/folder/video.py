@@ -82,6 +82,10 @@ class VideoFileSequence(VideoSequence):
             )
         return label
 
+    def remarks(self) -> Sequence[str]:
+        """How the file was read where that is a choice: turned upright, one of several streams, its colours."""
+        return self._video.remarks
+
     @property
     def identity(self) -> str:
         """Hash over path, size and time of the file, and what else decides its pictures."""

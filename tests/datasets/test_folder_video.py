@@ -87,3 +87,19 @@ def test_the_stream_can_be_chosen(root) -> None:
     assert (main.size, other.size) == ((48, 64), (32, 48))
     assert main.identity != other.identity
     assert other.image(0).mean() == pytest.approx(128, abs=2)
+
+
+def test_verify_says_how_a_video_is_read(root) -> None:
+    """The choice that was taken, with the one there is; nothing for a file that lies as it is shown."""
+    video(root / "frames" / "drive.mp4", degrees=180)
+    label(root, (48, 64))
+
+    def warnings() -> list[str]:
+        found = FolderDataset(FolderOptions(root=root)).verify()
+        return [f"{one.message} {one.remedy}" for one in found if one.level == "warning"]
+
+    (said,) = warnings()
+    assert "orientation" in said
+    assert "stored" in said
+    video(root / "frames" / "drive.mp4")
+    assert warnings() == []
