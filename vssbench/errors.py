@@ -146,7 +146,7 @@ def folder_of(plug_in: type) -> Path:
 
 
 def spelled_out(path: str | os.PathLike[str]) -> str:
-    """A path as it was given and, where that says more, in full: 'data' -> 'data (/home/me/data)'."""
+    """A path as it was given and, where that says more, in full: 'data' -> 'data (/users/me/data)'."""
     given, full = os.fspath(path), os.path.abspath(path)
     return given if given == full else f"{given} ({full})"
 

@@ -21,7 +21,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a folder `exp` for experiments, and a home."""
     (tmp_path / "exp").mkdir()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("HOME", "/users/me")
     return tmp_path
 
 
@@ -46,8 +46,8 @@ BOTH = pytest.mark.parametrize(
         ("data", "exp/data", "data"),
         ("../data", "exp/../data", "../data"),
         ("/abs/data", "/abs/data", "/abs/data"),
-        ("~/data", "/home/me/data", "/home/me/data"),
-        ("~", "/home/me", "/home/me"),
+        ("~/data", "/users/me/data", "/users/me/data"),
+        ("~", "/users/me", "/users/me"),
     ],
 )
 def test_a_root_begins_where_it_is_written(
@@ -79,7 +79,7 @@ def test_weights_of_runs_begin_where_they_are_written(place: Path) -> None:
     Path("exp/my.yaml").write_text(json.dumps(run_document(methods=[method])))
     found = _run("exp/my.yaml")["methods"][0]
     assert found["weights"] == {
-        "a": "exp/w/a.safetensors", "b": "/home/me/b.safetensors", "c": "quickstart/hr", "d": "exp/w/0.5.safetensors",
+        "a": "exp/w/a.safetensors", "b": "/users/me/b.safetensors", "c": "quickstart/hr", "d": "exp/w/0.5.safetensors",
     }  # fmt: skip
     assert found["table"] == "exp/t.csv"
     one = _run("exp/my.yaml", "method.weights.a=x.safetensors", "method.table=u.csv")["methods"][0]
@@ -103,8 +103,8 @@ def test_weights_of_trainings_begin_where_they_are_written(place: Path) -> None:
     begun = found["contestants"][0]["stages"]["image"]["initialise_from"]
     assert begun == {"network": "exp/w.safetensors", "other": "quickstart/hr"}
     assert found["contestants"][0]["options"]["table"] == "exp/t.csv"
-    assert found["evaluations"][0]["parts"] == {"x": "/home/me/w.safetensors", "y": "a/image/network"}
-    assert _train("exp/my.yaml", "backbone_weights=~/r.pth")["backbone_weights"] == "/home/me/r.pth"
+    assert found["evaluations"][0]["parts"] == {"x": "/users/me/w.safetensors", "y": "a/image/network"}
+    assert _train("exp/my.yaml", "backbone_weights=~/r.pth")["backbone_weights"] == "/users/me/r.pth"
     assert (
         _train(values)["contestants"][0]["stages"]["image"]["initialise_from"]["network"] == "w.safetensors"
     )
