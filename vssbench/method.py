@@ -159,7 +159,7 @@ class BuildContext:
 class MethodOptions(BaseModel):
     """Base of every method's options; unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     weights: dict[str, str] = Field(
         default_factory=dict,

@@ -51,6 +51,7 @@ class CamVidOptions(FileOptions):
     root: Path
     """Folder with train, val, test and *_labels (Kaggle), or with train and val_sequence (480x360, index labels)."""
     layout: Literal["auto", "kaggle", "index"] = "auto"
+    """Folder tree of the files; auto looks at the root."""
     protocol: Literal["standard", "paper"] = "standard"
     """standard: 11 classes, void ignored. paper: AR-Seg's 12 outputs with void scored and merged colours ignored."""
     decoded: Path | None = None

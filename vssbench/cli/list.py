@@ -12,15 +12,40 @@ def list_names(
         Literal["methods", "datasets", "networks", "experiments", "weights"],
         typer.Argument(help="What to list."),
     ],
+    options: Annotated[
+        bool, typer.Option("--options", help="Of methods and datasets: every option with its default.")
+    ] = False,
 ) -> None:
     """List methods, datasets, networks, packaged experiments or packaged weights."""
     from rich.console import Console
     from rich.table import Table
 
+    if options:
+        _print_options(kind)
+        return
     table = Table("name", "what", box=None, pad_edge=False)
     for name, text in _entries(kind):
         table.add_row(name, text)
     Console().print(table)
+
+
+def _print_options(kind: str) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from vssbench import registry
+    from vssbench.errors import ConfigError
+    from vssbench.experiment.keys import rows_of_keys
+
+    if kind not in ("methods", "datasets"):
+        raise ConfigError(f"{kind} have no options of their own; --options goes with methods and datasets")
+    plug_ins = registry.methods if kind == "methods" else registry.datasets
+    for entry in plug_ins.describe():
+        table = Table("option", "what it takes", "default", "meaning", box=None, pad_edge=False)
+        for row in rows_of_keys(plug_ins.load(entry.name).Options):
+            table.add_row(*(escape(text) for text in (row.name, row.kind, row.default, row.description)))
+        Console().print(f"[bold]{escape(entry.name)}[/bold]: {escape(entry.summary)}", table, "", sep="\n")
 
 
 def _entries(kind: str) -> list[tuple[str, str]]:
