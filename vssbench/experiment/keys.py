@@ -75,4 +75,4 @@ def _kind(entry: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
 
 def _bounds(entry: Mapping[str, Any]) -> str:
     signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
-    return "".join(f" {sign} {entry[key]:g}" for key, sign in signs.items() if key in entry)
+    return "".join(f" {sign} {json.dumps(entry[key])}" for key, sign in signs.items() if key in entry)
