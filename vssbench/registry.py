@@ -134,6 +134,22 @@ datasets.register(
 datasets.register(
     "folder", "vssbench.datasets.folder:FolderDataset", "your own frames or video with label PNGs"
 )
+datasets.register(
+    "layout",
+    "vssbench.datasets.layout:PatternDataset",
+    "any frames and label pictures whose paths follow a pattern",
+)
+datasets.register(
+    "kitti-step",
+    "vssbench.datasets.kitti_step:KittiStep",
+    "KITTI-STEP, every frame labelled, classes of Cityscapes",
+)
+datasets.register("vspw", "vssbench.datasets.vspw:VSPW", "VSPW, every frame labelled, 124 classes")
+datasets.register(
+    "cityscapes-vps",
+    "vssbench.datasets.cityscapes_vps:CityscapesVPS",
+    "Cityscapes-VPS, every fifth frame of the snippets labelled",
+)
 
 networks = Registry("network", "vssbench.networks")
 networks.register(
