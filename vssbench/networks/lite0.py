@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from vssbench.networks.blocks import ConvNormReLU
 from vssbench.networks.network import Cut, Partial, SegmentationNetwork
+from vssbench.networks.resnet import Projection
 from vssbench.ops.losses import Scores, SegmentationLoss
 from vssbench.ops.resize import enlarge_later, resize
 
@@ -25,9 +26,9 @@ _EPSILON, _MOMENTUM = 1e-3, 0.01
 
 
 class Repeat(NamedTuple):
-    """`count` inverted residual blocks, of which the first strides and changes the channels."""
+    """`blocks` inverted residual blocks, of which the first strides and changes the channels."""
 
-    count: int
+    blocks: int
     kernel: int
     stride: int
     expansion: int
@@ -102,7 +103,7 @@ class EfficientNetLite0(nn.Module):
         self.blocks = nn.ModuleList()
         before = STEM
         for repeat in BLOCKS:
-            for index in range(repeat.count):
+            for index in range(repeat.blocks):
                 stride = repeat.stride if index == 0 else 1
                 self.blocks.append(
                     InvertedResidual(before, repeat.channels, repeat.kernel, stride, repeat.expansion)
@@ -124,20 +125,6 @@ class EfficientNetLite0(nn.Module):
         return tuple(taps)
 
 
-class Lateral(nn.Module):
-    """1x1 convolution and normalisation: a map of the backbone in the decoder's channels."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, 1, bias=False)
-        self.norm = nn.BatchNorm2d(outputs)
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """[N, inputs, h, w] -> [N, outputs, h, w]."""
-        projected: Tensor = self.norm(self.conv(maps))
-        return projected
-
-
 class Lite0(SegmentationNetwork):
     """EfficientNet-Lite0, global context, and a ladder of lateral sums blended by 3x3 down to stride 4.
 
@@ -154,7 +141,7 @@ class Lite0(SegmentationNetwork):
     def __init__(self, classes: int, *, width: int = 64) -> None:
         super().__init__(classes, width=width)
         self.backbone = EfficientNetLite0()
-        self.laterals = nn.ModuleList(Lateral(inputs, width) for inputs in self.backbone.channels)
+        self.laterals = nn.ModuleList(Projection(inputs, width, 1) for inputs in self.backbone.channels)
         self.context = nn.Conv2d(self.backbone.channels[-1], width, 1)
         self.blends = nn.ModuleList(ConvNormReLU(width, width) for _ in self.backbone.channels)
         self.classifier = nn.Conv2d(width, classes, 1)
