@@ -20,6 +20,7 @@ from vssbench.experiment.validation import validate
 from vssbench.method import BuildContext, FlowRule, Method, MethodOptions
 from vssbench.networks import load_weights
 from vssbench.networks.agreement import Said, agree, other_pictures
+from vssbench.networks.padding import padded_size
 from vssbench.networks.weights import WeightsMetadata, read_metadata, require_classes
 from vssbench.registry import methods
 
@@ -91,7 +92,7 @@ def trained_method(
     method.untrained = tuple(
         part for part, module in parts.items() if part not in found and any(True for _ in module.parameters())
     )
-    method.remarks = (*agreed.remarks, *other_pictures(title, method, found))
+    method.remarks = (*agreed.remarks, *other_pictures(title, method, found, context.size))
     return method
 
 
@@ -125,7 +126,7 @@ def check_capabilities(
     needs = method.needs
     if needs.motion:
         check_motion(f"method {title}", settings, needs.flow_rule if needs.flow_key else "exact")
-    if any(side % needs.size_multiple for side in size):
+    if any(side % needs.size_multiple for side in padded_size(method, size)):
         raise CapabilityError(
             f"method {title} needs frame sides that are multiples of {needs.size_multiple}, got {size[0]}x{size[1]}"
         )
