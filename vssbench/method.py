@@ -165,6 +165,11 @@ class MethodOptions(BaseModel):
         default_factory=dict,
         description="part of the method -> packaged weight name or path of a .safetensors file; absent parts stay untrained",
     )
+    class_map: str | dict[str, str] | None = Field(
+        None,
+        description="class of the weights -> class of the dataset, or the name of such a table (cityscapes-camvid); "
+        "default: they are the same",
+    )
     padding: Literal["network", "none"] = Field(
         "network",
         description="network: frames are padded to the sides that the networks need at lr_scale (mode paper: never); "

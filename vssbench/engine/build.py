@@ -12,6 +12,7 @@ import torch
 from vssbench.codec import CodecSettings
 from vssbench.cost.blank import construct
 from vssbench.dataset import VideoSequence
+from vssbench.engine.class_map import answer_in, mapped_indices
 from vssbench.engine.inference import apply_inference
 from vssbench.errors import CapabilityError, CheckpointError, in_plugin
 from vssbench.experiment.clips import Encode
@@ -81,7 +82,14 @@ def trained_method(
     said = {part: Said(options.weights[part], m.normalisation if m else None) for part, m in found.items()}
     agreed = agree(f"method {title}", said, getattr(options, "normalisation", None), context.normalisation)
     context = dataclasses.replace(context, normalisation=agreed.normalisation)
+    indices: list[int] = []
+    if options.class_map is not None:
+        theirs = next((m.class_names for m in found.values() if m is not None), ())
+        indices = mapped_indices(options.class_map, theirs, class_names, f"method {title}")
+        context, class_names = dataclasses.replace(context, classes=len(theirs)), theirs
     method = untrained_method(name, options, context, where=f"method {title}")
+    if indices:
+        answer_in(method, indices)
     parts = method.parts()
     unknown = sorted(set(options.weights) - set(parts))
     if unknown:
