@@ -182,6 +182,12 @@ networks.register(
 networks.register(
     "fcn18", "vssbench.networks.fcn:FCN18", "FCN with skip scores, a shallow and a deep stage, for Clockwork"
 )
+networks.register(
+    "lite0", "vssbench.networks.lite0:Lite0", "EfficientNet-Lite0 with a ladder decoder, feature at stride 4"
+)
+networks.register(
+    "espnetv2", "vssbench.networks.espnetv2:ESPNetv2", "ESPNetv2 for small devices, feature at stride 2"
+)
 
 flow_networks = Registry("flow network", "vssbench.flow_networks")
 flow_networks.register("flownet-s", "vssbench.networks.flow:FlowNetS", "FlowNetS on half-size images")

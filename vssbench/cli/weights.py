@@ -17,14 +17,17 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 @app.command()
 def convert(
     folder: Annotated[
-        Path, typer.Argument(help="Unpacked AR-Seg release: camvid-psp18/HR, .../LR, .../AR with .pth files.")
+        Path,
+        typer.Argument(
+            help="Unpacked AR-Seg release (camvid-psp18/HR, .../LR, .../AR with .pth files), or ESPNetv2's .pth files."
+        ),
     ],
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Folder for the .safetensors files and manifest.json.")
     ],
     dtype: Annotated[str, typer.Option(help="float32, or float16 for half the size.")] = "float32",
 ) -> None:
-    """Turn the released AR-Seg checkpoints into safetensors with a manifest.
+    """Turn the released checkpoints of AR-Seg or ESPNetv2 into safetensors with a manifest.
 
     Of each scale the file with the highest epoch is taken. Nothing in the .pth files is executed, and nothing is
     written unless every file fits its network.

@@ -22,6 +22,8 @@ from vssbench.experiment.validation import Location, Section, mistake, validate
 from vssbench.experiment.yaml import Keys, origin_of, place_of, value_at
 from vssbench.registry import datasets, methods, nearest
 
+PACKAGED_BACKBONE = Path("imagenet")
+"""Stands for the ImageNet weights of EfficientNet-Lite0 in their installed package, whose checksum is known."""
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
 
@@ -282,8 +284,9 @@ class TrainingExperiment(Section):
     channels_last: bool = True
     """Memory layout of maps and networks, for speed; not where torch cannot train a network so (training/layout.py)."""
     backbone_weights: Path | None = None
-    """ImageNet ResNet-18 in torchvision's layout (.pth or .safetensors) that every ResNet-18 backbone starts from, where
-    `initialise_from` says nothing else; width 64 only. `--backbone-weights` sets it. None: from scratch."""
+    """ImageNet weights that every backbone starts from, where `initialise_from` says nothing else: 'imagenet' for
+    EfficientNet-Lite0 (extra `pretrained`), or a file (.pth or .safetensors): torchvision's ResNet-18, for width 64 only,
+    or EfficientNet-Lite0 in its package's layout. `--backbone-weights` sets it. None: from scratch."""
     feature_memory_mb: int = Field(0, ge=0)
     """Room for features of frozen networks, where augmentation lets samples come again; 0 keeps none."""
     contestants: tuple[ContestantSection, ...] = Field(min_length=1)
@@ -363,7 +366,9 @@ class TrainingExperiment(Section):
         content = self.model_dump(
             mode="json", exclude={"description", "outputs", "contestants", "evaluations", "seeds"}
         )
-        if self.backbone_weights is not None:  # what the file holds decides, not where it lies
+        if (
+            self.backbone_weights is not None and self.backbone_weights != PACKAGED_BACKBONE
+        ):  # what the file holds decides, not where it lies
             content["backbone_weights"] = _file_digest(self.backbone_weights)
         for key in ("final_clips", "final_distances"):
             content["validation"].pop(key)
@@ -502,7 +507,8 @@ def _take_the_dataset(document: Keys, where: str) -> None:
 
 def _anchor_paths(document: Keys) -> None:
     """Weight files and ImageNet weights: relative to the file that names them."""
-    anchor_key(document, "backbone_weights")
+    if document.get("backbone_weights") != str(PACKAGED_BACKBONE):
+        anchor_key(document, "backbone_weights")
     for section, key in (("contestants", "stages"), ("evaluations", "parts")):
         entries = document.get(section)
         for index, entry in enumerate(entries if isinstance(entries, list) else ()):
