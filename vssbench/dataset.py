@@ -105,6 +105,14 @@ class VideoSequence(ABC):
     def label(self, index: int) -> NDArray[np.uint8]:
         """Label map uint8 [H, W]: class index or `ClassTable.ignore_index`. Raises InputError."""
 
+    def frame_files(self) -> Sequence[Path] | None:
+        """The files that, with the dataset's options, decide the frames; None: `identity` says all of them."""
+        return None
+
+    def label_files(self) -> Sequence[Path] | None:
+        """The file of each frame in `labelled`; (): `identity` decides the labels too; None: the label maps are read."""
+        return None
+
     def flow_to_previous(self, index: int) -> FlowField | None:
         """Exact motion towards frame index-1 with its occlusion mask, where the dataset knows it."""
         return None

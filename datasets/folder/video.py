@@ -82,6 +82,14 @@ class VideoFileSequence(VideoSequence):
             )
         return label
 
+    def frame_files(self) -> Sequence[Path]:
+        """The video."""
+        return [self.path]
+
+    def label_files(self) -> Sequence[Path]:
+        """The label pictures."""
+        return list(self.label_paths.values())
+
     def remarks(self) -> Sequence[str]:
         """How the file was read where that is a choice: turned upright, one of several streams, its colours."""
         return self._video.remarks

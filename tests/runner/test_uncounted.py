@@ -14,7 +14,7 @@ from vssbench.baselines.constant import ConstantResolution
 from vssbench.registry import Entry, methods
 from vssbench.rendering.tables.csv_text import frame_csv
 from vssbench.rendering.tables.summary import summary_frame, summary_of, summary_table
-from vssbench.results.documents import read_costs
+from vssbench.results.costs import read_costs
 
 VALUES = {
     "datasets": [{"name": "synthetic", "sequences": 1, "frames": 4, "size": [32, 64]}],
@@ -42,7 +42,7 @@ def run(monkeypatch, tmp_path):
 
 
 def test_lower_bounds_are_told_wherever_the_number_is(run):
-    costs = {method: cost for (_, method), cost in read_costs(run.folder).items()}
+    costs = {method: cost for (_, method), cost in read_costs(run.folder, run.basis).items()}
     (counted,) = set(costs) - {"tail"}
     assert costs["tail"].uncounted == ("Tensor.numpy",)
     assert costs[counted].uncounted == ()

@@ -23,7 +23,7 @@ from vssbench.analysis.remarks import data_remarks
 from vssbench.analysis.seeds import SeedRow, seed_rows
 from vssbench.metrics.bootstrap import Interval
 from vssbench.metrics.confusion import mean_of_present
-from vssbench.results.documents import CostRecord
+from vssbench.results.costs import CostRecord
 from vssbench.results.group import Group as Group
 from vssbench.results.stored import StoredRun
 
@@ -44,11 +44,14 @@ class Run(StoredRun):
             lines.append(
                 f"incomplete: {self.unit_count} of {self.plan.units} units are stored; run the same command again"
             )
-        for changed in self.environment.get("forced", []):
+        for changed in self.environment.forced:
             lines.append("resumed by force in another environment: " + "; ".join(changed))
         damaged = self.folder.set_aside_damaged()
         if damaged:
-            lines.append(f"{len(damaged)} damaged unit files were set aside and redone")
+            lines.append(
+                f"{len(damaged)} files that were damaged or from another run were set aside and made again"
+            )
+        lines += self.kept_frames[1]
         for group in self.groups:
             if (group.frames == 0).any():
                 lines.append(

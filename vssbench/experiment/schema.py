@@ -239,6 +239,12 @@ class CheckLimits(Section):
     """How much worse a metric may get before `vssbench check` fails; see analysis/gate.py."""
 
     miou_drop: float = Field(1e-9, ge=0, description="absolute, mIoU in 0..1")
+    pixels: int | None = Field(
+        None,
+        ge=0,
+        description="pixels of one method that may be classified otherwise; default: none, on another kind of CPU a "
+        "hundred-thousandth of them",
+    )
     macs_rise: float = Field(0.0, ge=0, description="relative")
     latency_rise: float = Field(0.10, ge=0, description="relative rise of the median step time")
     latency_floor_ms: float = Field(0.5, ge=0, description="absolute rise that is never a regression")
@@ -247,7 +253,7 @@ class CheckLimits(Section):
     metrics: dict[str, Annotated[float, Field(ge=0)]] = Field(
         default_factory=dict,
         description="limit of single metrics by their name in `Run.table`, in place of the general one: absolute for "
-        "shares (0..1), relative for costs and step times",
+        "shares (0..1), relative for costs and step times; iou.CLASS holds one class",
     )
 
 

@@ -50,6 +50,8 @@ class Group:
     """Digest of decoded pixels and motion of each unit."""
     unit_step_ms: dict[str, list[float]]
     """The same in each unit."""
+    workers: tuple[int, ...]
+    """How many worker processes ran side by side while the units were timed, each number once."""
     unit_names: list[str]
     """'SEQUENCE/UNIT' of each unit, in the order of the lists above."""
     measured: dict[str, NDArray[np.int64]]
@@ -162,6 +164,7 @@ def build_group(key: tuple[str, str, str], units: Sequence[UnitRecord]) -> Group
         clip_frames=(min(lengths), max(lengths)),
         decoded_digests=[unit.decoded_digest for unit in units],
         unit_step_ms=_unit_step_ms(timed),
+        workers=tuple(sorted({int(unit.timings["workers"]) for unit in units if "workers" in unit.timings})),
         unit_names=[f"{unit.key.sequence}/{unit.key.unit}" for unit in units],
         measured=_measured(key, units),
         case_streams=[_stream(unit) for unit in units for _ in unit.cases] if units[0].measured else [],

@@ -82,7 +82,7 @@ def space_needed(shop: Workshop, folder: RunFolder, owed: Sequence[Job]) -> Spac
 
     Without a bit rate, or without a stored record, a typical size stands in. Cached bitstreams are counted again.
     """
-    sizes = [size for size, _ in folder.stored_units().values()]
+    sizes = [size for size, *_ in folder.stored_units().values()]
     records = sum(len(job.owed) for job in owed) * (sum(sizes) / len(sizes) if sizes else BYTES_PER_UNIT)
     bitstreams = 0.0
     for job in owed:

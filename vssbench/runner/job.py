@@ -43,7 +43,7 @@ def run_job(shop: Workshop, folder: RunFolder, job: Job, on_unit: Callable[[], N
     records = UnitRecords(
         folder,
         job,
-        {key for key in job.owed if not folder.has_unit(key)},
+        {key for key in job.owed if not folder.has_unit(key, job.belongs)},
         shop.dataset(job.dataset).classes,
         on_unit,
         timed=shop.experiment.measure.step_time,

@@ -42,6 +42,12 @@ class Job:
     kept: tuple[KeptFrames, ...] = ()
     owed: frozenset[UnitKey] = frozenset()
     """Units that are still missing; found once, by the session that holds the run folder."""
+    belongs: str = ""
+    """What the records of the job belong to (results/basis.py)."""
+    workers: int = 1
+    """How many worker processes run side by side, which decides what its times mean."""
+    data: tuple[str, str] = ("", "")
+    """Digests of frames and labels of the sequence (engine/data_digests.py)."""
 
     @property
     def clips(self) -> tuple[Clip, ...]:

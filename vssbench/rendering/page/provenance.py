@@ -10,6 +10,7 @@ from typing import Any
 
 from vssbench.analysis.run import Run
 from vssbench.rendering.text import kbps_text
+from vssbench.results.documents import EnvironmentRecord
 from vssbench.results.group import Group
 
 Lines = list[tuple[str, str]]
@@ -144,7 +145,7 @@ def _cost_lines(run: Run) -> Lines:
     rules = sorted({cost.rule for cost in run.costs.values()})
     lines = [("MACs rule", f"{', '.join(rules)}; one multiply-accumulate counts once")] if rules else []
     if any(group.step_ms for group in run.groups):
-        where = run.environment.get("bits", {}).get("device", "unknown device")
+        where = run.environment.bits.get("device", "unknown device")
         lines.append(
             (
                 "times",
@@ -154,10 +155,9 @@ def _cost_lines(run: Run) -> Lines:
     return lines
 
 
-def _environment_lines(environment: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for part in ("bits", "machine"):
-        yield from _flat(environment.get(part, {}), "")
-    for number, changed in enumerate(environment.get("forced", []), 1):
+def _environment_lines(environment: EnvironmentRecord) -> Iterator[tuple[str, str]]:
+    yield from _flat({**environment.bits, **environment.machine}, "")
+    for number, changed in enumerate(environment.forced, 1):
         yield f"forced resume {number}", "; ".join(map(str, changed))
 
 

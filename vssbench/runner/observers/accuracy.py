@@ -48,7 +48,7 @@ class _UnitDraft:
             before = self.step_macs.get(distance, (0, 0))
             self.step_macs[distance] = (before[0] + steps, before[1] + macs)
 
-    def finish(self, key: UnitKey, *, timed: bool) -> UnitRecord:
+    def finish(self, key: UnitKey, job: Job, *, timed: bool) -> UnitRecord:
         digest = self.digests[0] if len(self.digests) == 1 else "+".join(d[:16] for d in self.digests)
         return UnitRecord(
             key=key,
@@ -58,7 +58,8 @@ class _UnitDraft:
             executed_share=float(np.mean(self.shares)),
             achieved_kbps=float(np.mean(self.kbps)),
             decoded_digest=digest,
-            timings=self.timings if timed else {},
+            timings={**self.timings, "workers": job.workers} if timed else {},
+            belongs=job.belongs,
             step_macs=tuple((d, *self.step_macs[d]) for d in sorted(self.step_macs)) or None,
             measured={name: np.concatenate(parts) for name, parts in self.measured.items()},
         )
@@ -120,6 +121,7 @@ class UnitRecords(Observer):
         for method in self.wants(unit):
             key = self.job.key(method, unit)
             if key in self._drafts:
-                self.folder.write_unit(self._drafts.pop(key).finish(key, timed=self.timed))
+                draft = self._drafts.pop(key)
+                self.folder.write_unit(draft.finish(key, self.job, timed=self.timed))
                 self.stored += 1
                 self.on_unit()

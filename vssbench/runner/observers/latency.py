@@ -30,8 +30,10 @@ from vssbench.method import Frame, Method
 from vssbench.metrics.confusion import count_pairs
 from vssbench.ops import accounting
 from vssbench.records import DecodedFrame
+from vssbench.results.basis import Basis
 from vssbench.results.latency_records import LatencyRecord, latency_path
 from vssbench.results.store import RunFolder
+from vssbench.runner.observers.macs import is_stored
 from vssbench.runner.plan import Job
 from vssbench.runner.workshop import Workshop
 
@@ -43,7 +45,7 @@ Result = TypeVar("Result")
 
 
 def measure_run_latency(
-    shop: Workshop, folder: RunFolder, jobs: Sequence[Job], on_stage: Callable[[str], None]
+    shop: Workshop, folder: RunFolder, jobs: Sequence[Job], basis: Basis, on_stage: Callable[[str], None]
 ) -> None:
     """Time all methods of each dataset that has no complete latency records, then write and announce the table.
 
@@ -52,13 +54,18 @@ def measure_run_latency(
     first = {(job.dataset, job.codec): job for job in reversed(jobs)}
     for (dataset, codec), job in reversed(first.items()):
         titles = list(job.methods)
-        if all((folder.path / latency_path(dataset, title)).exists() for title in titles):
+        belongs = basis.of_dataset(dataset)
+        kept = [
+            is_stored(folder, latency_path(dataset, title), LatencyRecord, belongs, on_stage)
+            for title in titles
+        ]
+        if all(kept):
             continue
         on_stage(f"timing {len(titles)} methods on {dataset}, {codec}")
         subject = _subject(shop, job)
         for record in _time_methods(shop, job, subject):
-            folder.write_record(latency_path(dataset, record.method), record)
-    rows = runtime_rows(folder)
+            folder.write_record(latency_path(dataset, record.method), record, belongs[-1])
+    rows = runtime_rows(folder, basis)
     write_runtime_csv(folder.path / "latency" / "runtime.csv", rows)
     on_stage(runtime_text(rows))
 

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from vssbench.cost.steps import count_method_macs
 from vssbench.errors import InputError
 from vssbench.metrics.gop import gop_mean
-from vssbench.results.documents import COUNTED_WHILE_RUNNING, CostRecord, cost_path
-from vssbench.results.store import RunFolder
+from vssbench.results.basis import Basis
+from vssbench.results.costs import COUNTED_WHILE_RUNNING, CostRecord, cost_path
+from vssbench.results.latency_records import LatencyRecord
+from vssbench.results.store import RunFolder, foreign, slug
 from vssbench.runner.observers.thop import thop_gop_mean
 from vssbench.runner.plan import Job
 from vssbench.runner.workshop import Workshop
 
 
-def measure_costs(shop: Workshop, folder: RunFolder, jobs: Sequence[Job]) -> None:
+def measure_costs(
+    shop: Workshop, folder: RunFolder, jobs: Sequence[Job], basis: Basis, on_stage: Callable[[str], None]
+) -> None:
     """Store the cost of every (dataset, method) at the size of the dataset's first sequence.
 
     What does not depend on the pictures is counted once on blank frames. Adaptive methods were counted while they ran;
-    their record sums up the stored units of all codecs and is written anew in every session.
+    their record sums up the stored units of all codecs and is written anew in every session. A record that is damaged or
+    from elsewhere is set aside and told.
     """
     interval = shop.experiment.protocol.keyframe_interval
     names = {spec.title: spec.name for spec in shop.experiment.methods}
@@ -29,9 +34,9 @@ def measure_costs(shop: Workshop, folder: RunFolder, jobs: Sequence[Job]) -> Non
             relative = cost_path(job.dataset, title)
             figures: dict[str, float] | None = None
             if method.needs.adaptive:
-                executed = _executed(folder) if executed is None else executed
+                executed = _executed(folder, basis) if executed is None else executed
                 figures = gop_figures(executed.get((job.dataset, title), {}), interval)
-            elif _is_stored(folder, relative):
+            elif is_stored(folder, relative, CostRecord, basis.of_dataset(job.dataset), on_stage):
                 continue
             # of an adaptive method blank frames tell what cannot be counted, not how much work there is
             cost = count_method_macs(method, size, interval if figures is None else min(interval, 2))
@@ -55,7 +60,7 @@ def measure_costs(shop: Workshop, folder: RunFolder, jobs: Sequence[Job]) -> Non
                 uncounted=cost.uncounted,
                 **figures,
             )
-            folder.write_record(relative, record)
+            folder.write_record(relative, record, basis.of_dataset(job.dataset)[-1])
 
 
 StepMacs = dict[int, tuple[int, int]]
@@ -79,10 +84,10 @@ def gop_figures(step_macs: StepMacs, interval: int) -> dict[str, float] | None:
     return {"key_gmacs": means[0], "non_key_gmacs": non_key, "gop_mean_gmacs": mean}
 
 
-def _executed(folder: RunFolder) -> dict[tuple[str, str], StepMacs]:
+def _executed(folder: RunFolder, basis: Basis) -> dict[tuple[str, str], StepMacs]:
     """Steps and MACs by distance over all stored units, by (dataset, method)."""
     found: dict[tuple[str, str], StepMacs] = {}
-    for unit in folder.units():
+    for unit in folder.units(basis.of_unit):
         sums = found.setdefault((unit.key.dataset, unit.key.method), {})
         for distance, steps, macs in unit.step_macs or ():
             before = sums.get(distance, (0, 0))
@@ -90,10 +95,22 @@ def _executed(folder: RunFolder) -> dict[tuple[str, str], StepMacs]:
     return found
 
 
-def _is_stored(folder: RunFolder, relative: str) -> bool:
-    """True if the record is there and whole; a damaged one is simply counted again."""
+def is_stored(
+    folder: RunFolder,
+    relative: str,
+    kind: type[CostRecord | LatencyRecord],
+    belongs: Collection[str],
+    on_stage: Callable[[str], None],
+) -> bool:
+    """True if a record is there, whole, in its place and belongs; any other is set aside and told."""
+    path = folder.path / relative
+    if not path.exists():
+        return False
     try:
-        folder.read_record(relative, CostRecord)
-    except InputError:
+        record = folder.read_record(relative, kind, belongs)
+        if f"{slug(record.dataset)}/{slug(record.method)}.json" != "/".join(path.parts[-2:]):
+            raise foreign(path)
+    except InputError as error:
+        on_stage(f"{error}; set aside as {folder.set_aside(path)}")
         return False
     return True
