@@ -13,7 +13,7 @@ from vssbench.class_tables import named_table
 from vssbench.dataset import FileOptions, Split
 from vssbench.errors import InputError
 from vssbench.picture_folders import list_folder, list_pictures, require_folder
-from vssbench.picture_layouts import PictureLayout, LayoutDataset, PathPattern
+from vssbench.picture_layouts import LayoutDataset, PathPattern, PictureLayout
 from vssbench.pictures import LABEL_SUFFIXES, PICTURE_SUFFIXES
 
 __all__ = ["CityscapesVPS", "CityscapesVPSOptions"]

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from vssbench.class_tables import named_table
 from vssbench.dataset import FileOptions, Split
-from vssbench.picture_layouts import PictureLayout, LayoutDataset, PathPattern
+from vssbench.picture_layouts import LayoutDataset, PathPattern, PictureLayout
 from vssbench.pictures import LABEL_SUFFIXES, PICTURE_SUFFIXES
 
 __all__ = ["KittiStep", "KittiStepOptions"]

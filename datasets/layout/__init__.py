@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from vssbench.class_tables import NAMED_TABLES, named_table, read_class_table
 from vssbench.dataset import FileOptions, Split
 from vssbench.picture_folders import inside
-from vssbench.picture_layouts import PictureLayout, LayoutDataset, PathPattern, read_split_list
+from vssbench.picture_layouts import LayoutDataset, PathPattern, PictureLayout, read_split_list
 from vssbench.pictures import LABEL_SUFFIXES, PICTURE_SUFFIXES
 
 __all__ = ["PatternDataset", "PatternOptions"]

@@ -11,7 +11,7 @@ from vssbench.class_tables import named_table
 from vssbench.dataset import FileOptions, Split
 from vssbench.errors import InputError
 from vssbench.picture_folders import require_folder
-from vssbench.picture_layouts import PictureLayout, LayoutDataset, PathPattern, read_split_list
+from vssbench.picture_layouts import LayoutDataset, PathPattern, PictureLayout, read_split_list
 from vssbench.pictures import LABEL_SUFFIXES, PICTURE_SUFFIXES
 from vssbench.records import ClassTable
 
