@@ -186,6 +186,12 @@ class MethodOptions(BaseModel):
         name = getattr(self, "network", "")
         return ((str(name), getattr(self, "width", None)),) if name else ()
 
+    @property
+    def own_normalisation(self) -> Normalisation | None:
+        """What the network's own description says of its pixels, where it has one."""
+        found: Normalisation | None = getattr(getattr(self, "network", None), "normalisation", None)
+        return found
+
 
 class SampleMemory(Protocol):
     """What `TrainingBatch.without_gradient` asks."""

@@ -51,6 +51,17 @@ class Registry:
         self._scan()
         return [self.entries[name] for name in sorted(self.entries)]
 
+    def summary(self, entry: Entry) -> str:
+        """What an entry is; a plug-in says it by its `summary`, or the first line of its docstring, and is imported."""
+        if entry.origin == "vssbench":
+            return entry.summary
+        try:
+            plug_in = self.load(entry.name)
+        except Exception as error:  # a list must not end at the first broken plug-in
+            return f"{entry.summary}, cannot be imported ({type(error).__name__}: {error})"
+        said = getattr(plug_in, "summary", None) or (plug_in.__doc__ or "").strip().partition("\n")[0]
+        return f"{said or 'says nothing of itself'} (of {entry.origin})"
+
     def load(self, name: str) -> Any:
         """Import and return the class registered as `name`. Raises ConfigError with near matches if unknown."""
         self._scan()

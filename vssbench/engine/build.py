@@ -80,7 +80,8 @@ def trained_method(
         with _naming(title, part):
             found[part] = read_metadata(reference)
     said = {part: Said(options.weights[part], m.normalisation if m else None) for part, m in found.items()}
-    agreed = agree(f"method {title}", said, getattr(options, "normalisation", None), context.normalisation)
+    default = options.own_normalisation or context.normalisation
+    agreed = agree(f"method {title}", said, getattr(options, "normalisation", None), default)
     context = dataclasses.replace(context, normalisation=agreed.normalisation)
     indices: list[int] = []
     if options.class_map is not None:
@@ -98,7 +99,11 @@ def trained_method(
         with _naming(title, part):
             require_classes(load_weights(parts[part], reference), class_names, reference)
     method.untrained = tuple(
-        part for part, module in parts.items() if part not in found and any(True for _ in module.parameters())
+        part
+        for part, module in parts.items()
+        if part not in found
+        and any(True for _ in module.parameters())
+        and not any(getattr(inner, "has_weights", False) for inner in module.modules())
     )
     method.remarks = (*agreed.remarks, *other_pictures(title, method, found, context.size))
     return method

@@ -109,6 +109,8 @@ class SegmentationNetwork(DescribedNetwork, ABC):
     feature_norm: ClassVar[str] = ""
     """Module path of the normalisation right before the feature p; empty where there is none."""
     classifier: nn.Conv2d
+    has_weights: bool = False
+    """True where it was built with trained values."""
 
     def __init__(self, classes: int, *, width: int = 64) -> None:
         super().__init__()
