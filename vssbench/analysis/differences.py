@@ -93,7 +93,7 @@ def compare_runs(first: StoredRun, second: StoredRun) -> list[RunDifference]:
             b.codec,
             b.method,
             replace(difference, adjusted_p_value=p),
-            (first.gmacs(a.dataset, a.method), second.gmacs(b.dataset, b.method)),
+            (first.gmacs(a.dataset, a.method, a.codec), second.gmacs(b.dataset, b.method, b.codec)),
             a.decoded_digests == b.decoded_digests,
         )
         for (a, b), difference, p in zip(pairs, found, adjusted, strict=True)
@@ -132,7 +132,7 @@ def reference_method(run: StoredRun, dataset: str, codec: str) -> str:
             return entry.title
 
     def cost(title: str) -> float:
-        value = run.gmacs(dataset, title)
+        value = run.gmacs(dataset, title, codec)
         return value if math.isfinite(value) else -1.0
 
     # max keeps the first of equals, so without costs the first constant method is taken

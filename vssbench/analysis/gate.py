@@ -87,7 +87,7 @@ def _must_match(run: StoredRun) -> dict[str, Any]:
 
 
 def _row_of(run: StoredRun, group: Group) -> dict[str, Any]:
-    gmacs = run.gmacs(group.dataset, group.method)
+    gmacs = run.gmacs(group.dataset, group.method, group.codec)
     return {
         "dataset": group.dataset,
         "codec": group.codec,
@@ -111,7 +111,7 @@ def _row_of(run: StoredRun, group: Group) -> dict[str, Any]:
 
 def _uncounted(run: StoredRun, group: Group) -> list[str]:
     """Work that is missing from the method's MACs."""
-    cost = run.costs.get((group.dataset, group.method))
+    cost = run.cost(group.dataset, group.method, group.codec)
     return list(cost.uncounted) if cost is not None else []
 
 

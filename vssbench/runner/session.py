@@ -14,7 +14,8 @@ import numpy as np
 
 from vssbench import __version__
 from vssbench.analysis.run import Run, load_run
-from vssbench.engine.build import check_lookahead, choose_device
+from vssbench.codec import read_source
+from vssbench.engine.build import check_lookahead, check_source_motion, choose_device
 from vssbench.engine.ownership import owned, sweep
 from vssbench.errors import (
     ConfigError,
@@ -320,10 +321,10 @@ def _owing(jobs: Sequence[Job], stored: Collection[str]) -> list[Job]:
 def _describe_datasets(shop: Workshop, jobs: Sequence[Job]) -> dict[str, DatasetRecord]:
     described = {}
     for title in dict.fromkeys(job.dataset for job in jobs):
-        names = dict.fromkeys(job.sequence for job in jobs if job.dataset == title)
-        described[title] = describe_dataset(
-            shop.dataset(title), [shop.sequence(title, name) for name in names]
-        )
+        own = [job for job in jobs if job.dataset == title]
+        sequences = [shop.sequence(title, name) for name in dict.fromkeys(job.sequence for job in own)]
+        as_they_are = any(shop.codec(title, job.codec).codec == "source" for job in own)
+        described[title] = describe_dataset(shop.dataset(title), sequences, as_they_are)
     return described
 
 
@@ -338,6 +339,8 @@ def prepare(experiment: Experiment, cache: Path | None, device: str) -> tuple[Wo
         sequence = shop.sequence(job.dataset, job.sequence)
         for title, method in shop.methods(job.dataset, job.codec, sequence.size).items():
             check_lookahead(method, title, sequence, job.encodes)
+            if shop.codec(job.dataset, job.codec).codec == "source" and sequence.coded_file is not None:
+                check_source_motion(method, title, read_source(sequence.coded_file))
     for dataset, codec, name in dict.fromkeys((job.dataset, job.codec, job.sequence) for job in jobs):
         if experiment.oracles:
             refuse_impossible_oracles(dataset, shop.specs(dataset, codec), shop.sequence(dataset, name))
