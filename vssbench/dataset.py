@@ -7,6 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -79,6 +80,16 @@ def _with_checksum(name: str, title: str) -> str:
     return f"{name}-{hashlib.sha256(title.encode('utf-8', 'surrogatepass')).hexdigest()[:10]}"
 
 
+@dataclass(frozen=True, slots=True)
+class CodedFile:
+    """The video file that a sequence's frames are decoded from, and how."""
+
+    path: Path
+    stream: int | None = None
+    """Index of the video stream; None: the file's main one."""
+    orientation: OrientationOption = "upright"
+
+
 class VideoSequence(ABC):
     """Ordered frames of one camera take. Frames are read on demand; nothing large is kept."""
 
@@ -115,6 +126,14 @@ class VideoSequence(ABC):
 
     def flow_to_previous(self, index: int) -> FlowField | None:
         """Exact motion towards frame index-1 with its occlusion mask, where the dataset knows it."""
+        return None
+
+    @property
+    def coded_file(self) -> CodedFile | None:
+        """Where `image` takes its frames from, if that is a video file, which the codec source then reads as it is.
+
+        Frame i of the sequence must be picture i that `codec.decode` gives of it.
+        """
         return None
 
     def remarks(self) -> Sequence[str]:

@@ -91,7 +91,7 @@ def compare_runs(first: StoredRun, second: StoredRun) -> list[RunDifference]:
             b.codec,
             b.method,
             replace(difference, adjusted_p_value=p),
-            (first.gmacs(a.dataset, a.method), second.gmacs(b.dataset, b.method)),
+            (first.gmacs(a.dataset, a.method, a.codec), second.gmacs(b.dataset, b.method, b.codec)),
             a.decoded_digests == b.decoded_digests,
             (a.kbps, b.kbps),
             {place: (a.step_ms[place], b.step_ms[place]) for place in a.step_ms if place in b.step_ms}
@@ -119,7 +119,7 @@ def reference_method(run: StoredRun, dataset: str, codec: str) -> str:
             return entry.title
 
     def cost(title: str) -> float:
-        value = run.gmacs(dataset, title)
+        value = run.gmacs(dataset, title, codec)
         return value if math.isfinite(value) else -1.0
 
     # max keeps the first of equals, so without costs the first constant method is taken

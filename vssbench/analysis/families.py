@@ -98,7 +98,7 @@ def family_comparisons(run: StoredRun) -> list[FamilyComparison]:
         for name, members in zip(_names([one[0].entry for one in tested]), tested, strict=True):
             anchor = _anchor_of(members[0].entry, anchors)
             if anchor is not None:
-                found.append(_compare(anchor, name, members, run.roster.protocol.keyframe_interval))
+                found.append(_compare(anchor, name, members, run.pictures_per_keyframe(anchor[0].groups[0])))
     return found
 
 
@@ -141,7 +141,7 @@ def _anchor_of(entry: MethodEntry, anchors: Sequence[list[Seeded]]) -> list[Seed
 
 
 def _compare(
-    anchor: Sequence[Seeded], family: str, members: Sequence[Seeded], interval: int
+    anchor: Sequence[Seeded], family: str, members: Sequence[Seeded], interval: float
 ) -> FamilyComparison:
     curves = _curve(ANCHOR, anchor), _curve(family, members)
     notes: list[str] = []
@@ -177,7 +177,7 @@ def _bootstrapped(
         return None
 
 
-def _time_curve(name: str, methods: Sequence[Seeded], interval: int) -> MeasuredCurve | None:
+def _time_curve(name: str, methods: Sequence[Seeded], interval: float) -> MeasuredCurve | None:
     """The same over mean step time; None where a time is missing or two are equal."""
     costs = [_gop_mean_ms(method.groups[0], interval) for method in methods]
     if not all(math.isfinite(c) and c > 0 for c in costs) or len(set(costs)) < len(costs):
@@ -186,7 +186,7 @@ def _time_curve(name: str, methods: Sequence[Seeded], interval: int) -> Measured
     return MeasuredCurve(name, tuple(points), "ms")
 
 
-def _gop_mean_ms(group: Group, interval: int) -> float:
+def _gop_mean_ms(group: Group, interval: float) -> float:
     """Mean step time over a group of pictures; NaN where nothing was timed."""
     key, other = (group.step_ms.get(place, math.nan) for place in ("key", "non_key"))
     if math.isnan(key):

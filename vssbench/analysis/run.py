@@ -61,9 +61,9 @@ class Run(StoredRun):
             lines
             + self.roster.weights_warnings
             + [
-                f"{method} on {dataset}: GMACs are at least what is given, because some work cannot be counted: "
+                f"{cost.method} on {cost.dataset}: GMACs are at least what is given, because some work cannot be counted: "
                 + ", ".join(cost.uncounted)
-                for (dataset, method), cost in sorted(self.costs.items())
+                for cost in sorted(self.all_costs, key=lambda one: (one.dataset, one.method, one.codec))
                 if cost.uncounted
             ]
             + data_remarks(self.groups, self.datasets)
@@ -107,7 +107,7 @@ class Run(StoredRun):
         """
         rows = []
         for group in self.groups:
-            cost = self.costs.get((group.dataset, group.method))
+            cost = self.cost(group.dataset, group.method, group.codec)
             rows.append(
                 {
                     "dataset": group.dataset,
@@ -200,7 +200,7 @@ class Run(StoredRun):
             for name, value in zip(names, row, strict=True):
                 yield (*head, d, name, "iou", value, *nothing)
         yield from ((*head, *row, *nothing) for row in relatives(group, dataset.categories))
-        for metric, value in _gmacs(self.costs.get((group.dataset, group.method))).items():
+        for metric, value in _gmacs(self.cost(group.dataset, group.method, group.codec)).items():
             if np.isfinite(value):
                 yield (*head, -1, "", metric, value, *nothing)
         for kind, value in sorted(group.step_ms.items()):

@@ -27,7 +27,7 @@ Source = Bitstream | str | os.PathLike[str] | bytes
 
 _RAW_FORMATS: dict[Codec, str] = {"hevc": "hevc", "h264": "h264", "mpeg4": "m4v"}
 _MOTION_CODECS = ("hevc", "h264", "mpeg4")
-_PARSED_CODECS = ("hevc", "h264")
+PARSED_CODECS = ("hevc", "h264")
 """Codecs whose motion vssbench parses itself; that of the others is what FFmpeg exports."""
 _TITLES = {"hevc": "HEVC", "h264": "H.264"}
 
@@ -127,7 +127,7 @@ def _check_motion_known(opened: _Opened) -> None:
             f"{media.name}: motion of codec {media.codec!r} cannot be read; expected hevc, h264 or mpeg4, "
             "re-encode with `vssbench encode`"
         )
-    if media.codec in _PARSED_CODECS:
+    if media.codec in PARSED_CODECS:
         _parser(media.codec)
 
 
@@ -147,7 +147,7 @@ def _parser(codec: str) -> Parser:
 
 
 def _motion_reader(film: Film) -> MotionReader:
-    if film.media.codec in _PARSED_CODECS:
+    if film.media.codec in PARSED_CODECS:
         return ParsedMotion(_parser(film.media.codec), film)
     return ExportedMotion(film.media.name)
 
@@ -171,11 +171,16 @@ def _decoded(
 
 def _motion_alone(opened: _Opened, threads: int, orientation: OrientationOption) -> Iterator[MotionField]:
     film = opened.film(orientation, Film.of_motion)
-    if film.media.codec in _PARSED_CODECS:
-        fields = ParsedMotion(_parser(film.media.codec), film, threads).alone()
+    if film.media.codec in PARSED_CODECS:
+        fields = (field for _, field in motion_alone(film, threads=threads))
     else:
         fields = (field for _, field in _with_motion(film, threads))
     return (_laid_down(field, opened, film) for field in fields)
+
+
+def motion_alone(film: Film, *, threads: int = 1, details: bool = False) -> Iterator[tuple[int, MotionField]]:
+    """(rank of the packet, motion as coded) of the pictures of an HEVC or H.264 file that are shown, in display order."""
+    return ParsedMotion(_parser(film.media.codec), film, threads, details).alone()
 
 
 def _laid_down(field: MotionField, opened: _Opened, film: Film) -> MotionField:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from vssbench.codec import CodecSettings
+from vssbench.codec import CodecSettings, SourceStream
 from vssbench.cost.blank import construct
 from vssbench.dataset import VideoSequence
 from vssbench.engine.class_map import answer_in, mapped_indices
@@ -121,6 +121,16 @@ def build_method(spec: MethodSpec, context: BuildContext, class_names: Sequence[
     """`trained_method` of an entry of an experiment, with its inference options applied. Raises as that."""
     method = trained_method(spec.name, spec.options(), context, title=spec.title, class_names=class_names)
     return apply_inference(method, spec.inference, spec.title)
+
+
+def check_source_motion(method: Method, title: str, source: SourceStream) -> None:
+    """`check_motion` for a stream as it is. Raises CapabilityError naming method and file."""
+    needs = method.needs
+    if needs.flow and needs.flow_rule == "paper" and "B" in source.frame_types:
+        raise CapabilityError(
+            f"method {title} follows motion by the rule 'paper', which is defined for P pictures only, and {source.file.path} "
+            f"has {source.frame_types.count('B')} B pictures; set flow_rule: exact where the method has it, or re-encode"
+        )
 
 
 def check_motion(whose: str, settings: CodecSettings, rule: FlowRule) -> None:

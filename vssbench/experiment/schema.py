@@ -114,7 +114,7 @@ class MethodSpec(_PlugInSpec):
 
 
 class CodecSpec(CodecSettings):
-    """Codec settings with a label for tables; the keyframe interval comes from the protocol."""
+    """Codec settings with a label for tables; the keyframe interval of encoders comes from the protocol."""
 
     label: str = Field("", description="how tables call it; default: codec and rate")
     datasets: tuple[str, ...] = Field(
@@ -123,7 +123,10 @@ class CodecSpec(CodecSettings):
 
     @model_validator(mode="after")
     def _interval_is_the_protocols(self) -> CodecSpec:
-        if self.keyframe_interval != CodecSettings.model_fields["keyframe_interval"].default:
+        if (
+            self.codec != "source"
+            and self.keyframe_interval != CodecSettings.model_fields["keyframe_interval"].default
+        ):
             raise mistake(
                 ("keyframe_interval",),
                 f"{self.keyframe_interval} belongs to the protocol; set protocol.keyframe_interval",
@@ -135,6 +138,8 @@ class CodecSpec(CodecSettings):
         """Label, or codec and rate where none is given."""
         if self.label:
             return self.label
+        if self.codec == "source":
+            return self.describe().replace(", keyframes irap", "")
         return f"{self.codec} {getattr(self, self.rate_control):g} {self.rate_control.removesuffix('_kbps')} {self.preset}"
 
     def settings(self) -> CodecSettings:
@@ -362,7 +367,9 @@ class Experiment(Section):
         return tuple(m for m in on_dataset if not m.codecs or codec.title in m.codecs)
 
     def codec_settings(self, codec: CodecSpec) -> CodecSettings:
-        """Settings of one codec entry with the protocol's keyframe interval."""
+        """Settings of one codec entry, those of an encoder with the protocol's keyframe interval."""
+        if codec.codec == "source":
+            return codec.settings()
         return codec.settings().model_copy(update={"keyframe_interval": self.protocol.keyframe_interval})
 
     def canonical(self) -> dict[str, Any]:

@@ -46,6 +46,8 @@ class Group:
     """How many scored frames were decoded as I, P, B."""
     clip_frames: tuple[int, int]
     """Shortest and longest clip behind the cases."""
+    pictures_per_keyframe: float
+    """Mean length of the clips behind the cases, each counted once."""
     decoded_digests: list[str]
     """Digest of decoded pixels and motion of each unit."""
     unit_step_ms: dict[str, list[float]]
@@ -139,7 +141,8 @@ def build_group(key: tuple[str, str, str], units: Sequence[UnitRecord]) -> Group
     """Gather the units of one (dataset, codec, method). Raises InputError if they do not hold the same counts."""
     cases = [case for unit in units for case in unit.cases]
     sequences = [unit.key.sequence for unit in units for _ in unit.cases]
-    frames, of_case, types, _, lengths, _, _ = zip(*cases, strict=True)
+    frames, of_case, types, firsts, lengths, _, _ = zip(*cases, strict=True)
+    clips = set(zip(sequences, firsts, lengths, strict=True))
     labelled = sorted(set(zip(sequences, frames, strict=True)))
     row = {place: i for i, place in enumerate(labelled)}
     distances, columns = np.unique(np.array(of_case), return_inverse=True)
@@ -162,6 +165,7 @@ def build_group(key: tuple[str, str, str], units: Sequence[UnitRecord]) -> Group
         executed_share=float(np.mean([unit.executed_share for unit in units])),
         frame_types=dict(sorted(Counter(types).items())),
         clip_frames=(min(lengths), max(lengths)),
+        pictures_per_keyframe=sum(length for _, _, length in clips) / len(clips),
         decoded_digests=[unit.decoded_digest for unit in units],
         unit_step_ms=_unit_step_ms(timed),
         workers=tuple(sorted({int(unit.timings["workers"]) for unit in units if "workers" in unit.timings})),

@@ -14,7 +14,8 @@ import numpy as np
 
 from vssbench import __version__
 from vssbench.analysis.run import Run, load_run
-from vssbench.engine.build import check_lookahead, choose_device
+from vssbench.codec import read_source
+from vssbench.engine.build import check_lookahead, check_source_motion, choose_device
 from vssbench.engine.data_digests import remembered_digests
 from vssbench.engine.ownership import owned, sweep
 from vssbench.errors import (
@@ -421,14 +422,14 @@ def _owing(jobs: Sequence[Job], stored: Collection[str]) -> list[Job]:
 
 def _describe_datasets(shop: Workshop, jobs: Sequence[Job]) -> dict[str, DatasetRecord]:
     """Datasets that take part, by title, with the digests of their frames and labels. Raises InputError."""
-    names: dict[str, dict[str, None]] = {}
-    for job in jobs:
-        names.setdefault(job.dataset, {})[job.sequence] = None
+    described = {}
     with remembered_digests(shop.cache.root) as files:
-        return {
-            title: describe_dataset(shop.dataset(title), [shop.sequence(title, name) for name in held], files)
-            for title, held in names.items()
-        }
+        for title in dict.fromkeys(job.dataset for job in jobs):
+            own = [job for job in jobs if job.dataset == title]
+            sequences = [shop.sequence(title, name) for name in dict.fromkeys(job.sequence for job in own)]
+            as_they_are = any(shop.codec(title, job.codec).codec == "source" for job in own)
+            described[title] = describe_dataset(shop.dataset(title), sequences, files, as_they_are)
+    return described
 
 
 def prepare(experiment: Experiment, cache: Path | None, device: str) -> tuple[Workshop, list[Job]]:
@@ -442,6 +443,8 @@ def prepare(experiment: Experiment, cache: Path | None, device: str) -> tuple[Wo
         sequence = shop.sequence(job.dataset, job.sequence)
         for title, method in shop.methods(job.dataset, job.codec, sequence.size).items():
             check_lookahead(method, title, sequence, job.encodes)
+            if shop.codec(job.dataset, job.codec).codec == "source" and sequence.coded_file is not None:
+                check_source_motion(method, title, read_source(sequence.coded_file))
     for dataset, codec, name in dict.fromkeys((job.dataset, job.codec, job.sequence) for job in jobs):
         if experiment.oracles:
             refuse_impossible_oracles(dataset, shop.specs(dataset, codec), shop.sequence(dataset, name))
