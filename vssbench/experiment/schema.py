@@ -299,6 +299,12 @@ class Experiment(Section):
         description="title of the method that differences are taken against, seeds left out; "
         "default: the dearest constant-resolution method",
     )
+    equivalence_margin: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="difference of mIoU (0..1) that counts as none: differences are tested for lying inside it too",
+    )
     seed: int = 0
     """Of everything random."""
 

@@ -32,7 +32,7 @@ class Provenance:
 
 def provenance(run: Run) -> Provenance:
     """Collect the provenance of a run from its folder."""
-    intervals = [(f"intervals on {dataset}", text) for dataset, text in run.resampling.items()]
+    intervals = [(f"intervals on {dataset}", text) for dataset, text in run.interval_methods.items()]
     sections = [
         ("Experiment", _experiment_lines(run)),
         ("Data", _data_lines(run)),
