@@ -39,7 +39,7 @@ from vssbench.results.documents import (
     describe_dataset,
 )
 from vssbench.results.roster import make_roster
-from vssbench.results.store import Record, RunFolder, slug, unit_name
+from vssbench.results.store import Record, RunFolder, slug, unit_name, what_is_wrong
 from vssbench.results.stored import DATASETS_FILE, ENVIRONMENT_FILE, write_start
 from vssbench.runner.environment import describe, differences, drift, refuse_drift
 from vssbench.runner.estimate import space_needed
@@ -286,7 +286,7 @@ def _stored(folder: RunFolder, name: str, kind: type[Record], listener: Listener
     try:
         return folder.read_record(name, kind)
     except InputError as error:
-        listener.on_stage(f"{error.args[0].partition('. `')[0]}; it is written anew")
+        listener.on_stage(f"{what_is_wrong(error)}; it is written anew")
         return None
 
 
