@@ -12,6 +12,7 @@ import torch
 
 from vssbench.codec import decode, encode
 from vssbench.cost.steps import count_method_macs
+from vssbench.engine.reading import image_of
 from vssbench.experiment.clips import Encode
 from vssbench.results.store import RunFolder
 from vssbench.runner.plan import Job
@@ -101,7 +102,8 @@ def _codec_rates(shop: Workshop, job: Job) -> tuple[float, float, float]:
     settings = shop.experiment.codec_settings(shop.codec(job.dataset, job.codec))
     first = job.encodes[0]
     images = [
-        sequence.image(i) for i in islice(range(first.first, first.first + first.length), SAMPLE_FRAMES)
+        image_of(job.dataset, sequence, i)
+        for i in islice(range(first.first, first.first + first.length), SAMPLE_FRAMES)
     ]
     started = time.perf_counter()
     bitstream = encode(images, settings, sequence.frame_rate_hz)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from vssbench.dataset import Dataset, VideoSequence
-from vssbench.errors import ConfigError, InputError
+from vssbench.errors import ConfigError, InputError, in_plugin
 from vssbench.experiment.clips import Clip, Encode, cut_clips
 from vssbench.experiment.schema import DatasetSpec, Experiment
 from vssbench.registry import datasets
@@ -73,14 +73,17 @@ class Job:
 
 
 def load_dataset(spec: DatasetSpec) -> Dataset:
-    """Build a dataset from its spec. Raises ConfigError or InputError."""
-    dataset: Dataset = datasets.load(spec.name)(spec.options())
+    """Build a dataset from its spec. Raises ConfigError or InputError, and PluginError if its code fails."""
+    kind = datasets.load(spec.name)
+    with in_plugin(kind, f"dataset {spec.title}, while it was opened"):
+        dataset: Dataset = kind(spec.options())
     return dataset
 
 
 def chosen_sequences(spec: DatasetSpec, dataset: Dataset) -> Sequence[VideoSequence]:
     """Sequences of the split that the spec names. Raises ConfigError for unknown names, InputError for none."""
-    available = {sequence.name: sequence for sequence in dataset.sequences(spec.split)}
+    with in_plugin(type(dataset), f"dataset {spec.title}, split {spec.split}"):
+        available = {sequence.name: sequence for sequence in dataset.sequences(spec.split)}
     unknown = [name for name in spec.only if name not in available]
     if unknown:
         raise ConfigError(

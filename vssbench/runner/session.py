@@ -17,6 +17,7 @@ from vssbench.analysis.run import Run, load_run
 from vssbench.engine.build import check_lookahead, choose_device
 from vssbench.engine.data_digests import remembered_digests
 from vssbench.engine.ownership import owned, sweep
+from vssbench.engine.reading import image_of, label_of
 from vssbench.errors import (
     ConfigError,
     DiskFullError,
@@ -460,7 +461,8 @@ def _read_first(shop: Workshop, job: Job) -> None:
     scored = [clip.first + d for encode in job.encodes for clip in encode.clips for d in clip.scored]
     for frame in sorted(scored)[:1]:
         try:
-            size, label = sequence.image(frame).shape[:2], sequence.label(frame)
+            size = image_of(job.dataset, sequence, frame).shape[:2]
+            label = label_of(job.dataset, sequence, frame)
             if not size == label.shape == sequence.size:
                 raise InputError(
                     f"the frame is {size}, its label {label.shape} and its sequence {sequence.size}"
