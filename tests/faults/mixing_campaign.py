@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import random
 import shutil
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -26,6 +27,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # for dot_network, in every process
 Numbers = dict[tuple[Any, ...], float]
 
 
@@ -45,14 +47,17 @@ def write_data(folder: Path, seed: int) -> None:
 
 
 def experiment(data: Path, **changes: Any) -> dict[str, Any]:
-    """The small experiment on that data."""
+    """The small experiment on that data, of a network that is built in no time."""
+    from vssbench.registry import Entry, networks
+
+    networks.entries["dot"] = Entry("dot", "dot_network:Dot", "two convolutions")
     return {
         "datasets": [{"name": "folder", "label": "data", "root": str(data)}],
         "codecs": [{"label": "h264", "codec": "h264", "qp": 30, "preset": "ultrafast", "references": 1}],
         "protocol": {"kind": "stream", "keyframe_interval": 3},
         "methods": [
-            {"label": "half", "name": "constant", "width": 4, "lr_scale": 0.5},
-            {"label": "whole", "name": "constant", "width": 4},
+            {"label": "half", "name": "constant", "network": "dot", "width": 4, "lr_scale": 0.5},
+            {"label": "whole", "name": "constant", "network": "dot", "width": 4},
         ],
         **changes,
     }
@@ -319,31 +324,37 @@ ACTIONS: tuple[Action, ...] = (
 )  # fmt: skip
 
 
-def _counted(cases: int, seed: int) -> tuple[Counter[str], Counter[str], list[str]]:
-    """Actions, outcomes and faults of one process's cases."""
+Counted = tuple[int, Counter[str], Counter[str], list[str]]
+
+
+def _counted(cases: int, seed: int, minutes: float) -> Counted:
+    """Cases of one process, as many as the time allows, with actions, outcomes and faults."""
+    end = time.monotonic() + 60 * minutes
     with tempfile.TemporaryDirectory() as name:
-        campaign = Campaign(Path(name), seed)
-        for _ in range(cases):
+        campaign, done = Campaign(Path(name), seed), 0
+        while done < cases and time.monotonic() < end:
             campaign.case()
-        return campaign.actions, campaign.outcomes, campaign.faults
+            done += 1
+        return done, campaign.actions, campaign.outcomes, campaign.faults
 
 
-def measured(cases: int, seed: int, processes: int = 1) -> dict[str, Any]:
+def measured(cases: int, seed: int, processes: int = 1, minutes: float = math.inf) -> dict[str, Any]:
     """What a campaign found, as it is stored. Every process has a seed of its own: seed, seed + 1, ..."""
     started = time.monotonic()
     shares = [len(range(i, cases, processes)) for i in range(processes)]
     if processes == 1:
-        parts = [_counted(cases, seed)]
+        parts = [_counted(cases, seed, minutes)]
     else:
         with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-            parts = list(pool.map(_counted, shares, range(seed, seed + processes)))
+            seeds = range(seed, seed + processes)
+            parts = list(pool.map(_counted, shares, seeds, [minutes] * processes))
     return {
-        "cases": cases,
+        "cases": sum(part[0] for part in parts),
         "seed": seed,
         "processes": processes,
-        "actions": dict(sorted(sum((part[0] for part in parts), Counter()).items())),
-        "outcomes": dict(sorted(sum((part[1] for part in parts), Counter()).items())),
-        "faults": [fault for part in parts for fault in part[2]],
+        "actions": dict(sorted(sum((part[1] for part in parts), Counter()).items())),
+        "outcomes": dict(sorted(sum((part[2] for part in parts), Counter()).items())),
+        "faults": [fault for part in parts for fault in part[3]],
         "seconds": round(time.monotonic() - started),
     }
 
@@ -353,10 +364,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
     parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("-o", "--output", type=Path)
     options = parser.parse_args()
-    found = measured(options.cases, options.seed, options.processes)
+    found = measured(options.cases, options.seed, options.processes, options.minutes)
     text = json.dumps(found, indent=1) + "\n"
     if options.output:
         options.output.write_text(text)
