@@ -117,7 +117,7 @@ def _unlike_data(title: str, there: DatasetFacts, here: DatasetFacts) -> Iterato
         ]
         if changed:
             which = f"{changed[0]}" + (f" and {len(changed) - 1} more" if len(changed) > 1 else "")
-            yield Unlike(kind, title, "", f"other {kind} than in the baseline: {which}")
+            yield Unlike(kind, title, "", f"other {kind}: {which}")
 
 
 def _unlike_places(there: PlaceFacts, here: PlaceFacts, found: Collection[Unlike]) -> Iterator[Unlike]:

@@ -115,11 +115,14 @@ def feature(subject: NetworkSubject) -> None:
 
 
 def last_convolution(subject: NetworkSubject) -> None:
-    """The classifier is a 1x1 convolution from the feature to the classes."""
+    """The classifier is a convolution from the feature to the classes that keeps the size."""
     network = subject.build()
     last = network.classifier
     require(isinstance(last, nn.Conv2d), f"classifier is {type(last).__name__}, expected torch.nn.Conv2d")
-    require(last.kernel_size == (1, 1), f"classifier has a kernel of {last.kernel_size}, expected (1, 1)")
+    kept = last(torch.zeros(1, last.in_channels, 7, 9)).shape[-2:]
+    require(
+        tuple(kept) == (7, 9), f"classifier makes {kept[0]}x{kept[1]} of a 7x9 feature, expected its size"
+    )
     require(
         last.out_channels == subject.classes,
         f"classifier gives {last.out_channels} classes of {subject.classes}",
@@ -216,7 +219,7 @@ CHECKS: dict[str, Check[NetworkSubject]] = {
         Check("shape of output", "Normalised images [N, 3, H, W] of any side give [N, classes, h, w].", shape_of_output, "classify"),
         Check("pieces", "partial, resume and classify put together are the network.", pieces, "partial"),
         Check("feature", "The feature p has feature_channels channels and feature_size sides.", feature, "partial"),
-        Check("last convolution", "classifier is the final 1x1 convolution.", last_convolution, "__init__"),
+        Check("last convolution", "classifier is the final convolution and keeps the size.", last_convolution, "__init__"),
         Check("same every time", "In eval mode the output depends on the image alone.", same_every_time, "partial"),
         Check("images apart", "Images of a batch do not touch one another.", images_apart, "partial"),
         Check("described", "A network knows its registered name, width and classes, and its state is all it is.", described, "__init__"),

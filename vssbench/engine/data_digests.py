@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vssbench.dataset import VideoSequence
-from vssbench.errors import InputError, StorageError
+from vssbench.errors import InputError, StorageError, in_plugin
 from vssbench.files import digest_file, write_atomically
 
 SETTLED_NS = 2_000_000_000
@@ -110,6 +110,11 @@ def _read(path: Path) -> dict[str, tuple[Stamp, str]]:
 
 def data_digests(sequence: VideoSequence, files: FileDigests) -> tuple[str, str]:
     """Digests of all frames and of all labels of a sequence. Raises InputError, or what the sequence raises."""
+    with in_plugin(type(sequence), f"sequence {sequence.name}"):
+        return _digests(sequence, files)
+
+
+def _digests(sequence: VideoSequence, files: FileDigests) -> tuple[str, str]:
     frames = sequence.frame_files()
     identity = [sequence.identity] if frames is None else files.of(frames)
     labelled = list(sequence.labelled)

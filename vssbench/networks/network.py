@@ -85,7 +85,7 @@ class DescribedNetwork(nn.Module):
 
 
 class SegmentationNetwork(DescribedNetwork, ABC):
-    """An image segmentation network in the pieces N_feat, N_task and final 1x1.
+    """An image segmentation network in the pieces N_feat, N_task and final convolution, which is 1x1 but for few.
 
     Constructed as `Network(classes, width=64)`; every inner channel count is its published value times width / 64.
     Inputs are normalised float images [N, 3, H, W]; sizes need not be multiples of anything.

@@ -119,6 +119,8 @@ def _grown(maps: Tensor | None, size: tuple[int, int]) -> Tensor | None:
 
 
 def _cut(predictions: list[Prediction], size: tuple[int, int]) -> list[Prediction]:
+    if not isinstance(predictions, list):
+        return predictions  # what is wrong with them is told where answers are gathered
     return [
         one
         if one.labels.shape[-2:] == size

@@ -77,6 +77,11 @@ def unit_name(key: UnitKey) -> str:
     return f"{folders}/{slug(key.unit)}.json"
 
 
+def what_is_wrong(error: InputError) -> str:
+    """The error about a record without the remedy: for those who apply it."""
+    return str(error).partition(f". {_MADE_AGAIN}")[0]
+
+
 def foreign(path: Path | str) -> InputError:
     """The error about a record whose content is whole but which is of something else."""
     return InputError(
@@ -149,7 +154,7 @@ class RunFolder:
                     raise foreign(path)
                 found[name] = (stamp, belongs)
             except InputError as error:
-                told.append(f"{error}; set aside as {self.set_aside(path)}, it is made again")
+                told.append(f"{what_is_wrong(error)}; set aside as {self.set_aside(path)}, it is made again")
         if found != known:
             lines = [
                 " ".join(map(str, (*stamp, belongs, name)))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from vssbench.codec import CodecSettings, read_source
 from vssbench.codec.source import gop_lengths, require_file
 from vssbench.dataset import Dataset, VideoSequence
-from vssbench.errors import CapabilityError, ConfigError, InputError
+from vssbench.errors import CapabilityError, ConfigError, InputError, in_plugin
 from vssbench.experiment.clips import Clip, Encode, cut_clips, cut_source
 from vssbench.experiment.schema import DatasetSpec, Experiment, ProtocolSettings
 from vssbench.registry import datasets
@@ -80,14 +80,17 @@ class Job:
 
 
 def load_dataset(spec: DatasetSpec) -> Dataset:
-    """Build a dataset from its spec. Raises ConfigError or InputError."""
-    dataset: Dataset = datasets.load(spec.name)(spec.options())
+    """Build a dataset from its spec. Raises ConfigError or InputError, and PluginError if its code fails."""
+    kind = datasets.load(spec.name)
+    with in_plugin(kind, f"dataset {spec.title}, while it was opened"):
+        dataset: Dataset = kind(spec.options())
     return dataset
 
 
 def chosen_sequences(spec: DatasetSpec, dataset: Dataset) -> Sequence[VideoSequence]:
     """Sequences of the split that the spec names. Raises ConfigError for unknown names, InputError for none."""
-    available = {sequence.name: sequence for sequence in dataset.sequences(spec.split)}
+    with in_plugin(type(dataset), f"dataset {spec.title}, split {spec.split}"):
+        available = {sequence.name: sequence for sequence in dataset.sequences(spec.split)}
     unknown = [name for name in spec.only if name not in available]
     if unknown:
         raise ConfigError(

@@ -18,6 +18,7 @@ from vssbench.codec import read_source
 from vssbench.engine.build import check_lookahead, check_source_motion, choose_device
 from vssbench.engine.data_digests import remembered_digests
 from vssbench.engine.ownership import owned, sweep
+from vssbench.engine.reading import image_of, label_of
 from vssbench.errors import (
     ConfigError,
     DiskFullError,
@@ -40,7 +41,7 @@ from vssbench.results.documents import (
     describe_dataset,
 )
 from vssbench.results.roster import make_roster
-from vssbench.results.store import Record, RunFolder, slug, unit_name
+from vssbench.results.store import Record, RunFolder, slug, unit_name, what_is_wrong
 from vssbench.results.stored import DATASETS_FILE, ENVIRONMENT_FILE, write_start
 from vssbench.runner.environment import describe, differences, drift, refuse_drift
 from vssbench.runner.estimate import space_needed
@@ -287,7 +288,7 @@ def _stored(folder: RunFolder, name: str, kind: type[Record], listener: Listener
     try:
         return folder.read_record(name, kind)
     except InputError as error:
-        listener.on_stage(f"{error.args[0].partition('. `')[0]}; it is written anew")
+        listener.on_stage(f"{what_is_wrong(error)}; it is written anew")
         return None
 
 
@@ -463,7 +464,8 @@ def _read_first(shop: Workshop, job: Job) -> None:
     scored = [clip.first + d for encode in job.encodes for clip in encode.clips for d in clip.scored]
     for frame in sorted(scored)[:1]:
         try:
-            size, label = sequence.image(frame).shape[:2], sequence.label(frame)
+            size = image_of(job.dataset, sequence, frame).shape[:2]
+            label = label_of(job.dataset, sequence, frame)
             if not size == label.shape == sequence.size:
                 raise InputError(
                     f"the frame is {size}, its label {label.shape} and its sequence {sequence.size}"

@@ -25,6 +25,7 @@ from vssbench.cost.latency import LatencyResult, Stopwatch, compare_latency, des
 from vssbench.engine.build import build_method
 from vssbench.engine.evaluate import run_method
 from vssbench.engine.feed import ClipFeed, DecodedClip
+from vssbench.engine.reading import image_of
 from vssbench.errors import CapabilityError, in_plugin
 from vssbench.experiment.clips import Clip, Encode
 from vssbench.experiment.schema import InferenceOptions, MethodSpec
@@ -94,7 +95,7 @@ def _subject(shop: Workshop, job: Job) -> _Subject:
     settings = shop.experiment.codec_settings(shop.codec(job.dataset, job.codec))
     bitstream = shop.cache.fetch(
         f"{sequence.identity}[{first}:{first + length}]",
-        lambda: (sequence.image(index) for index in range(first, first + length)),
+        lambda: (image_of(job.dataset, sequence, index) for index in range(first, first + length)),
         settings,
         sequence.frame_rate_hz,
     )

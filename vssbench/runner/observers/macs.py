@@ -10,7 +10,7 @@ from vssbench.metrics.gop import gop_mean
 from vssbench.results.basis import Basis
 from vssbench.results.costs import COUNTED_WHILE_RUNNING, CostRecord, cost_path
 from vssbench.results.latency_records import LatencyRecord
-from vssbench.results.store import RunFolder, foreign, slug
+from vssbench.results.store import RunFolder, foreign, slug, what_is_wrong
 from vssbench.runner.observers.thop import thop_gop_mean
 from vssbench.runner.plan import Job
 from vssbench.runner.workshop import Workshop
@@ -135,6 +135,6 @@ def is_stored(
         if f"{slug(record.dataset)}/{slug(record.method)}.json" != "/".join(path.parts[-2:]):
             raise foreign(path)
     except InputError as error:
-        on_stage(f"{error}; set aside as {folder.set_aside(path)}")
+        on_stage(f"{what_is_wrong(error)}; set aside as {folder.set_aside(path)}, it is made again")
         return False
     return True
