@@ -49,6 +49,8 @@ class Needs:
     """Prediction residual of each picture, int16."""
     block_types: bool = False
     """Intra / inter / skip map on the 4x4 grid."""
+    qp: bool = False
+    """Luma quantisation parameter on the 4x4 grid; HEVC and H.264 only."""
     history: int = 0
     """Frames before the keyframe that are pushed first (their predictions are not scored). At the start of a sequence
     there are fewer, or none."""
@@ -80,7 +82,7 @@ class Needs:
     @property
     def motion(self) -> bool:
         """Whether the bitstream's motion must be decoded."""
-        return self.flow or self.residual or self.block_types
+        return self.flow or self.residual or self.block_types or self.qp
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,14 +103,29 @@ class Frame:
     """float32 [N, 2, H, W] pixels, x then y."""
     flow_key: Tensor | None = None
     """float32 [N, 2, H, W] pixels, x then y; zero at the keyframe."""
-    flow_valid: Tensor | None = None
-    """bool [N, H, W]: False where the requested flow does not exist (rule 'exact')."""
+    flow_valid_key: Tensor | None = None
+    """bool [N, H, W]: False where `flow_key` does not exist (rule 'exact')."""
+    flow_valid_previous: Tensor | None = None
+    """bool [N, H, W]: False where `flow_previous` does not exist (rule 'exact')."""
     residual: Tensor | None = None
     """int16 [N, 3, H, W]."""
     block_types: Tensor | None = None
     """uint8 [N, ceil(H/4), ceil(W/4)]: records.MODE_INTRA, MODE_INTER, MODE_SKIP."""
+    qp: Tensor | None = None
+    """int8 [N, ceil(H/4), ceil(W/4)] luma quantisation parameter of the block."""
+    coded_bits: Tensor | None = None
+    """int64 [N] bits of the picture's packet."""
+    display_order: int | None = None
+    """Rank among the pictures that the stream shows, from 0; of a batch the first clip's."""
+    decode_order: int | None = None
+    """Rank of the picture's packet in the stream, from 0; of a batch the first clip's."""
     time: int | None = None
     """Position in the sequence, for methods whose work rotates over frames; None where it is unknown."""
+
+    @property
+    def flow_valid(self) -> Tensor | None:
+        """`flow_valid_key`, or `flow_valid_previous` where the frame has no flow towards the keyframe."""
+        return self.flow_valid_previous if self.flow_valid_key is None else self.flow_valid_key
 
     @property
     def clock(self) -> int:

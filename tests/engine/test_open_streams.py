@@ -128,3 +128,28 @@ def test_only_the_first_picture_of_an_open_stream_is_idr(tmp_path, kind):
         for k in ("irap", "idr", "every_i")
     }
     assert of == {"irap": starts, "idr": [0], "every_i": starts}
+
+
+def test_frames_carry_what_the_decoder_knows(tmp_path):
+    codec, options = OPEN["pyramid of B pictures"]
+    path = write(tmp_path / "s.mp4", pan(12, 2), codec, **options)
+    with av.open(str(path)) as container:
+        packets = [(p.pts, 8 * p.size) for p in container.demux(video=0) if p.size]
+    order = {pts: rank for rank, (pts, _) in enumerate(packets)}
+    shown = sorted(order)
+    source = read_source(CodedFile(path))
+    ((encode,),) = cut_source(12, (0,), range(12), ProtocolSettings())
+    (clip,) = split_into_clips(decode(path, qp=True), encode, None)
+    feed = ClipFeed(clip, torch.device("cpu"))
+    for position, pts in enumerate(shown):
+        frame = feed.frame(position, Needs(flow_key=True, flow_previous=True, qp=True))
+        assert (frame.display_order, frame.decode_order) == (position, order[pts])
+        assert frame.coded_bits.tolist() == [dict(packets)[pts]]
+        assert frame.qp.shape == (1, SIZE[0] // 4, SIZE[1] // 4)
+        assert frame.qp.float().mean() == pytest.approx(source.mean_qps[position])
+        plain = feed.frame(position, Needs())
+        assert plain.qp is plain.flow_valid is plain.flow_valid_key is plain.flow_valid_previous is None
+        assert (frame.flow_valid_previous is None) == (position == 0)
+    last = feed.frame(11, Needs(flow_key=True, flow_previous=True))
+    assert not torch.equal(last.flow_valid_key, last.flow_valid_previous)
+    assert torch.equal(last.flow_valid, last.flow_valid_key)

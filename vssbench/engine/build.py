@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from vssbench.codec import CodecSettings, SourceStream
+from vssbench.codec.decode import PARSED_CODECS
 from vssbench.cost.blank import construct
 from vssbench.dataset import VideoSequence
 from vssbench.engine.class_map import answer_in, mapped_indices
@@ -126,10 +127,20 @@ def build_method(spec: MethodSpec, context: BuildContext, class_names: Sequence[
 def check_source_motion(method: Method, title: str, source: SourceStream) -> None:
     """`check_motion` for a stream as it is. Raises CapabilityError naming method and file."""
     needs = method.needs
+    if needs.qp:
+        check_quantisers(title, source.codec)
     if needs.flow and needs.flow_rule == "paper" and "B" in source.frame_types:
         raise CapabilityError(
             f"method {title} follows motion by the rule 'paper', which is defined for P pictures only, and {source.file.path} "
             f"has {source.frame_types.count('B')} B pictures; set flow_rule: exact where the method has it, or re-encode"
+        )
+
+
+def check_quantisers(title: str, codec: str) -> None:
+    """Raise CapabilityError naming the method if a codec's quantisers are not read by block."""
+    if codec not in PARSED_CODECS:
+        raise CapabilityError(
+            f"method {title} needs the quantiser of every block, which is read of hevc and h264, not of {codec}"
         )
 
 
@@ -149,6 +160,8 @@ def check_capabilities(
     needs = method.needs
     if needs.motion:
         check_motion(f"method {title}", settings, needs.flow_rule if needs.flow_key else "exact")
+    if needs.qp and settings.codec != "source":
+        check_quantisers(title, settings.codec)
     if any(side % needs.size_multiple for side in padded_size(method, size)):
         raise CapabilityError(
             f"method {title} needs frame sides that are multiples of {needs.size_multiple}, got {size[0]}x{size[1]}"

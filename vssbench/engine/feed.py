@@ -22,6 +22,7 @@ from vssbench.codec import (
     flows_to_picture,
     prediction_residual,
 )
+from vssbench.codec.decode import window
 from vssbench.errors import BitstreamError
 from vssbench.experiment.clips import Clip, Encode
 from vssbench.method import FlowRule, Frame, Needs
@@ -158,6 +159,14 @@ def _motion(frame: DecodedFrame) -> MotionField:
     return frame.motion
 
 
+def _qp(frame: DecodedFrame) -> NDArray[np.int8]:
+    if frame.qp is None:
+        raise BitstreamError(
+            f"picture {frame.index} was decoded without quantisers although a method needs them"
+        )
+    return frame.qp
+
+
 def split_into_clips(
     decoded: Iterable[DecodedFrame],
     encode: Encode,
@@ -245,7 +254,7 @@ class ClipFeed:
             if needs.flow_previous and position > -len(self.clip.history)
             else None
         )
-        valid = flow_key or flow_previous
+        bits = decoded.coded_bytes
         return Frame(
             index=position,
             keyframe_distance=distance,
@@ -254,9 +263,16 @@ class ClipFeed:
             size=(decoded.image.shape[0], decoded.image.shape[1]),
             flow_previous=self._tensor(flow_previous.flow) if flow_previous else None,
             flow_key=self._tensor(flow_key.flow) if flow_key else None,
-            flow_valid=self._tensor(valid.valid) if valid else None,
+            flow_valid_key=self._tensor(flow_key.valid) if flow_key else None,
+            flow_valid_previous=self._tensor(flow_previous.valid) if flow_previous else None,
             residual=self._tensor(self.clip.residual(position)) if needs.residual and position > 0 else None,
-            block_types=self._tensor(_cropped_mode(_motion(decoded))) if needs.block_types else None,
+            block_types=self._tensor(window(_motion(decoded), _motion(decoded).mode))
+            if needs.block_types
+            else None,
+            qp=self._tensor(_qp(decoded)) if needs.qp else None,
+            coded_bits=None if bits is None else torch.tensor([8 * bits], device=self.device),
+            display_order=decoded.index,
+            decode_order=decoded.decode_order,
             time=self.clip.plan.first + position,
         )
 
@@ -271,9 +287,3 @@ class ClipFeed:
     def _tensor(self, array: NDArray[np.generic]) -> Tensor:
         # records are read-only and torch wants to own writable memory, hence the copy
         return torch.from_numpy(np.array(array))[None].to(self.device)
-
-
-def _cropped_mode(motion: MotionField) -> NDArray[np.uint8]:
-    left, top = motion.crop_left_top
-    rows, columns = -(-motion.size[0] // 4), -(-motion.size[1] // 4)
-    return motion.mode[top // 4 : top // 4 + rows, left // 4 : left // 4 + columns]

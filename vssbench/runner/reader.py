@@ -73,9 +73,15 @@ class ClipReader:
 
     def _pictures(self, coded: Bitstream | SourceStream) -> Iterator[DecodedFrame]:
         if isinstance(coded, Bitstream):
-            return decode(coded, motion=self.motion)
+            return decode(coded, motion=self.motion, qp=self.needs.qp)
         file = coded.file
-        return decode(file.path, motion=self.motion, orientation=file.orientation, stream=file.stream)
+        return decode(
+            file.path,
+            motion=self.motion,
+            qp=self.needs.qp,
+            orientation=file.orientation,
+            stream=file.stream,
+        )
 
     def fetch(self, first: int, length: int) -> Bitstream:
         """The bitstream of `length` frames from `first` on, from the cache where it is there."""
@@ -117,7 +123,7 @@ class ClipReader:
         if stop <= first:
             return []
         bitstream = self.fetch(first, stop - first)
-        return list(self._watched(decode(bitstream, motion=self.motion)))
+        return list(self._watched(self._pictures(bitstream)))
 
     def _watched(self, frames: Iterator[DecodedFrame]) -> Iterator[DecodedFrame]:
         """The frames, with the time spent pulling them out added up."""

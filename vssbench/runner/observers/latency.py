@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
@@ -254,16 +254,12 @@ def _throughput(method: Method, feed: ClipFeed, device: torch.device, batch: int
 
 
 def _repeated(frame: Frame, batch: int) -> Frame:
-    names = ("image", "flow_previous", "flow_key", "flow_valid", "residual", "block_types")
-    parts = {name: getattr(frame, name) for name in names}
-    return replace(
-        frame,
-        **{
-            name: value.repeat(batch, *[1] * (value.ndim - 1))
-            for name, value in parts.items()
-            if value is not None
-        },
-    )
+    parts: dict[str, Any] = {
+        one.name: value.repeat(batch, *[1] * (value.ndim - 1))
+        for one in fields(frame)
+        if isinstance(value := getattr(frame, one.name), torch.Tensor)
+    }
+    return replace(frame, **parts)
 
 
 def _decode_times(subject: _Subject) -> dict[bool, list[float]]:
