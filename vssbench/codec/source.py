@@ -103,7 +103,7 @@ class SourceStream:
 def read_source(file: CodedFile) -> SourceStream:
     """Look at a video file without decoding it (MPEG-2 and MPEG-4 are decoded), once per process and state of the file.
 
-    Raises as `codec.decode`; CapabilityError if the codec's motion cannot be read.
+    Raises as `decode`; CapabilityError if the codec's motion cannot be read.
     """
     try:
         status = Path(file.path).stat()

@@ -102,9 +102,11 @@ def pad_frame(frame: Frame, size: tuple[int, int]) -> Frame:
         image=_grown(frame.image, size),
         flow_previous=_grown(frame.flow_previous, size),
         flow_key=_grown(frame.flow_key, size),
-        flow_valid=_grown(frame.flow_valid, size),
+        flow_valid_key=_grown(frame.flow_valid_key, size),
+        flow_valid_previous=_grown(frame.flow_valid_previous, size),
         residual=residual,
         block_types=_grown(frame.block_types, blocks),
+        qp=_grown(frame.qp, blocks),
     )
 
 

@@ -119,7 +119,9 @@ def _subject_as_it_is(shop: Workshop, job: Job) -> _Subject:
     plan = next(clip for clip in encode.clips if clip.scored)
     whole = replace(encode, clips=tuple(replace(c, scored=(0,) if c is plan else ()) for c in encode.clips))
     settings = shop.experiment.codec_settings(shop.codec(job.dataset, job.codec))
-    reader = ClipReader(sequence, settings, shop.cache, Needs(), motion=motion, ahead=False, alone=False)
+    reader = ClipReader(
+        job.dataset, sequence, settings, shop.cache, Needs(), motion=motion, ahead=False, alone=False
+    )
     clip = next(clip for clip in reader.clips(whole) if clip.plan.first == plan.first)
     clip.plan = replace(plan, scored=tuple(range(plan.length)))
 
