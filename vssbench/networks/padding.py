@@ -119,6 +119,8 @@ def _grown(maps: Tensor | None, size: tuple[int, int]) -> Tensor | None:
 
 
 def _cut(predictions: list[Prediction], size: tuple[int, int]) -> list[Prediction]:
+    if not isinstance(predictions, list):
+        return predictions  # who takes it says that it is wrong, and whose it is
     return [
         one
         if one.labels.shape[-2:] == size
