@@ -39,6 +39,7 @@ TESTED_ELSEWHERE = (
     "tutorial.yaml",
     "render.py",
     "segformer_b0",
+    "vssbench export",
 )
 """Installation (continuous integration starts with the README's own), and what other tests run by itself."""
 

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 
+import vssbench
 from vssbench.conformance.clips import Subject, make_clip
 from vssbench.cost.steps import count_method_macs
 from vssbench.engine.build import untrained_method
 from vssbench.method import BuildContext, Method
-from vssbench.networks.padding import Demand, pad_frame, padded_side
+from vssbench.networks.padding import Demand, pad_frame, padded_side, unequal_sides
 from vssbench.registry import methods
 
 CPU = torch.device("cpu")
@@ -110,3 +111,33 @@ def test_blocks_of_types_grow_with_the_frame():
     assert tuple(grown.block_types.shape) == (1, 16, 24)
     assert tuple(grown.residual.shape) == (1, 3, 64, 96)
     assert not grown.residual[..., 60:, :].any()
+
+
+def test_a_mode_that_keeps_its_sides_beside_padded_methods_is_told():
+    paper, corrected, warp = (
+        build("constant", (60, 90)),
+        build("constant", (60, 90), mode="corrected"),
+        build("warp-only", (60, 90)),
+    )
+    (told,) = unequal_sides({"a": paper, "b": corrected, "w": warp}, (60, 90))
+    assert "60x90 are padded for b, w, and not for a" in told
+    assert unequal_sides({"b": corrected, "w": warp}, (60, 90)) == []
+    assert unequal_sides({"a": paper, "w": build("warp-only", (60, 90), padding="none")}, (60, 90)) == []
+    assert (
+        unequal_sides({"a": build("constant", (64, 96)), "w": build("warp-only", (64, 96))}, (64, 96)) == []
+    )
+
+
+def test_a_run_of_both_kinds_says_so(tmp_path):
+    small = {"network": "bisenet18", "width": 4}
+    experiment = {
+        "datasets": [{"name": "synthetic", "sequences": 1, "frames": 4, "size": [48, 80]}],
+        "codecs": [
+            {"label": "h264", "codec": "h264", "bitrate_kbps": 60, "preset": "ultrafast", "references": 1}
+        ],
+        "protocol": {"kind": "stream", "keyframe_interval": 4},
+        "pictures": {"per_codec": 0},
+        "methods": [{"name": "constant", **small}, {"name": "warp-only", **small}],
+    }
+    run = vssbench.run(experiment, tmp_path / "run", workers=1, cache=tmp_path / "cache", device="cpu")
+    assert any("no equal terms" in remark for remark in run.roster.remarks)

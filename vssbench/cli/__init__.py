@@ -31,6 +31,7 @@ from vssbench.cli.report import report
 from vssbench.cli.run import run
 from vssbench.cli.schema import print_schema
 from vssbench.cli.train import train
+from vssbench.cli.weights import export
 from vssbench.errors import PluginError, VssbenchError
 
 app = typer.Typer(
@@ -88,6 +89,7 @@ app.command()(check)
 app.add_typer(baseline_app, name="baseline", help="Baselines for `vssbench check`.")
 app.command()(_resumable(train))
 app.command()(profile)
+app.command()(export)
 app.command()(motion)
 app.command()(encode)
 app.command(name="list")(list_names)

@@ -113,7 +113,8 @@ def _refuse_options(target: str, **given: object) -> None:
         )
 
 
-def _of_method(name: str, overrides: Sequence[str], task: _Task) -> tuple[str, Method]:
+def method_spec(name: str, overrides: Sequence[str]) -> MethodSpec:
+    """The registered method `name` with options of the command line. Raises ConfigError."""
     from vssbench.experiment.overrides import apply_override
     from vssbench.experiment.schema import MethodSpec, complete_options
     from vssbench.experiment.validation import validate
@@ -124,7 +125,11 @@ def _of_method(name: str, overrides: Sequence[str], task: _Task) -> tuple[str, M
     for override in overrides:
         apply_override(values, override.removeprefix("method."))
     where = f"method {name}"
-    spec = complete_options(validate(MethodSpec, values, where=where), methods, values, (), where)
+    return complete_options(validate(MethodSpec, values, where=where), methods, values, (), where)
+
+
+def _of_method(name: str, overrides: Sequence[str], task: _Task) -> tuple[str, Method]:
+    spec = method_spec(name, overrides)
     frames = _Frames(task.size or parse_size(DEFAULT_SIZE), task.classes or DEFAULT_CLASSES)
     return spec.title, _build(spec, frames, task.keyframe_interval or DEFAULT_INTERVAL)
 

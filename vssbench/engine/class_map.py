@@ -53,6 +53,8 @@ def answer_in(method: Method, indices: Sequence[int]) -> None:
     step, flush = method.step, method.flush
 
     def mapped(predictions: list[Prediction]) -> list[Prediction]:
+        if not isinstance(predictions, list):
+            return predictions  # who takes it says that it is wrong, and whose it is
         return [
             dataclasses.replace(
                 one,

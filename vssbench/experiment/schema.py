@@ -79,6 +79,9 @@ class InferenceOptions(Section):
         False, description="keep what outlives a step (keyframe features) in float16"
     )
     batch: int = Field(1, ge=1, description="clips stepped in lockstep")
+    runtime: Literal["torch", "onnxruntime"] = Field(
+        "torch", description="what runs the segmentation networks; onnxruntime on the CPU only"
+    )
 
 
 class MethodSpec(_PlugInSpec):

@@ -8,7 +8,7 @@ networks divide; what was added never reaches a score and is counted in MACs and
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -35,6 +35,31 @@ def padded_size(method: Method, size: tuple[int, int]) -> tuple[int, int]:
     options = method.options
     if options.padding == "none" or getattr(options, "mode", None) == "paper":
         return size
+    return _needed_size(method, size)
+
+
+def unequal_sides(methods: Mapping[str, Method], size: tuple[int, int]) -> list[str]:
+    """Remarks where some of the methods (by title) that run side by side are padded and the mode 'paper' of others keeps
+    sides that their networks do not divide; what `padding: none` keeps was asked for.
+    """
+    padded = [title for title, method in methods.items() if padded_size(method, size) != size]
+    bare = [
+        title
+        for title, method in methods.items()
+        if method.options.padding != "none"
+        and padded_size(method, size) == size != _needed_size(method, size)
+    ]
+    if not padded or not bare:
+        return []
+    return [
+        (
+            f"frames of {size[0]}x{size[1]} are padded for {', '.join(padded)}, and not for {', '.join(bare)}, whose mode is 'paper': "
+            "these are no equal terms; give these `mode: corrected`, or the others `padding: none`"
+        )
+    ]
+
+
+def _needed_size(method: Method, size: tuple[int, int]) -> tuple[int, int]:
     demands = [
         Demand(network.side_multiple, method.lr_scale_of(part))
         for part, module in method.parts().items()
@@ -122,7 +147,7 @@ def _grown(maps: Tensor | None, size: tuple[int, int]) -> Tensor | None:
 
 def _cut(predictions: list[Prediction], size: tuple[int, int]) -> list[Prediction]:
     if not isinstance(predictions, list):
-        return predictions  # what is wrong with them is told where answers are gathered
+        return predictions  # who takes it says that it is wrong, and whose it is
     return [
         one
         if one.labels.shape[-2:] == size
