@@ -68,6 +68,10 @@ def storage_error(
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StorageError(f"{path}: no permission to write here; {remedy}")
+    if error.errno == errno.ENOLCK:
+        return StorageError(
+            f"{path}: this file system gives no locks; use a folder on a local disk ({remedy})"
+        )
     return StorageError(f"{path}: cannot be written ({error.strerror or error}); {remedy}")
 
 

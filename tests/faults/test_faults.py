@@ -84,6 +84,12 @@ def test_a_killed_run_finishes_as_if_nothing_had_happened(tmp_path):
     assert outcome.survived >= 1
 
 
+def test_records_that_are_damaged_mixed_swapped_or_aged_never_give_a_wrong_table():
+    found = script("mixing_campaign").measured(12, seed=3)
+    assert found["faults"] == []
+    assert found["cases"] == 12
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="finds processes in /proc")
 def test_ctrl_c_ends_a_training_within_two_seconds(tmp_path):

@@ -110,6 +110,12 @@ def test_a_folder_of_another_run_is_refused_where_its_experiment_is_lost(folder)
         )
 
 
+def test_a_folder_in_the_place_of_the_log_stops_nothing(folder):
+    (folder / "run" / "log.txt").unlink()
+    (folder / "run" / "log.txt").mkdir()
+    assert session(folder).complete
+
+
 def test_costs_of_another_method_are_set_aside_told_and_counted_again(folder):
     half, whole = (folder / "run" / "costs" / "data" / f"{name}.json" for name in ("half", "whole"))
     before = whole.read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -247,7 +248,9 @@ class _Log:
 
     def __enter__(self) -> _Log:
         try:
-            self.file = self.path.open("a", encoding="utf-8")
+            # a folder of that name is no reason to stop: nothing is read from the log
+            place = Path(os.devnull) if self.path.is_dir() else self.path
+            self.file = place.open("a", encoding="utf-8")
         except OSError as error:
             raise storage_error(self.path, error) from error
         return self
