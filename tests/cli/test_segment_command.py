@@ -14,8 +14,10 @@ import pytest
 from PIL import Image
 
 import vssbench
+from vssbench.codec import CodecSettings, encode
+from vssbench.codec.encode import SUFFIXES
 from vssbench.engine.streams import open_segmentation
-from vssbench.errors import ConfigError, VssbenchError
+from vssbench.errors import BitstreamError, CapabilityError, ConfigError, VssbenchError
 
 WEIGHTS = "streets-swiftnet18-w13"
 SIZE = (64, 96)
@@ -120,9 +122,16 @@ def test_a_method_without_weights_is_refused_with_the_remedy(video):
         vssbench.segment(video, "constant")
 
 
+def _with_noise(data: bytes) -> bytes:
+    middle = data.find(b"mdat") + (len(data) - data.find(b"mdat")) // 2
+    noise = np.random.default_rng(0).integers(0, 255, 300, dtype=np.uint8).tobytes()
+    return data[:middle] + noise + data[middle + 300 :]
+
+
 @pytest.mark.parametrize(
     ("damage", "told"),
     [
+        (lambda data: _with_noise(data), "slice|damaged|does not decode"),
         (lambda data: data[: len(data) // 2], "truncated|not a video|damaged"),
         (lambda data: b"", "not a video|empty"),
     ],
@@ -132,3 +141,62 @@ def test_damaged_files_are_one_error_before_anything_is_written(video, tmp_path,
     bad.write_bytes(damage(video.read_bytes()))
     with pytest.raises(VssbenchError, match=told):
         vssbench.segment(bad, "constant", WEIGHTS)
+
+
+def _coded(codec: str, size: tuple[int, int], count: int = 5) -> bytes:
+    frames = np.random.default_rng(0).integers(0, 255, (count, *size, 3), dtype=np.uint8)
+    return encode(frames, CodecSettings(codec=codec, qp=30), 25).data
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc", "mpeg4"])
+def test_a_stream_that_changes_its_size_is_refused_with_both_sizes(tmp_path, codec):
+    path = tmp_path / f"s{SUFFIXES[codec]}"
+    path.write_bytes(_coded(codec, SIZE) + _coded(codec, (96, 128)))
+    with pytest.raises(BitstreamError, match=rf"s\{SUFFIXES[codec]}: .*(128x96.*96x64|does not decode)"):
+        vssbench.segment(path, "constant", WEIGHTS)
+
+
+def test_a_stream_without_keyframe_is_refused(tmp_path):
+    path = tmp_path / "s.hevc"
+    units = [b"\0\0\1" + unit for unit in _coded("hevc", SIZE).split(b"\0\0\1")[1:]]
+    path.write_bytes(b"".join(unit for unit in units if unit[3] >> 1 & 63 not in (19, 20)))
+    with pytest.raises(BitstreamError, match=r"s\.hevc"):
+        vssbench.segment(path, "constant", WEIGHTS)
+
+
+def test_a_variable_frame_rate_leaves_every_picture(tmp_path):
+    path, times = tmp_path / "s.mkv", [0, 40, 45, 200, 900, 901, 2000]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for time in times:
+            noise = np.random.default_rng(time).integers(0, 255, (*SIZE, 3), dtype=np.uint8)
+            picture = av.VideoFrame.from_ndarray(noise, format="rgb24")
+            picture.pts, picture.time_base = time, Fraction(1, 1000)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    assert [index for index, _ in vssbench.segment(path, "warp-only", WEIGHTS)] == list(range(len(times)))
+
+
+def test_motion_that_no_parser_reads_is_refused_by_codec(tmp_path):
+    path = tmp_path / "s.webm"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libvpx", rate=25)
+        stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
+        picture = av.VideoFrame.from_ndarray(np.zeros((*SIZE, 3), np.uint8), format="rgb24")
+        container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    with pytest.raises(CapabilityError, match=r"codec 'vp8'.*expected hevc, h264 or mpeg4"):
+        vssbench.segment(path, "warp-only", WEIGHTS)
+
+
+def test_the_pictures_of_a_turned_and_trimmed_file_are_those_that_a_player_shows(shared):
+    path = shared / "data/streams/internal_emulator_transformer_output_180_rotated.mp4"
+    work = open_segmentation(path, {"name": "constant", "weights": WEIGHTS})
+    assert (len(work.frames), work.source.size) == (149, (720, 1280))
+    trimmed = open_segmentation(
+        shared / "data/streams/sample_edit_list.mp4", {"name": "constant", "weights": WEIGHTS}
+    )
+    assert (trimmed.source.frame_count, trimmed.source.size) == (77, (1920, 1080))
+    assert trimmed.frames == range(18, 77)  # those before refer to a keyframe that is not shown
