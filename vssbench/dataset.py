@@ -132,7 +132,7 @@ class VideoSequence(ABC):
     def coded_file(self) -> CodedFile | None:
         """Where `image` takes its frames from, if that is a video file, which the codec source then reads as it is.
 
-        Frame i of the sequence must be picture i that `codec.decode` gives of it.
+        Frame i of the sequence must be picture i that `decode` gives of it.
         """
         return None
 

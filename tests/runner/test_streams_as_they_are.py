@@ -165,7 +165,7 @@ def test_the_papers_rule_is_refused_on_b_pictures_of_a_file(tmp_path):
 def test_a_group_too_large_for_memory_is_refused_with_the_remedy(tmp_path, monkeypatch):
     root = folder(tmp_path / "d", 9)
     write_video(root / "s.mp4", pan(9), "libx264", g="9")
-    monkeypatch.setattr("vssbench.runner.plan.MOST_BYTES", 100_000)
+    monkeypatch.setattr("vssbench.engine.streams.MOST_BYTES", 100_000)
     with pytest.raises(CapabilityError, match=r"s\.mp4: 9 pictures of 96x64 .* set keyframe_interval"):
         execute(root, tmp_path / "run", [{"codec": "source"}], "s.mp4", METHODS[:1])
     execute(root, tmp_path / "run", [{"codec": "source", "keyframe_interval": 3}], "s.mp4", METHODS[:1])

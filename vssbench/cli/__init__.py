@@ -30,6 +30,7 @@ from vssbench.cli.profile import profile
 from vssbench.cli.report import report
 from vssbench.cli.run import run
 from vssbench.cli.schema import print_schema
+from vssbench.cli.segment import segment
 from vssbench.cli.train import train
 from vssbench.cli.weights import export
 from vssbench.errors import PluginError, VssbenchError
@@ -83,6 +84,7 @@ def _resumable(command: Callable[..., None]) -> Callable[..., None]:
 
 
 app.command()(_resumable(run))
+app.command()(_resumable(segment))
 app.command()(report)
 app.command()(compare)
 app.command()(check)

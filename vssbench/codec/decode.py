@@ -60,7 +60,7 @@ def decode(
     """
     opened = _Opened.of(source, stream)
     if motion or qp:
-        _check_motion_known(opened)
+        check_motion_known(opened.media)
     if qp and opened.media.codec not in PARSED_CODECS:
         raise CapabilityError(
             f"{opened.media.name}: quantisers of codec {opened.media.codec!r} are not read by block; expected hevc or h264"
@@ -81,7 +81,7 @@ def read_motion(
     Raises as `decode`.
     """
     opened = _Opened.of(source, stream)
-    _check_motion_known(opened)
+    check_motion_known(opened.media)
     return _motion_alone(opened, threads, orientation)
 
 
@@ -130,9 +130,8 @@ class _Opened:
         return Film(self.media, Contents(count), Orientation(), self.bitstream.size, ())
 
 
-def _check_motion_known(opened: _Opened) -> None:
-    """Refuse up front, before anything is decoded, what cannot be had."""
-    media = opened.media
+def check_motion_known(media: Media) -> None:
+    """Refuse up front, before anything is decoded, what cannot be had. Raises CapabilityError."""
     if media.codec not in _MOTION_CODECS:
         raise CapabilityError(
             f"{media.name}: motion of codec {media.codec!r} cannot be read; expected hevc, h264 or mpeg4, "

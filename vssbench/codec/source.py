@@ -21,7 +21,7 @@ from av.video.stream import VideoStream
 
 from vssbench.codec.bits.container import PacketUnits
 from vssbench.codec.contents import ranked
-from vssbench.codec.decode import PARSED_CODECS, motion_alone
+from vssbench.codec.decode import PARSED_CODECS, check_motion_known, motion_alone
 from vssbench.codec.encode import Bitstream
 from vssbench.codec.media import Media, VideoPacket
 from vssbench.codec.settings import CodecSettings
@@ -118,7 +118,9 @@ def _read_once(file: CodedFile, size: int, mtime_ns: int) -> SourceStream:
 
 
 def _read(file: CodedFile) -> SourceStream:
-    film = Film.of_motion(Media.of(str(file.path), file.stream), file.orientation)
+    media = Media.of(str(file.path), file.stream)
+    check_motion_known(media)
+    film = Film.of(media, file.orientation)
     packets = _Packets(film)
     pictures = list(_parsed(film) if film.media.codec in PARSED_CODECS else _decoded(film))
     return SourceStream(
@@ -142,12 +144,24 @@ Picture = tuple[int, FrameType, float | None]
 
 def _parsed(film: Film) -> Iterator[Picture]:
     for rank, motion in motion_alone(film, details=True):
+        _require_size(film, motion.size, rank)
         yield rank, motion.frame_type, None if motion.details is None else float(motion.details.qp.mean())
 
 
 def _decoded(film: Film) -> Iterator[Picture]:
     for shown in film.pictures(options=CODING_PARAMETERS):
+        _require_size(film, (shown.picture.height, shown.picture.width), shown.packet)
         yield shown.packet, shown.frame_type, exported_qp(shown.picture)
+
+
+def _require_size(film: Film, coded: tuple[int, int], rank: int) -> None:
+    """Raise BitstreamError if a picture is not as large as the first."""
+    height, width = film.orientation.size(*coded)
+    if (height, width) != film.size:
+        raise BitstreamError(
+            f"{film.media.name}: the picture of packet {rank} is {width}x{height}, the first {film.size[1]}x{film.size[0]}; "
+            "expected one size, split the file where it changes"
+        )
 
 
 class _Packets:

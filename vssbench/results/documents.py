@@ -50,6 +50,8 @@ class CodedRecord(Document):
     kbps: float
     frame_types: dict[str, int]
     """Pictures that are shown, by type."""
+    before_first: int
+    """Pictures before the first group, which are not run."""
     groups: int
     """Groups of pictures that begin where decoding can start."""
     group_frames: tuple[int, int]
@@ -68,6 +70,9 @@ class CodedRecord(Document):
         parts = (
             f"{self.codec} as it is, {self.kbps:.0f} kb/s, {types} pictures",
             f"{self.groups} groups of {low if low == high else f'{low} to {high}'}",
+            f"the first {self.before_first} pictures precede the first group and are not run"
+            if self.before_first
+            else "",
             f"mean QP {qps}" if qps else "",
             f"encoder {self.encoder:.120}" if self.encoder else "",
             f"packets sha256 {self.digest[:16]}",
@@ -178,6 +183,7 @@ def describe_source(source: SourceStream) -> CodedRecord:
         digest=source.digest,
         kbps=source.achieved_kbps,
         frame_types={kind: source.frame_types.count(kind) for kind in "IPB" if kind in source.frame_types},
+        before_first=starts[0],
         groups=len(lengths),
         group_frames=(min(lengths), max(lengths)),
         mean_qp={kind: sum(qps[kind]) / len(qps[kind]) for kind in "IPB" if kind in qps},

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from vssbench.codec import CodecSettings, read_source
-from vssbench.codec.source import gop_lengths, require_file
+from vssbench.codec.source import require_file
 from vssbench.dataset import Dataset, VideoSequence
-from vssbench.errors import CapabilityError, ConfigError, InputError, in_plugin
+from vssbench.engine.streams import groups_of
+from vssbench.errors import ConfigError, InputError, in_plugin
 from vssbench.experiment.clips import Clip, Encode, cut_clips, cut_source
 from vssbench.experiment.schema import DatasetSpec, Experiment, ProtocolSettings
 from vssbench.registry import datasets
@@ -17,11 +18,6 @@ from vssbench.results.documents import PlanSummary
 from vssbench.results.frames import archive_name
 from vssbench.results.schema import UnitKey
 from vssbench.results.store import require_distinct_slugs
-
-MOST_BYTES = 4 * 2**30
-"""Largest group of pictures of a stream as it is that is held in memory."""
-BYTES_PER_PIXEL = 4.2
-"""A decoded picture and its motion."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,16 +140,7 @@ def _cut(
     if settings.codec != "source":
         return cut_clips(len(sequence), sequence.labelled, protocol)
     source = read_source(require_file(f"dataset {spec.title}, {sequence.name}", sequence.coded_file))
-    keyframes = source.keyframes(settings)
-    longest = max(gop_lengths(keyframes, source.frame_count))
-    needed = longest * sequence.size[0] * sequence.size[1] * BYTES_PER_PIXEL
-    if needed > MOST_BYTES:
-        raise CapabilityError(
-            f"{source.file.path}: {longest} pictures of {sequence.size[1]}x{sequence.size[0]} from keyframe to keyframe would "
-            f"take {needed / 2**30:.1f} GiB, more than {MOST_BYTES / 2**30:g}; set keyframe_interval beside codec: source, "
-            "for example 24, and methods begin anew that often"
-        )
-    return cut_source(source.frame_count, keyframes, sequence.labelled, protocol)
+    return cut_source(source.frame_count, groups_of(source, settings), sequence.labelled, protocol)
 
 
 def _with_kept_frames(jobs: list[Job], experiment: Experiment) -> list[Job]:
