@@ -154,7 +154,9 @@ def test_the_page_draws_and_filters_all_seeds_of_a_method_as_one(run, tmp_path):
     assert curves == names
     summary = html[html.index('id="summary"') : html.index('id="seeds"')]
     rows = re.findall(r'<tr [^>]*data-method="([^"]+)"', summary)
-    assert {name: rows.count(name) for name in names} == dict.fromkeys(names, 4) | {"c 1.0": 2}  # the reference is in one
+    assert {name: rows.count(name) for name in names} == dict.fromkeys(names, 4) | {
+        "c 1.0": 2
+    }  # the reference is in one
 
 
 def test_methods_without_seeds_stand_alone(run):

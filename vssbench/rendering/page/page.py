@@ -77,6 +77,8 @@ class PageContent:
     copies: dict[str, str]
     """Format -> the summary in it, for the copy buttons."""
     charts: ReportCharts
+    findings: Sequence[str]
+    """The first paragraphs, in words."""
     differences: TextTable
     families: TextTable
     seeds: TextTable
@@ -102,6 +104,7 @@ def page(content: PageContent) -> str:
         .get_template("page.html.j2")
         .render(
             title=content.title,
+            findings=content.findings,
             policy=_policy(style, script, content.embedded),
             style=Markup(style),  # our own file, never data
             script=Markup(script),
