@@ -138,17 +138,18 @@ def summary_table(summary: Summary, looks: Looks = NO_LOOKS) -> TextTable:
 
 
 def _section(summary: Summary, rows: Sequence[SummaryRow], looks: Looks) -> tuple[TextRow, ...]:
-    marks = {
+    marks: dict[str, list[Mark]] = {
         c.key: column_marks(c, [row.values[c.key] for row in rows])
-        if summary.times_ranked or c.key not in STEP_TIMES
-        else [""] * len(rows)
         for c in summary.columns
+        if summary.times_ranked or c.key not in STEP_TIMES
     }
     made = []
     for number, row in enumerate(rows):
         cells = []
         for column in summary.columns:
-            cell = column.cell(row.values[column.key], marks[column.key][number])
+            cell = column.cell(
+                row.values[column.key], marks[column.key][number] if column.key in marks else ""
+            )
             if row.uncounted and column.key in LOWER_BOUNDS and math.isfinite(row.values[column.key]):
                 cell = replace(cell, text=f">= {cell.text}", mark="")
             cells.append(cell)
