@@ -137,6 +137,7 @@ def page(content: PageContent) -> str:
             cases=[case_view(c, viewer.media[c.place], viewer.scores) for c in content.stills]
             if viewer
             else [],
+            class_legends=_class_legends(content.stills),
             provenance=content.provenance,
             budget_legend=_legend(budgets),
             copies=content.copies,
@@ -170,6 +171,15 @@ def _class_tables(content: PageContent) -> list[dict[str, object]]:
         table = class_table(panel, content.run.datasets[panel.dataset], digits=1)
         found.append({"panel": panel, "element": html_table(table, caption=True)})
     return found
+
+
+def _class_legends(stills: Sequence[FrameCase]) -> list[tuple[str, list[tuple[Markup, str]]]]:
+    """Colour and name of every class, once per dataset, for the viewer."""
+    found = {}
+    for case in stills:
+        pairs = zip(case.palette, case.class_names, strict=False)
+        found.setdefault(case.dataset, [(swatch(colour), name) for colour, name in pairs])
+    return list(found.items())
 
 
 def _kept_note(content: PageContent) -> str:
