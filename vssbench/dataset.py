@@ -157,7 +157,7 @@ class Dataset(ABC):
     normalisation: Normalisation = IMAGENET
     """For networks trained on this dataset, and for weights that do not say theirs."""
     protocol_mark: str = ""
-    """Label convention shown beside every number (for CamVid 'paper' or 'standard'), '' where there is only one."""
+    """Label convention, '' where there is only one; any but 'standard', the field's usual one, is a warning of reports."""
 
     @abstractmethod
     def sequences(self, split: Split = "val") -> Sequence[VideoSequence]:

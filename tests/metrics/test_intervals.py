@@ -69,7 +69,8 @@ def test_the_interval_is_the_jackknife_of_scipys_formulas() -> None:
     share = (unions / unions.sum(0)).mean((1, 2))
     degrees = share.sum() ** 2 / (share**2).sum() - 1
     centre = 7 * whole - 6 * without.mean()
-    half = stats.t.ppf(0.975, degrees) * np.sqrt(6 / 7 * ((without - whole) ** 2).sum())
+    error = np.sqrt(6 / 7 * ((without - without.mean()) ** 2).sum() + (centre - whole) ** 2)
+    half = stats.t.ppf(0.975, degrees) * error
     assert (found.low, found.high) == pytest.approx((centre - half, centre + half))
     assert 5 < degrees < 6
     assert found.method == "95 % jackknife with Student's t over 7 sequences"
@@ -83,9 +84,9 @@ def _unions(counts: np.ndarray) -> np.ndarray:
 def test_too_few_sequences_or_pixels_in_too_few_get_no_interval() -> None:
     few = miou_intervals(random_units("a", 3, 50))
     assert np.isnan([few.miou.low, few.miou.high]).all()
-    assert few.miou.method == "no interval: 3 sequence(s), it needs 4"
+    assert few.miou.method == "no interval: 3 sequences, an interval needs 4"
     some = miou_intervals(random_units("a", 7, 2))
-    assert some.per_class[0].method == "no interval: 7 sequence(s), it needs 8"
+    assert some.per_class[0].method == "no interval: 7 sequences, an interval needs 8"
     uneven = random_units("a", 9, 2)
     scale = np.where(np.arange(18) < 2, 200, 1)[:, None, None, None]
     uneven = UnitCounts("a", uneven.counts * scale, uneven.sequences, uneven.frames)

@@ -69,7 +69,7 @@ def test_windows_of_one_sequence_tell_two_copies_apart_but_carry_no_interval_alo
     interval = miou_intervals(keyframe).miou
     assert interval.low < interval.estimate < interval.high
     alone = miou_intervals(UnitCounts("copy keyframe", copies[:, None], ("0016E5",) * len(labels), frames))
-    assert alone.miou.note == "1 sequence(s), it needs 4"
+    assert alone.miou.note == "1 sequence, an interval needs 4"
     difference = miou_difference(keyframe, last)
     assert difference.mark == "+"
     assert difference.miou.high - difference.miou.low < interval.high - interval.low

@@ -19,7 +19,7 @@ from vssbench.analysis.families import (
     rate_comparisons,
 )
 from vssbench.analysis.relatives import relatives
-from vssbench.analysis.remarks import data_remarks
+from vssbench.analysis.remarks import data_remarks, noisy_times
 from vssbench.analysis.seeds import SeedRow, seed_rows
 from vssbench.metrics.confusion import mean_of_present
 from vssbench.metrics.intervals import Interval
@@ -66,6 +66,7 @@ class Run(StoredRun):
             ]
             + data_remarks(self.groups, self.datasets)
             + self._interval_warnings()
+            + noisy_times(self.groups)
         )
 
     def _interval_warnings(self) -> list[str]:

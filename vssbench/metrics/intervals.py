@@ -342,7 +342,7 @@ class _Sample:
         without = values[1:]
         note = ""
         if number < least:
-            note = f"{number} sequence(s), it needs {least}"
+            note = f"{number} sequence{'s' * (number > 1)}, an interval needs {least}"
         elif even < MINIMUM_EVEN:
             note = f"most pixels lie in fewer than {MINIMUM_EVEN} of {number} sequences"
         elif np.isnan(without).any():
@@ -351,8 +351,12 @@ class _Sample:
             return Interval(
                 whole, math.nan, math.nan, self.level, number, math.nan, math.nan, whole, note=note
             )
-        error = math.sqrt((number - 1) / number * float(((without - whole) ** 2).sum()))
-        centre = whole + (number - 1) * (whole - float(without.mean()))
+        bias = (number - 1) * (float(without.mean()) - whole)
+        variance = (number - 1) / number * float(((without - without.mean()) ** 2).sum())
+        error, centre = (
+            math.sqrt(variance + bias**2),
+            whole - bias,
+        )  # the correction is as uncertain as it is large
         bare = Interval(whole, math.nan, math.nan, self.level, number, error, even - 1, centre)
         return _with_ends(bare, error, even - 1, least_value, most_value)
 
@@ -363,8 +367,13 @@ def _with_ends(found: Interval, error: float, degrees: float, least: float, most
 
     half = float(stdtrit(degrees, (1 + found.level) / 2)) * error
     low, high = max(found.centre - half, least), min(found.centre + half, most)
-    ends = {"low": min(low, found.estimate), "high": max(high, found.estimate)}
-    return replace(found, standard_error=error, degrees=degrees, **ends)
+    return replace(
+        found,
+        standard_error=error,
+        degrees=degrees,
+        low=min(low, found.estimate),
+        high=max(high, found.estimate),
+    )
 
 
 def _even(share: NDArray[np.float64]) -> float:
@@ -417,7 +426,7 @@ def _costs(curve: MeasuredCurve, point: MeasuredPoint, sample: _Sample) -> Value
         raise CurveError(
             f"curve {curve.name!r}: point {point.units.name!r} has no cost; give MeasuredPoint(cost=...)"
         )
-    sums = np.bincount(sample.sequence_of, weights=point.units.cost)
+    sums = np.bincount(sample.sequence_of, weights=point.units.cost).astype(np.float64)
     frames = np.bincount(sample.sequence_of).astype(np.float64)
     return np.asarray(sample.leaving_one_out(sums) / np.maximum(sample.leaving_one_out(frames), 1.0))
 

@@ -53,6 +53,7 @@ from vssbench.runner.observers.macs import measure_costs
 from vssbench.runner.observers.oracles import refuse_impossible_oracles
 from vssbench.runner.plan import Job, make_plan, summarise
 from vssbench.runner.pool import WorkerSettings, choose_workers, execute
+from vssbench.runner.tracking import Track, track_results, tracked
 from vssbench.runner.workshop import Workshop
 
 KEPT = "Finished units are kept: run the same command again"
@@ -101,13 +102,15 @@ def run(
     force: bool = False,
     cluster: str | None = None,
     listener: Listener | None = None,
+    track: Track | None = None,
 ) -> Run:
     """Run an experiment, or what is missing of it, and return its results.
 
     experiment: packaged name ('quickstart'), YAML path, plain data or Experiment; overrides: 'key=value' texts.
     output: run folder, default runs/NAME. workers: processes, default one per core (one on a GPU); threads: torch
     threads in each. cache: folder of bitstreams. force: resume although the environment changed. cluster: where to
-    work instead of local processes, see `open_cluster`.
+    work instead of local processes, see `open_cluster`. track: called as track(step, numbers) after each unit and at the
+    end with all results, for experiment trackers (docs/experiments.md).
     Raises ConfigError, InputError, StorageError; finished units are kept and the same call goes on from there.
     """
     frozen = load_experiment(experiment, overrides)
@@ -117,6 +120,8 @@ def run(
     settings = WorkerSettings(folder.path, Path(cache) if cache else None, device, threads)
     with owned(folder.path), _Log(folder.path / "log.txt") as log:
         listener = log.following(listener or Listener())
+        if track is not None:
+            listener = tracked(listener, track)
         log.write(
             f"session of vssbench {__version__}: {experiment if isinstance(experiment, (str, Path)) else 'experiment'}"
         )
@@ -127,7 +132,10 @@ def run(
             environment = _environment(folder, now, force, listener)
             with _telling_lack_of_memory(device):
                 _session(frozen, folder, settings, workplace, listener, environment, now)
-    return load_run(folder.path)
+    done = load_run(folder.path)
+    if track is not None:
+        track_results(done, track)
+    return done
 
 
 @contextmanager

@@ -54,10 +54,13 @@ def test_every_miou_lies_in_its_interval(run: Run) -> None:
 def test_a_single_sequence_has_no_interval_and_says_so(fabricate: Any, tmp_path: Path) -> None:
     run = fabricate(tmp_path / "run", sequences=1, units=4, distances=2, pictures=False)
     assert run.summary["miou_low"].isna().all()
-    assert "streets: no intervals and no verdicts on differences: 1 sequence(s), it needs 4" in run.warnings
+    assert (
+        "streets: no intervals and no verdicts on differences: 1 sequence, an interval needs 4"
+        in run.warnings
+    )
     table = difference_table(paired_differences(run))
     assert {row["verdict"] for row in cells_by_heading(table)} == {"no interval"}
-    assert table.notes[1] == "no interval: 1 sequence(s), it needs 4"
+    assert table.notes[1] == "no interval: 1 sequence, an interval needs 4"
 
 
 def test_the_dearest_constant_method_is_the_reference(run: Run) -> None:

@@ -52,9 +52,9 @@ def provenance(run: Run) -> Provenance:
 def _warnings(run: Run) -> list[str]:
     lines = list(run.warnings)
     for name, dataset in run.datasets.items():
-        if dataset.protocol_mark:
+        if dataset.protocol_mark not in ("", "standard"):
             lines.append(
-                f"{name}: labels by the convention {dataset.protocol_mark!r}; numbers by another one are not comparable"
+                f"{name}: labels by the convention {dataset.protocol_mark!r}; the usual numbers of this dataset are not comparable"
             )
     return lines + _different_bits(run)
 
