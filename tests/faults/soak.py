@@ -73,6 +73,9 @@ def register() -> None:
         def label(self, index: int) -> Any:
             return np.full((16, 16), index % 2, np.uint8)
 
+        def label_files(self) -> tuple[Path, ...]:
+            return ()
+
         @property
         def identity(self) -> str:
             return f"soak {self.name} {self.frames}"
@@ -157,15 +160,23 @@ def resume(units: int, folder: Path) -> dict[str, Any]:
     """Fill a run folder with records made without work, then time the sessions that find nothing to do."""
     import vssbench
     from vssbench.experiment.schema import load_experiment
+    from vssbench.results.basis import make_basis
+    from vssbench.results.roster import make_roster
     from vssbench.results.schema import CaseRecord, UnitRecord, to_json
     from vssbench.results.store import RunFolder, unit_name
+    from vssbench.runner.environment import describe
     from vssbench.runner.plan import make_plan
+    from vssbench.runner.session import describe_datasets, prepare
 
     run = RunFolder(folder / "run")
     values = experiment(units)
+    frozen = load_experiment(values)
     started, used = time.perf_counter(), time.process_time()
-    items = make_plan(load_experiment(values))
+    items = make_plan(frozen)
     planning, planning_used = time.perf_counter() - started, time.process_time() - used
+    shop, jobs = prepare(frozen, folder / "cache", "cpu")
+    bits = describe(frozen, shop.device, 1)["bits"]
+    basis = make_basis(shop.of_weights(make_roster(frozen)), describe_datasets(shop, jobs), [bits])
     case = CaseRecord(0, 0, "I", 0, 1, 100, "key")
     counts = np.array([[[128, 0], [128, 0]]], dtype=np.int64)
     for item in items:
@@ -173,7 +184,15 @@ def resume(units: int, folder: Path) -> dict[str, Any]:
             path = run.path / "units" / unit_name(key)
             path.parent.mkdir(parents=True, exist_ok=True)
             record = UnitRecord(
-                key, (case,), counts, {"key": 1}, 1.0, 20.0, "0" * 64, {"step_key": 1e-4, "steps_key": 1}
+                key,
+                (case,),
+                counts,
+                {"key": 1},
+                1.0,
+                20.0,
+                "0" * 64,
+                {"step_key": 1e-4, "steps_key": 1},
+                belongs=basis.of_unit(key)[-1],
             )
             path.write_text(to_json(record))
     seconds, processor = [], []

@@ -199,7 +199,7 @@ class RunFolder:
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error})") from error
         record = from_json(text, str(path))
-        if not os.fspath(path).endswith(f"/units/{unit_name(record.key)}"):
+        if not os.fspath(path).replace(os.sep, "/").endswith(f"/units/{unit_name(record.key)}"):
             raise InputError(
                 f"{path}: holds the unit {unit_name(record.key)}, which belongs in another place"
             )

@@ -211,7 +211,7 @@ def _session(
     listener.on_stage("planning")
     shop, jobs = prepare(experiment, settings.cache, workplace.planning_device or settings.device)
     roster = shop.of_weights(make_roster(experiment))
-    datasets = _describe_datasets(shop, jobs)
+    datasets = describe_datasets(shop, jobs)
     _refuse_other_data(folder, datasets, listener)
     bits = [*(bits for bits in environment.all_bits if bits != now.bits), now.bits]
     basis = make_basis(roster, datasets, bits)
@@ -230,7 +230,7 @@ def _session(
             sweep(
                 folder.path
             )  # a worker that was killed while this session went on leaves what it was writing
-            _set_aside_what_changed(folder, owed, datasets, _describe_datasets(shop, jobs))
+            _set_aside_what_changed(folder, owed, datasets, describe_datasets(shop, jobs))
         if experiment.measure.macs:
             listener.on_stage("counting MACs")
             measure_costs(shop, folder, jobs, basis, listener.on_stage)
@@ -294,7 +294,7 @@ def _stored(folder: RunFolder, name: str, kind: type[Record], listener: Listener
 
     One that is damaged or was edited is told and counts as none: what every record belongs to decides then.
     """
-    if not folder.stored_units():
+    if not any((folder.path / "units").rglob("*.json")):
         return None
     try:
         return folder.read_record(name, kind)
@@ -432,7 +432,7 @@ def _owing(jobs: Sequence[Job], stored: Collection[str]) -> list[Job]:
     ]
 
 
-def _describe_datasets(shop: Workshop, jobs: Sequence[Job]) -> dict[str, DatasetRecord]:
+def describe_datasets(shop: Workshop, jobs: Sequence[Job]) -> dict[str, DatasetRecord]:
     """Datasets that take part, by title, with the digests of their frames and labels. Raises InputError."""
     described = {}
     with remembered_digests(shop.cache.root) as files:
