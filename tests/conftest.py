@@ -153,10 +153,11 @@ def fabricate_run(
     """A run folder of given units, every file in it written by the product's own writers.
 
     experiment: as its YAML would say. gmacs: method title -> GOP mean, or key and non-key cost. sequences: name -> frames
-    and labelled frames. planned: units of the plan; default: as many as are given.
+    and labelled frames; default: 24 each of those that the units name. planned: units of the plan; default: as many as are given.
     """
     frozen = load_experiment(experiment)
     folder, records = RunFolder(path), list(units)
+    named = {record.key.sequence: (24, 24) for record in records} or {"street": (24, 24)}
     basis = write_start(
         folder,
         frozen,
@@ -167,7 +168,7 @@ def fabricate_run(
         {
             entry.title: describe_dataset(made, made.sequences(), FileDigests(path))
             for entry in frozen.datasets
-            for made in [Fabricated(classes, sequences or {"street": (24, 24)}, protocol_mark)]
+            for made in [Fabricated(classes, sequences or named, protocol_mark)]
         },
         environment_of(frozen, processor, forced),
     )

@@ -226,7 +226,7 @@ def fabricate_run(
     fabricated: Callable[..., Run],
     path: Path,
     *,
-    sequences: int = 3,
+    sequences: int = 4,
     units: int = 4,
     distances: int = 12,
     methods: dict[str, Any] | None = None,

@@ -30,7 +30,9 @@ from vssbench.cli.profile import profile
 from vssbench.cli.report import report
 from vssbench.cli.run import run
 from vssbench.cli.schema import print_schema
+from vssbench.cli.segment import segment
 from vssbench.cli.train import train
+from vssbench.cli.weights import export
 from vssbench.errors import PluginError, VssbenchError
 
 app = typer.Typer(
@@ -82,12 +84,14 @@ def _resumable(command: Callable[..., None]) -> Callable[..., None]:
 
 
 app.command()(_resumable(run))
+app.command()(_resumable(segment))
 app.command()(report)
 app.command()(compare)
 app.command()(check)
 app.add_typer(baseline_app, name="baseline", help="Baselines for `vssbench check`.")
 app.command()(_resumable(train))
 app.command()(profile)
+app.command()(export)
 app.command()(motion)
 app.command()(encode)
 app.command(name="list")(list_names)

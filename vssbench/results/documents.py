@@ -10,6 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from vssbench.codec import SourceStream, read_source
+from vssbench.codec.source import gop_lengths
 from vssbench.dataset import Dataset, VideoSequence
 from vssbench.engine.data_digests import FileDigests, data_digests
 
@@ -39,6 +41,45 @@ class PlanSummary(Document):
     encoded_frames: int
 
 
+class CodedRecord(Document):
+    """The bits of a sequence's own video file, where a codec setting takes them as they are."""
+
+    codec: str
+    digest: str
+    """SHA-256 of the packets."""
+    kbps: float
+    frame_types: dict[str, int]
+    """Pictures that are shown, by type."""
+    before_first: int
+    """Pictures before the first group, which are not run."""
+    groups: int
+    """Groups of pictures that begin where decoding can start."""
+    group_frames: tuple[int, int]
+    """Pictures of the shortest and of the longest."""
+    mean_qp: dict[str, float]
+    """Mean luma quantisation parameter by frame type; types that do not tell are absent."""
+    encoder: str
+    """As the stream or its container names it; '' where neither does."""
+
+    @property
+    def text(self) -> str:
+        """One line for readers."""
+        types = ", ".join(f"{count} {kind}" for kind, count in self.frame_types.items())
+        low, high = self.group_frames
+        qps = ", ".join(f"{kind} {qp:.1f}" for kind, qp in self.mean_qp.items())
+        parts = (
+            f"{self.codec} as it is, {self.kbps:.0f} kb/s, {types} pictures",
+            f"{self.groups} groups of {low if low == high else f'{low} to {high}'}",
+            f"the first {self.before_first} pictures precede the first group and are not run"
+            if self.before_first
+            else "",
+            f"mean QP {qps}" if qps else "",
+            f"encoder {self.encoder:.120}" if self.encoder else "",
+            f"packets sha256 {self.digest[:16]}",
+        )
+        return "; ".join(part for part in parts if part)
+
+
 class SequenceRecord(Document):
     """One sequence that takes part in a run."""
 
@@ -53,6 +94,8 @@ class SequenceRecord(Document):
     labels_digest: str
     remarks: tuple[str, ...] = ()
     """How its frames were read, where that was a choice."""
+    coded: CodedRecord | None = None
+    """None where no codec setting takes its bits as they are."""
 
     def digest(self, kind: str) -> str:
         """Of 'frames' or 'labels'."""
@@ -127,10 +170,34 @@ class EnvironmentRecord(Document):
         return [self.bits, *self.forced_bits]
 
 
+def describe_source(source: SourceStream) -> CodedRecord:
+    """The record of a video file's own bits."""
+    starts = [i for i, access in enumerate(source.access) if access] or [0]
+    lengths = gop_lengths(tuple(starts), source.frame_count)
+    qps: dict[str, list[float]] = {}
+    for kind, qp in zip(source.frame_types, source.mean_qps, strict=True):
+        if qp is not None:
+            qps.setdefault(kind, []).append(qp)
+    return CodedRecord(
+        codec=source.codec,
+        digest=source.digest,
+        kbps=source.achieved_kbps,
+        frame_types={kind: source.frame_types.count(kind) for kind in "IPB" if kind in source.frame_types},
+        before_first=starts[0],
+        groups=len(lengths),
+        group_frames=(min(lengths), max(lengths)),
+        mean_qp={kind: sum(qps[kind]) / len(qps[kind]) for kind in "IPB" if kind in qps},
+        encoder=source.encoder,
+    )
+
+
 def describe_dataset(
-    dataset: Dataset, sequences: Sequence[VideoSequence], files: FileDigests
+    dataset: Dataset, sequences: Sequence[VideoSequence], files: FileDigests, as_they_are: bool = False
 ) -> DatasetRecord:
-    """The record of an opened dataset and those of its sequences that take part. Raises InputError."""
+    """The record of an opened dataset and those of its sequences that take part. Raises InputError.
+
+    as_they_are: some codec setting takes the bits of their files as they are.
+    """
     digests = {one.name: data_digests(one, files) for one in sequences}
     table = dataset.classes
     return DatasetRecord(
@@ -148,6 +215,9 @@ def describe_dataset(
                 frames_digest=digests[one.name][0],
                 labels_digest=digests[one.name][1],
                 remarks=tuple(one.remarks()),
+                coded=describe_source(read_source(one.coded_file))
+                if as_they_are and one.coded_file
+                else None,
             )
             for one in sequences
         },

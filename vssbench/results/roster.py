@@ -144,6 +144,8 @@ class Roster(_Record):
     limits: CheckLimits
     reference: str
     """Title, without seed, of the method that differences are taken against; '': the dearest constant method."""
+    equivalence_margin: float | None = None
+    """Difference of mIoU (0..1) within which two methods count as equivalent; None: that is not tested."""
     datasets: tuple[DatasetEntry, ...]
     codecs: tuple[CodecEntry, ...]
     methods: tuple[MethodEntry, ...]
@@ -239,6 +241,7 @@ def make_roster(experiment: Experiment) -> Roster:
         protocol=experiment.protocol,
         limits=experiment.limits,
         reference=experiment.reference,
+        equivalence_margin=experiment.equivalence_margin,
         datasets=tuple(_dataset(spec, experiment.protocol) for spec in experiment.datasets),
         codecs=tuple(
             CodecEntry(

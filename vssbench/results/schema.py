@@ -1,7 +1,7 @@
 """The unit record: what is stored per (dataset, codec, method, sequence, unit), as types.
 
 Version history
-1  first version; `step_macs` and `measured` are optional and absent where they are None or empty
+1  first version; `step_macs`, `measured` and `coded_digest` are optional and absent where they are None or empty
 """
 
 from __future__ import annotations
@@ -81,6 +81,8 @@ class UnitRecord:
     """Digest of what decides the record: experiment, data, code, weights (results/basis.py)."""
     measured: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     """Counts of the experiment's further metrics and oracles by name, each [cases, ...] (metrics/further.py)."""
+    coded_digest: str = ""
+    """SHA-256 over the bits that the GOPs were decoded from: of the elementary stream, of a file's packets; '' unknown."""
 
     def __post_init__(self) -> None:
         self._check_timings()
@@ -135,6 +137,7 @@ def from_json(text: str | bytes, where: str) -> UnitRecord:
             executed_share=values["executed_share"],
             achieved_kbps=values["achieved_kbps"],
             decoded_digest=values["decoded_digest"],
+            coded_digest=values.get("coded_digest", ""),
             timings=values["timings"],
             belongs=values["belongs"],
             step_macs=tuple((int(d), int(n), int(m)) for d, n, m in values["step_macs"])
@@ -170,7 +173,7 @@ def _parse(text: str | bytes) -> Any:
 
 
 def _body(record: UnitRecord) -> dict[str, Any]:
-    optional: dict[str, Any] = {}
+    optional: dict[str, Any] = {"coded_digest": record.coded_digest} if record.coded_digest else {}
     if record.step_macs is not None:
         optional["step_macs"] = [list(row) for row in record.step_macs]
     if record.measured:

@@ -12,7 +12,7 @@ from typing import Any, Self
 from vssbench.errors import InputError
 from vssbench.experiment.schema import Experiment
 from vssbench.results.basis import Basis, make_basis
-from vssbench.results.costs import CostRecord, read_costs
+from vssbench.results.costs import CostRecord, read_costs, read_source_costs
 from vssbench.results.documents import (
     EXPERIMENT_FILE,
     DatasetRecord,
@@ -47,7 +47,9 @@ class StoredRun:
     basis: Basis
     """What the records must belong to."""
     costs: dict[tuple[str, str], CostRecord]
-    """(dataset, method) -> MACs; absent where none were counted."""
+    """(dataset, method) -> MACs under all settings that encode; absent where none were counted."""
+    source_costs: dict[tuple[str, str, str], CostRecord]
+    """(dataset, method, codec) -> MACs on streams as they are."""
     helper: Executor | None = None
     """Processes that read part of a large run (results/helper_processes.py)."""
 
@@ -75,6 +77,7 @@ class StoredRun:
             plan=folder.read_record(PLAN_FILE, PlanSummary, (basis.of_run,)),
             basis=basis,
             costs=read_costs(folder, basis),
+            source_costs=read_source_costs(folder, basis),
             helper=helper,
         )
 
@@ -103,10 +106,25 @@ class StoredRun:
         """The frames that were kept to look at, and what is wrong with archives that are left out."""
         return read_frames(self.path, self.basis, self.roster.method_titles)
 
-    def gmacs(self, dataset: str, method: str) -> float:
-        """GOP mean in 1e9 MACs per frame; NaN where none were counted."""
-        cost = self.costs.get((dataset, method))
+    def cost(self, dataset: str, method: str, codec: str = "") -> CostRecord | None:
+        """MACs of a method under a codec setting, by default one that encodes; None where none were counted."""
+        return self.source_costs.get((dataset, method, codec)) or self.costs.get((dataset, method))
+
+    @property
+    def all_costs(self) -> list[CostRecord]:
+        """Every cost that was counted."""
+        return [*self.costs.values(), *self.source_costs.values()]
+
+    def gmacs(self, dataset: str, method: str, codec: str = "") -> float:
+        """GOP mean in 1e9 MACs per frame, see `cost`; NaN where none were counted."""
+        cost = self.cost(dataset, method, codec)
         return float("nan") if cost is None else cost.gop_mean_gmacs
+
+    def pictures_per_keyframe(self, group: Group) -> float:
+        """L of what is encoded; of a stream as it is the mean over the groups of pictures that were run."""
+        if self.roster.codec(group.dataset, group.codec).settings.codec == "source":
+            return group.pictures_per_keyframe
+        return self.roster.protocol.keyframe_interval
 
     @property
     def unit_count(self) -> int:

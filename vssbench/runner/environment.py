@@ -36,7 +36,8 @@ def describe(experiment: Experiment, device: torch.device, threads: int) -> dict
             "python": ".".join(platform.python_version_tuple()[:2]),
             "packages": {name: _version(name) for name in PACKAGES},
             "encoders": {
-                codec: encoder_build(codec) for codec in sorted({c.codec for c in experiment.codecs})
+                codec: encoder_build(codec)
+                for codec in sorted({c.codec for c in experiment.codecs} - {"source"})
             },
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
             "architecture": platform.machine(),

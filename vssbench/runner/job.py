@@ -63,9 +63,9 @@ def run_job(shop: Workshop, folder: RunFolder, job: Job, on_unit: Callable[[], N
         if not is_out_of_memory(error):
             raise
         height, width = reader.sequence.size
+        longest = max(clip.length for clip in job.clips)
         raise out_of_memory(
-            f"sequence {job.sequence} of {job.dataset}, frames of {height}x{width}, keyframe interval "
-            f"{reader.settings.keyframe_interval}",
+            f"sequence {job.sequence} of {job.dataset}, frames of {height}x{width}, keyframe interval {longest}",
             "the machine",
             error,
             "use fewer --workers, a smaller inference.batch or keyframe interval",

@@ -15,7 +15,8 @@ import numpy as np
 
 from vssbench import __version__
 from vssbench.analysis.run import Run, load_run
-from vssbench.engine.build import check_lookahead, choose_device
+from vssbench.codec import read_source
+from vssbench.engine.build import check_lookahead, check_source_motion, choose_device
 from vssbench.engine.data_digests import remembered_digests
 from vssbench.engine.ownership import owned, sweep
 from vssbench.engine.reading import image_of, label_of
@@ -52,6 +53,7 @@ from vssbench.runner.observers.macs import measure_costs
 from vssbench.runner.observers.oracles import refuse_impossible_oracles
 from vssbench.runner.plan import Job, make_plan, summarise
 from vssbench.runner.pool import WorkerSettings, choose_workers, execute
+from vssbench.runner.tracking import Track, track_results, tracked
 from vssbench.runner.workshop import Workshop
 
 KEPT = "Finished units are kept: run the same command again"
@@ -100,13 +102,15 @@ def run(
     force: bool = False,
     cluster: str | None = None,
     listener: Listener | None = None,
+    track: Track | None = None,
 ) -> Run:
     """Run an experiment, or what is missing of it, and return its results.
 
     experiment: packaged name ('quickstart'), YAML path, plain data or Experiment; overrides: 'key=value' texts.
     output: run folder, default runs/NAME. workers: processes, default one per core (one on a GPU); threads: torch
     threads in each. cache: folder of bitstreams. force: resume although the environment changed. cluster: where to
-    work instead of local processes, see `open_cluster`.
+    work instead of local processes, see `open_cluster`. track: called as track(step, numbers) after each unit and at the
+    end with all results, for experiment trackers (docs/experiments.md).
     Raises ConfigError, InputError, StorageError; finished units are kept and the same call goes on from there.
     """
     frozen = load_experiment(experiment, overrides)
@@ -116,6 +120,8 @@ def run(
     settings = WorkerSettings(folder.path, Path(cache) if cache else None, device, threads)
     with owned(folder.path), _Log(folder.path / "log.txt") as log:
         listener = log.following(listener or Listener())
+        if track is not None:
+            listener = tracked(listener, track)
         log.write(
             f"session of vssbench {__version__}: {experiment if isinstance(experiment, (str, Path)) else 'experiment'}"
         )
@@ -126,7 +132,10 @@ def run(
             environment = _environment(folder, now, force, listener)
             with _telling_lack_of_memory(device):
                 _session(frozen, folder, settings, workplace, listener, environment, now)
-    return load_run(folder.path)
+    done = load_run(folder.path)
+    if track is not None:
+        track_results(done, track)
+    return done
 
 
 @contextmanager
@@ -425,14 +434,14 @@ def _owing(jobs: Sequence[Job], stored: Collection[str]) -> list[Job]:
 
 def describe_datasets(shop: Workshop, jobs: Sequence[Job]) -> dict[str, DatasetRecord]:
     """Datasets that take part, by title, with the digests of their frames and labels. Raises InputError."""
-    names: dict[str, dict[str, None]] = {}
-    for job in jobs:
-        names.setdefault(job.dataset, {})[job.sequence] = None
+    described = {}
     with remembered_digests(shop.cache.root) as files:
-        return {
-            title: describe_dataset(shop.dataset(title), [shop.sequence(title, name) for name in held], files)
-            for title, held in names.items()
-        }
+        for title in dict.fromkeys(job.dataset for job in jobs):
+            own = [job for job in jobs if job.dataset == title]
+            sequences = [shop.sequence(title, name) for name in dict.fromkeys(job.sequence for job in own)]
+            as_they_are = any(shop.codec(title, job.codec).codec == "source" for job in own)
+            described[title] = describe_dataset(shop.dataset(title), sequences, files, as_they_are)
+    return described
 
 
 def prepare(experiment: Experiment, cache: Path | None, device: str) -> tuple[Workshop, list[Job]]:
@@ -446,6 +455,8 @@ def prepare(experiment: Experiment, cache: Path | None, device: str) -> tuple[Wo
         sequence = shop.sequence(job.dataset, job.sequence)
         for title, method in shop.methods(job.dataset, job.codec, sequence.size).items():
             check_lookahead(method, title, sequence, job.encodes)
+            if shop.codec(job.dataset, job.codec).codec == "source" and sequence.coded_file is not None:
+                check_source_motion(method, title, read_source(sequence.coded_file))
     for dataset, codec, name in dict.fromkeys((job.dataset, job.codec, job.sequence) for job in jobs):
         if experiment.oracles:
             refuse_impossible_oracles(dataset, shop.specs(dataset, codec), shop.sequence(dataset, name))

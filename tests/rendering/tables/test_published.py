@@ -14,7 +14,7 @@ from vssbench.results.costs import cost_path
 def test_difference_and_inside_follow_from_ours_and_theirs(
     fabricate, as_in_the_paper, tmp_path: Path
 ) -> None:
-    made = as_in_the_paper(fabricate(tmp_path / "run", sequences=3, units=3, distances=3, pictures=False))
+    made = as_in_the_paper(fabricate(tmp_path / "run", sequences=4, units=3, distances=3, pictures=False))
     rows = {(r.codec, r.method): r for r in summary_of(made).rows}
     row = rows["hevc-700k", "AR-Seg 0.5"]
     assert row.values["pub_miou"] == 70.48

@@ -32,7 +32,7 @@ class Provenance:
 
 def provenance(run: Run) -> Provenance:
     """Collect the provenance of a run from its folder."""
-    intervals = [(f"intervals on {dataset}", text) for dataset, text in run.resampling.items()]
+    intervals = [(f"intervals on {dataset}", text) for dataset, text in run.interval_methods.items()]
     sections = [
         ("Experiment", _experiment_lines(run)),
         ("Data", _data_lines(run)),
@@ -52,9 +52,9 @@ def provenance(run: Run) -> Provenance:
 def _warnings(run: Run) -> list[str]:
     lines = list(run.warnings)
     for name, dataset in run.datasets.items():
-        if dataset.protocol_mark:
+        if dataset.protocol_mark not in ("", "standard"):
             lines.append(
-                f"{name}: labels by the convention {dataset.protocol_mark!r}; numbers by another one are not comparable"
+                f"{name}: labels by the convention {dataset.protocol_mark!r}; the usual numbers of this dataset are not comparable"
             )
     return lines + _different_bits(run)
 
@@ -124,6 +124,10 @@ def _coded_lines(run: Run) -> Iterator[tuple[str, str]]:
         text = f"{kbps_text(group.kbps)} achieved; scored frames decoded as {types}; {clip} frames per group of pictures"
         digest = hashlib.sha256("\n".join(group.decoded_digests).encode()).hexdigest()
         yield f"{group.dataset}, {group.codec}", f"{text}; decoded pixels and motion sha256 {digest[:16]}"
+    for name, dataset in run.datasets.items():
+        for sequence, record in dataset.sequences.items():
+            if record.coded is not None:
+                yield f"{name}, {sequence}", record.coded.text
     for title, codec in settings.items():
         chosen = {k: v for k, v in codec.items() if v not in (None, "", {}, []) and k != "label"}
         yield f"settings of {title}", ", ".join(f"{k} {_plain(v)}" for k, v in chosen.items())
@@ -142,7 +146,7 @@ def _method_lines(run: Run) -> Lines:
 
 
 def _cost_lines(run: Run) -> Lines:
-    rules = sorted({cost.rule for cost in run.costs.values()})
+    rules = sorted({cost.rule for cost in run.all_costs})
     lines = [("MACs rule", f"{', '.join(rules)}; one multiply-accumulate counts once")] if rules else []
     if any(group.step_ms for group in run.groups):
         where = run.environment.bits.get("device", "unknown device")

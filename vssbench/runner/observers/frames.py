@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from vssbench.codec import Bitstream
-from vssbench.codec.qp import read_qp
+from vssbench.codec import Bitstream, SourceStream
+from vssbench.codec.source import read_qp
 from vssbench.engine.evaluate import ClipResult
 from vssbench.engine.feed import DecodedClip
 from vssbench.errors import InputError
@@ -81,8 +81,10 @@ class FrameKeeper(Observer):
             motion=None if frame.motion is None else clip.flow_to_key(position, "exact"),
         )
 
-    def _qps_of(self, bitstream: Bitstream) -> list[float | None]:
+    def _qps_of(self, bitstream: Bitstream | SourceStream) -> Sequence[float | None]:
         """Mean QP of each picture of the bitstream, read once."""
+        if isinstance(bitstream, SourceStream):
+            return bitstream.mean_qps
         if self._qps[0] is not bitstream:
             self._qps = bitstream, read_qp(bitstream)
         return self._qps[1]
