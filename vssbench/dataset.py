@@ -28,7 +28,7 @@ IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 class DatasetOptions(BaseModel):
     """Base of every dataset's options; unknown keys are refused, and a leading ~ of a path means the home folder."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     @field_validator("*")
     @classmethod
@@ -116,6 +116,14 @@ class VideoSequence(ABC):
     def label(self, index: int) -> NDArray[np.uint8]:
         """Label map uint8 [H, W]: class index or `ClassTable.ignore_index`. Raises InputError."""
 
+    def frame_files(self) -> Sequence[Path] | None:
+        """The files that, with the dataset's options, decide the frames; None: `identity` says all of them."""
+        return None
+
+    def label_files(self) -> Sequence[Path] | None:
+        """The file of each frame in `labelled`; (): `identity` decides the labels too; None: the label maps are read."""
+        return None
+
     def flow_to_previous(self, index: int) -> FlowField | None:
         """Exact motion towards frame index-1 with its occlusion mask, where the dataset knows it."""
         return None
@@ -149,7 +157,7 @@ class Dataset(ABC):
     normalisation: Normalisation = IMAGENET
     """For networks trained on this dataset, and for weights that do not say theirs."""
     protocol_mark: str = ""
-    """Label convention shown beside every number (for CamVid 'paper' or 'standard'), '' where there is only one."""
+    """Label convention, '' where there is only one; any but 'standard', the field's usual one, is a warning of reports."""
 
     @abstractmethod
     def sequences(self, split: Split = "val") -> Sequence[VideoSequence]:

@@ -98,7 +98,7 @@ class Frame:
     frame_type: str
     """'I', 'P' or 'B', equal for all clips of the batch."""
     size: tuple[int, int]
-    """(H, W) of the frames, also when pixels are absent."""
+    """(H, W) of the frames, padding included, also when pixels are absent."""
     flow_previous: Tensor | None = None
     """float32 [N, 2, H, W] pixels, x then y."""
     flow_key: Tensor | None = None
@@ -165,7 +165,7 @@ class BuildContext:
 
     classes: int
     size: tuple[int, int]
-    """(H, W) of the frames."""
+    """(H, W) of the frames that the method sees, padding included."""
     keyframe_interval: int
     device: torch.device
     normalisation: Normalisation = IMAGENET
@@ -176,11 +176,21 @@ class BuildContext:
 class MethodOptions(BaseModel):
     """Base of every method's options; unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     weights: dict[str, str] = Field(
         default_factory=dict,
         description="part of the method -> packaged weight name or path of a .safetensors file; absent parts stay untrained",
+    )
+    class_map: str | dict[str, str] | None = Field(
+        None,
+        description="class of the weights -> class of the dataset, or the name of such a table (cityscapes-camvid); "
+        "default: they are the same",
+    )
+    padding: Literal["network", "none"] = Field(
+        "network",
+        description="network: frames are padded to the sides that the networks need at lr_scale (mode paper: never); "
+        "none: they are not",
     )
 
     @property
@@ -192,6 +202,12 @@ class MethodOptions(BaseModel):
         """
         name = getattr(self, "network", "")
         return ((str(name), getattr(self, "width", None)),) if name else ()
+
+    @property
+    def own_normalisation(self) -> Normalisation | None:
+        """What the network's own description says of its pixels, where it has one."""
+        found: Normalisation | None = getattr(getattr(self, "network", None), "normalisation", None)
+        return found
 
 
 class SampleMemory(Protocol):

@@ -82,6 +82,14 @@ class VideoFileSequence(VideoSequence):
             )
         return label
 
+    def frame_files(self) -> Sequence[Path]:
+        """The video."""
+        return [self.path]
+
+    def label_files(self) -> Sequence[Path]:
+        """The label pictures."""
+        return list(self.label_paths.values())
+
     @property
     def coded_file(self) -> CodedFile:
         """The video file itself."""

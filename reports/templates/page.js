@@ -97,13 +97,13 @@
   const groups = all("input[data-columns]");
   function columns() {
     groups.forEach((box) => all('[data-group="' + box.dataset.columns + '"]').forEach((cell) => cell.classList.toggle("off", !box.checked)));
-    remember("hide", groups.filter((box) => !box.checked).map((box) => box.dataset.columns).join(","));
+    remember("show", groups.filter((box) => box.checked).map((box) => box.dataset.columns).join(","));
   }
   groups.forEach((box) => {
-    if ((state.get("hide") || "").split(",").includes(box.dataset.columns)) box.checked = false;
+    if ((state.get("show") || "").split(",").includes(box.dataset.columns)) box.checked = true;
     box.addEventListener("change", columns);
   });
-  if (groups.some((box) => !box.checked)) columns();
+  if (groups.length) columns();
 
   // copies
   all("button[data-copy]").forEach((button) => button.addEventListener("click", () => {

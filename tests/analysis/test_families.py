@@ -7,10 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vssbench.analysis import families
 from vssbench.analysis.families import family_comparisons, rate_comparisons
 from vssbench.analysis.run import Run
-from vssbench.metrics.bootstrap import BootstrapOptions
 from vssbench.records import ClassTable
 from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord
 
@@ -53,7 +51,7 @@ def make_run(fabricated):
 def unit(title: str, codec: str, kbps: float, frame: int, cost: float, quality: float) -> UnitRecord:
     share = quality + 0.05 * np.log2(kbps / 100)
     return UnitRecord(
-        UnitKey("d", codec, title, "street", f"phase-00-gop-{frame:06d}"),
+        UnitKey("d", codec, title, f"street-{frame % 4}", f"phase-00-gop-{frame:06d}"),
         (CaseRecord(frame, 0, "I", frame, 1, 100, "key"),),
         counts_of(share),
         {"key": 1},
@@ -74,14 +72,6 @@ def family(name: str, network: str, factor: float) -> dict[str, tuple[dict, floa
         )
         for alpha in (0.25, 0.5, 0.75, 1.0)
     }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def few_resamples():
-    """The curves are exact, so the resamples need not be many."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(families, "OPTIONS", BootstrapOptions(resamples=100))
-        yield
 
 
 @pytest.fixture(scope="module")

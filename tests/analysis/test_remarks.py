@@ -11,6 +11,7 @@ from vssbench.analysis.differences import paired_differences
 from vssbench.analysis.remarks import unlike_bits
 from vssbench.analysis.run import Run
 from vssbench.records import ClassTable
+from vssbench.rendering.tables.summary import summary_of, summary_table
 from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord
 
 CLASSES = ClassTable(("road", "tree", "bus"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
@@ -86,6 +87,39 @@ def test_methods_on_different_bits_are_named_and_not_paired(make_run, tmp_path):
     (section,) = paired_differences(run)
     assert section.differences == ()
     assert text in section.note
+
+
+def test_equal_work_in_unequal_time_is_told_and_not_ranked(fabricated, tmp_path):
+    codecs = [{"label": name, "codec": "hevc", "bitrate_kbps": k} for name, k in (("c1", 100), ("c2", 200))]
+    experiment = {
+        "datasets": [{"name": "synthetic", "label": "d"}],
+        "codecs": codecs,
+        "methods": [{"name": "constant", "label": "a"}, {"name": "constant", "label": "b", "lr_scale": 0.5}],
+        "protocol": {"keyframe_interval": 1},
+    }
+    times = {("a", "c1"): 0.8, ("a", "c2"): 0.4, ("b", "c1"): 0.2, ("b", "c2"): 0.2}
+    units = [
+        UnitRecord(
+            UnitKey("d", codec, method, "street", f"phase-00-gop-{frame:06d}"),
+            (CaseRecord(frame, 0, "I", frame, 1, 100, "key"),),
+            np.array([GOOD], dtype=np.int64),
+            {"key": 1},
+            1.0,
+            100.0,
+            "x",
+            {"step_key": seconds, "steps_key": 1},
+        )
+        for (method, codec), seconds in times.items()
+        for frame in range(4)
+    ]
+    run = fabricated(tmp_path / "run", experiment, units, gmacs={"a": 8.0, "b": 2.0}, classes=CLASSES)
+    told = [line for line in run.warnings if "unequal time" in line]
+    assert told == [
+        "d: a did equal work in unequal time, 800 ms on c1 and 400 ms on c2; step times are not ranked"
+    ]
+    table = summary_table(summary_of(run))
+    place = [column.key for column in table.columns].index("key_ms")
+    assert {row.cells[place].mark for row in table.rows} == {""}
 
 
 def test_a_metric_without_a_value_says_why(make_run, tmp_path):

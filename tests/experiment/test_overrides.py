@@ -210,3 +210,16 @@ def test_a_training_has_one_dataset() -> None:
 def test_two_datasets_have_roots_of_their_own() -> None:
     found = _run("dataset=[boxes, drives]", "datasets.boxes.root=A", "datasets.drives.root=B")["datasets"]
     assert [entry["root"] for entry in found] == ["A", "B"]
+
+
+def test_a_title_tells_what_was_changed_but_no_paths() -> None:
+    plain = {
+        "title": "Streets, interval 12",
+        "datasets": [{"name": "synthetic"}],
+        "codecs": [{"label": "c", "qp": 30}],
+        "methods": [{"name": "constant"}],
+    }
+    changed = load_experiment(plain, ["protocol.keyframe_interval=6", "seed=2", "codec.preset=fast"])
+    assert changed.title == "Streets, interval 12 (protocol.keyframe_interval=6, codec.preset=fast)"
+    assert load_experiment(plain, ["title=mine", "protocol.keyframe_interval=6"]).title == "mine"
+    assert load_experiment(plain).title == "Streets, interval 12"

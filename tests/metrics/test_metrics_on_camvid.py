@@ -13,9 +13,9 @@ from vssbench.metrics import (
     KeyframeDistanceIoU,
     UnitCounts,
     VideoConsistency,
-    bootstrap_difference,
-    bootstrap_miou,
     count_pairs,
+    miou_difference,
+    miou_intervals,
 )
 
 pytestmark = pytest.mark.needs_shared
@@ -50,7 +50,9 @@ def test_copying_the_keyframe_gets_worse_with_distance(labels: np.ndarray) -> No
     assert contours.compute().mean < result.pooled_miou  # contours suffer first
 
 
-def test_one_sequence_is_resampled_in_blocks_and_the_difference_is_seen(labels: np.ndarray) -> None:
+def test_windows_of_one_sequence_tell_two_copies_apart_but_carry_no_interval_alone(
+    labels: np.ndarray,
+) -> None:
     copies = np.stack([count_pairs(t, copied(labels, i), CLASSES, IGNORED) for i, t in enumerate(labels)])
     previous = np.stack(
         [
@@ -60,13 +62,15 @@ def test_one_sequence_is_resampled_in_blocks_and_the_difference_is_seen(labels: 
             for i, t in enumerate(labels)
         ]
     )
-    names, frames = ("0016E5",) * len(labels), tuple(range(len(labels)))
+    frames = tuple(range(len(labels)))
+    names = tuple(f"window {n // 17}" for n in frames)
     keyframe = UnitCounts("copy keyframe", copies[:, None], names, frames)
     last = UnitCounts("copy previous", previous[:, None], names, frames)
-    interval = bootstrap_miou(keyframe).miou
-    assert interval.resampling == "blocks"
+    interval = miou_intervals(keyframe).miou
     assert interval.low < interval.estimate < interval.high
-    difference = bootstrap_difference(keyframe, last)
+    alone = miou_intervals(UnitCounts("copy keyframe", copies[:, None], ("0016E5",) * len(labels), frames))
+    assert alone.miou.note == "1 sequence, an interval needs 4"
+    difference = miou_difference(keyframe, last)
     assert difference.mark == "+"
     assert difference.miou.high - difference.miou.low < interval.high - interval.low
 

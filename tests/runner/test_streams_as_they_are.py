@@ -81,7 +81,11 @@ def execute(root: Path, output: Path, codecs, frames="frames", methods=METHODS, 
 
 def records(run) -> dict[str, dict]:
     paths = sorted((run.path / "units").rglob("*.json"))
-    return {str(path.relative_to(run.path)): json.loads(path.read_text()) for path in paths}
+    found = {str(path.relative_to(run.path)): json.loads(path.read_text()) for path in paths}
+    for record in found.values():  # other files, so other digests of the data; equal numbers all the same
+        for key in ("belongs", "digest", "timings_digest"):
+            record.pop(key)
+    return found
 
 
 @pytest.mark.parametrize("codec", ["hevc", "h264", "mpeg4"])

@@ -9,8 +9,7 @@ from typing import TypeVar
 
 from vssbench.analysis.remarks import unlike_bits
 from vssbench.errors import ConfigError, InputError, nearest
-from vssbench.metrics.bootstrap import PairedDifference, bootstrap_difference, compare_methods, holm
-from vssbench.results.documents import DatasetRecord
+from vssbench.metrics.intervals import PairedDifference, compare_methods
 from vssbench.results.group import Group
 from vssbench.results.stored import StoredRun
 
@@ -24,38 +23,60 @@ class SectionDifferences:
     dataset: str
     codec: str
     reference: str
+    """Title without seed: a method trained with a seed is held against the reference of that seed."""
     differences: tuple[PairedDifference, ...]
-    """In the order of the experiment; p-values are adjusted inside this section (Holm). Empty if `note` says why."""
+    """In the order of the experiment; p-values are adjusted over all sections (Holm). Empty if `note` says why."""
     note: str = ""
 
 
 def paired_differences(run: StoredRun) -> list[SectionDifferences]:
-    """Differences of all sections with two methods or more.
+    """Differences of all sections with two methods or more; p-values adjusted once over all of them.
 
     The reference is the experiment's `reference`, else the most expensive constant-resolution method, else the first.
     """
-    sections: dict[tuple[str, str], list[Group]] = {}
+    places: dict[tuple[str, str], list[Group]] = {}
     for group in run.groups:
-        sections.setdefault((group.dataset, group.codec), []).append(group)
-    return [_compare(run, groups) for groups in sections.values() if len(groups) > 1]
+        places.setdefault((group.dataset, group.codec), []).append(group)
+    sections = [_section(run, groups) for groups in places.values() if len(groups) > 1]
+    every = [pair for _, pairs in sections for pair in pairs]
+    found = iter(
+        compare_methods([(a.unit_counts(), b.unit_counts()) for a, b in every], run.roster.equivalence_margin)
+    )
+    return [replace(section, differences=tuple(next(found) for _ in pairs)) for section, pairs in sections]
 
 
-def _compare(run: StoredRun, groups: Sequence[Group]) -> SectionDifferences:
+def _section(run: StoredRun, groups: Sequence[Group]) -> tuple[SectionDifferences, list[tuple[Group, Group]]]:
+    """The section without its differences, and its (reference, method) pairs: none where `note` says why."""
     place = (groups[0].dataset, groups[0].codec)
-    reference = reference_method(run, *place)
-    bits = unlike_bits(groups)
-    if bits:
-        return SectionDifferences(*place, reference, (), f"no paired comparison: {bits}")
-    try:
-        found = compare_methods([group.unit_counts() for group in groups], reference=reference)
-    except InputError as error:
-        return SectionDifferences(*place, reference, (), f"no paired comparison: {error}")
-    return SectionDifferences(*place, reference, found)
-
-
-def _scored_by(dataset: DatasetRecord) -> dict[str, object]:
-    """What two runs must share of a dataset, besides the protocol, for their numbers to be compared."""
-    return {"class_names": dataset.class_names, "ignore_index": dataset.ignore_index}
+    entries = {group.method: run.roster.method(group.dataset, group.method) for group in groups}
+    first = entries[reference_method(run, *place)]
+    references = {
+        entries[g.method].training_seed: g
+        for g in groups
+        if entries[g.method].title_without_seed == first.title_without_seed
+    }
+    others = [g for g in groups if entries[g.method].title_without_seed != first.title_without_seed]
+    pairs = [
+        (references.get(seed, references[first.training_seed]), group)
+        for group in others
+        if (seed := entries[group.method].training_seed) in references or len(references) == 1
+    ]
+    note = unlike_bits(groups)
+    frames = groups[0].unit_counts()
+    unlike = [
+        g.method
+        for g in groups
+        if (g.unit_counts().sequences, g.unit_counts().frames) != (frames.sequences, frames.frames)
+    ]
+    if unlike:
+        note = note or f"{groups[0].method} and {unlike[0]} were scored on different frames"
+    elif any((group.frames == 0).any() for group in groups):
+        note = note or "some distance has no scored frame"
+    elif not pairs:
+        note = note or f"no method has a seed of the reference {first.title_without_seed}"
+    told = f"no paired comparison: {note}" if note else ""
+    section = SectionDifferences(*place, first.title_without_seed, (), told)
+    return section, [] if note else pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +91,17 @@ class RunDifference:
     """Cost in the first and the second run, NaN where not measured."""
     same_pixels: bool
     """Whether both runs decoded the same pixels and motion."""
+    kbps: tuple[float, float]
+    """Achieved bit rates."""
+    step_ms: dict[str, tuple[float, float]]
+    """Place in the GOP -> mean milliseconds per frame; empty where the times do not compare."""
 
 
 def compare_runs(first: StoredRun, second: StoredRun) -> list[RunDifference]:
     """Every (dataset, codec, method) that both runs hold, p-values adjusted over all of them (Holm).
 
-    Raises InputError naming what differs if the runs were scored by other rules, share nothing, or were scored on
-    different frames.
+    Raises InputError if the runs share nothing, or were scored on different frames. Whether what they share is alike is
+    `comparability.require_alike`.
     """
     groups = {(g.dataset, g.codec, g.method): g for g in first.groups}
     pairs = [(groups[key], g) for g in second.groups if (key := (g.dataset, g.codec, g.method)) in groups]
@@ -84,35 +109,24 @@ def compare_runs(first: StoredRun, second: StoredRun) -> list[RunDifference]:
         raise InputError(
             f"{first.path} and {second.path} share no dataset, codec and method; compare runs with equal labels"
         )
-    _require_same_rules(first, second, sorted({g.dataset for g, _ in pairs}))
-    found = [bootstrap_difference(a.unit_counts(), b.unit_counts()) for a, b in pairs]
-    adjusted = holm([difference.p_value for difference in found])
+    machines = [(one.environment.processors, one.environment.bits.get("device")) for one in (first, second)]
+    margin = first.roster.equivalence_margin
+    found = compare_methods([(a.unit_counts(), b.unit_counts()) for a, b in pairs], margin)
     return [
         RunDifference(
             b.dataset,
             b.codec,
             b.method,
-            replace(difference, adjusted_p_value=p),
+            difference,
             (first.gmacs(a.dataset, a.method, a.codec), second.gmacs(b.dataset, b.method, b.codec)),
             a.decoded_digests == b.decoded_digests,
+            (a.kbps, b.kbps),
+            {place: (a.step_ms[place], b.step_ms[place]) for place in a.step_ms if place in b.step_ms}
+            if machines[0] == machines[1] and a.workers == b.workers
+            else {},
         )
-        for (a, b), difference, p in zip(pairs, found, adjusted, strict=True)
+        for (a, b), difference in zip(pairs, found, strict=True)
     ]
-
-
-def _require_same_rules(first: StoredRun, second: StoredRun, datasets: Sequence[str]) -> None:
-    if first.roster.protocol != second.roster.protocol:
-        raise InputError(
-            f"{first.path} and {second.path} were cut and scored by different protocols "
-            f"({first.roster.protocol} and {second.roster.protocol}); their mIoU is not comparable"
-        )
-    for name in datasets:
-        here, there = _scored_by(first.datasets[name]), _scored_by(second.datasets[name])
-        for key, value in here.items():
-            if value != there[key]:
-                raise InputError(
-                    f"{first.path} and {second.path}: {key} of dataset {name} differs; their mIoU is not comparable"
-                )
 
 
 def measured_against(run: Opened, reference: str) -> Opened:

@@ -12,12 +12,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from vssbench.analysis.differences import reference_method
 from vssbench.analysis.seeds import Seeded, seeded_methods
 from vssbench.errors import InputError
 from vssbench.metrics.bjontegaard import BDMetric, BDResult, Curve, CurveError, bjontegaard_value
-from vssbench.metrics.bootstrap import BootstrapOptions, MeasuredCurve, MeasuredPoint, bootstrap_bd
 from vssbench.metrics.gop import gop_mean
+from vssbench.metrics.intervals import MeasuredCurve, MeasuredPoint, bd_with_interval
 from vssbench.metrics.seeds import SeedInterval, over_seeds
 from vssbench.results.group import Group
 from vssbench.results.roster import CodecEntry, MethodEntry
@@ -27,8 +29,6 @@ ANCHOR = "constant"
 """Registered name of the methods that make the anchor curve."""
 RATES = ("bitrate_kbps", "crf", "qp")
 """Codec settings in which the points of a bitrate curve may differ."""
-OPTIONS = BootstrapOptions(resamples=500)
-"""Each resample interpolates curves in Python: 500 keep a report within seconds, the ends move by some percent of the width."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +143,17 @@ def _anchor_of(entry: MethodEntry, anchors: Sequence[list[Seeded]]) -> list[Seed
 def _compare(
     anchor: Sequence[Seeded], family: str, members: Sequence[Seeded], interval: float
 ) -> FamilyComparison:
-    curves = _curve(ANCHOR, anchor), _curve(family, members)
+    curves = [
+        _curve(name, methods, [1e9 * method.gmacs for method in methods], "MACs")
+        for name, methods in ((ANCHOR, anchor), (family, members))
+    ]
     notes: list[str] = []
-    flops, miou = (_bootstrapped(*curves, metric, notes) for metric in ("flops", "miou"))
+    flops, miou = (_difference(curves[0], curves[1], metric, notes) for metric in ("flops", "miou"))
     times = _time_curve(ANCHOR, anchor, interval), _time_curve(family, members, interval)
     milliseconds = None
     if times[0] is not None and times[1] is not None:
         late: list[str] = []
-        milliseconds = _bootstrapped(times[0], times[1], "milliseconds", late)
+        milliseconds = _difference(times[0], times[1], "milliseconds", late)
         notes += [f"over step time: {note}" for note in late]
     return FamilyComparison(
         anchor[0].dataset,
@@ -167,23 +170,22 @@ def _compare(
     )
 
 
-def _bootstrapped(
+def _difference(
     anchor: MeasuredCurve, test: MeasuredCurve, metric: BDMetric, notes: list[str]
 ) -> BDResult | None:
     try:
-        return bootstrap_bd(anchor, test, metric, options=OPTIONS)
+        return bd_with_interval(anchor, test, metric)
     except InputError as error:  # curves that share no range, or frames that differ: a finding, not a failure
         notes.append(str(error))
         return None
 
 
 def _time_curve(name: str, methods: Sequence[Seeded], interval: float) -> MeasuredCurve | None:
-    """The same over mean step time; None where a time is missing or two are equal."""
-    costs = [_gop_mean_ms(method.groups[0], interval) for method in methods]
+    """Over mean step time, of all seeds; None where a time is missing or two are equal."""
+    costs = [float(np.mean([_gop_mean_ms(group, interval) for group in m.groups])) for m in methods]
     if not all(math.isfinite(c) and c > 0 for c in costs) or len(set(costs)) < len(costs):
         return None
-    points = [MeasuredPoint(m.groups[0].unit_counts(), cost=c) for m, c in zip(methods, costs, strict=True)]
-    return MeasuredCurve(name, tuple(points), "ms")
+    return _curve(name, methods, costs, "ms")
 
 
 def _gop_mean_ms(group: Group, interval: float) -> float:
@@ -232,7 +234,7 @@ def _compare_rates(
         )
         for members in (reference, groups)
     ]
-    bitrate, miou = (_bootstrapped(curves[0], curves[1], metric, notes) for metric in ("bitrate", "miou"))
+    bitrate, miou = (_difference(curves[0], curves[1], metric, notes) for metric in ("bitrate", "miou"))
     return RateComparison(
         dataset,
         codec,
@@ -245,13 +247,13 @@ def _compare_rates(
     )
 
 
-def _curve(name: str, methods: Sequence[Seeded]) -> MeasuredCurve:
+def _curve(name: str, methods: Sequence[Seeded], costs: Sequence[float], unit: str) -> MeasuredCurve:
     """A point's quality is the mean over its seeds."""
     points = []
-    for method in methods:
+    for method, cost in zip(methods, costs, strict=True):
         first, *others = (group.unit_counts() for group in method.groups)
-        points.append(MeasuredPoint(first, cost=1e9 * method.gmacs, others=tuple(others)))
-    return MeasuredCurve(name, tuple(points), "MACs")
+        points.append(MeasuredPoint(first, cost=cost, others=tuple(others)))
+    return MeasuredCurve(name, tuple(points), unit)
 
 
 def _over_seeds(metric: BDMetric, anchor: Sequence[Seeded], members: Sequence[Seeded]) -> SeedInterval | None:

@@ -9,6 +9,12 @@ import numpy as np
 from vssbench.results.documents import DatasetRecord
 from vssbench.results.group import Group
 
+UNEQUAL = 1.25
+"""Times of equal work further apart than this are the machine's doing."""
+UNSTEADY = 0.25
+"""Middle half of the units' times over their median, from which they are not ranked."""
+LEAST_UNITS = 4
+
 
 def data_remarks(groups: Sequence[Group], datasets: Mapping[str, DatasetRecord]) -> list[str]:
     """One line per finding, nothing where all is as it should be."""
@@ -53,6 +59,39 @@ def _without_truth(dataset: str, groups: Sequence[Group], names: Sequence[str]) 
     if predicted:
         line += f", but count as 0 for methods that predict them ({', '.join(names[i] for i in predicted)})"
     return [line]
+
+
+def noisy_times(groups: Sequence[Group]) -> list[str]:
+    """Step times that a ranking would read too much into, a line per dataset and method; none if they are steady.
+
+    The same work on the pictures of two codecs takes the same time; so do the units of one codec.
+    """
+    lines = []
+    for dataset, method in dict.fromkeys((group.dataset, group.method) for group in groups):
+        mine = [g for g in groups if (g.dataset, g.method) == (dataset, method) and g.unit_step_ms]
+        lines += _unequal(dataset, method, mine) or _unsteady(dataset, method, mine)
+    return lines
+
+
+def _unequal(dataset: str, method: str, groups: Sequence[Group]) -> list[str]:
+    for place in ("key", "non_key"):
+        alike = [g for g in groups if place in g.step_ms and g.executed_share == groups[0].executed_share]
+        times = {group.codec: group.step_ms[place] for group in alike}
+        if len(times) > 1 and max(times.values()) > UNEQUAL * min(times.values()):
+            told = " and ".join(f"{value:.3g} ms on {codec}" for codec, value in times.items())
+            return [f"{dataset}: {method} did equal work in unequal time, {told}; step times are not ranked"]
+    return []
+
+
+def _unsteady(dataset: str, method: str, groups: Sequence[Group]) -> list[str]:
+    for group in groups:
+        for values in group.unit_step_ms.values():
+            low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+            if len(values) >= LEAST_UNITS and high - low > UNSTEADY * middle:
+                share = f"middle half {100 * (high - low) / middle:.0f} % of the median"
+                told = f"{dataset}: step times of {method} on {group.codec} vary between units ({share})"
+                return [f"{told}; step times are not ranked"]
+    return []
 
 
 def unlike_bits(groups: Sequence[Group]) -> str:

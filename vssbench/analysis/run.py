@@ -19,16 +19,14 @@ from vssbench.analysis.families import (
     rate_comparisons,
 )
 from vssbench.analysis.relatives import relatives
-from vssbench.analysis.remarks import data_remarks
+from vssbench.analysis.remarks import data_remarks, noisy_times
 from vssbench.analysis.seeds import SeedRow, seed_rows
-from vssbench.metrics.bootstrap import Interval
 from vssbench.metrics.confusion import mean_of_present
-from vssbench.results.documents import CostRecord
+from vssbench.metrics.intervals import Interval
+from vssbench.results.costs import CostRecord
 from vssbench.results.group import Group as Group
 from vssbench.results.stored import StoredRun
 
-FEW_GROUPS = 10
-"""Intervals from fewer blocks or sequences than this carry a warning."""
 GMACS = ("key_gmacs", "non_key_gmacs", "gop_mean_gmacs")
 """Costs that stand in tables, by their name in `CostRecord`."""
 
@@ -44,11 +42,14 @@ class Run(StoredRun):
             lines.append(
                 f"incomplete: {self.unit_count} of {self.plan.units} units are stored; run the same command again"
             )
-        for changed in self.environment.get("forced", []):
+        for changed in self.environment.forced:
             lines.append("resumed by force in another environment: " + "; ".join(changed))
         damaged = self.folder.set_aside_damaged()
         if damaged:
-            lines.append(f"{len(damaged)} damaged unit files were set aside and redone")
+            lines.append(
+                f"{len(damaged)} files that were damaged or from another run were set aside and made again"
+            )
+        lines += self.kept_frames[1]
         for group in self.groups:
             if (group.frames == 0).any():
                 lines.append(
@@ -65,34 +66,25 @@ class Run(StoredRun):
             ]
             + data_remarks(self.groups, self.datasets)
             + self._interval_warnings()
+            + noisy_times(self.groups)
         )
 
     def _interval_warnings(self) -> list[str]:
-        without = sorted(
-            {f"{group.dataset}, {group.codec}" for group in self.groups if group.intervals is None}
-        )
-        lines = [f"{place}: too few scored frames for intervals" for place in without]
-        fewest: dict[str, int] = {}
-        for group in self.groups:
-            if group.intervals is not None:
-                number = group.intervals.miou.groups
-                fewest[group.dataset] = min(number, fewest.get(group.dataset, number))
-        for dataset, number in fewest.items():
-            if number < FEW_GROUPS:
-                lines.append(
-                    f"{dataset}: intervals rest on about {number} independent blocks or sequences; read them as rough"
-                )
-        return lines
+        missing = {
+            (g.dataset, g.intervals.miou.note) for g in self.groups if g.intervals and g.intervals.miou.note
+        }
+        return [
+            f"{dataset}: no intervals and no verdicts on differences: {note}"
+            for dataset, note in sorted(missing)
+        ]
 
     @property
-    def resampling(self) -> dict[str, str]:
-        """Dataset -> how its intervals were made, for readers; datasets without intervals are absent."""
-        found: dict[str, list[str]] = {}
+    def interval_methods(self) -> dict[str, str]:
+        """Dataset -> how its intervals were made, or why there are none, for readers."""
+        found: dict[str, dict[str, None]] = {}
         for group in self.groups:
             if group.intervals is not None:
-                method = group.intervals.miou.method
-                if method not in found.setdefault(group.dataset, []):
-                    found[group.dataset].append(method)
+                found.setdefault(group.dataset, {})[group.intervals.miou.method] = None
         return {dataset: "; ".join(methods) for dataset, methods in found.items()}
 
     @cached_property
@@ -132,7 +124,7 @@ class Run(StoredRun):
         """Long tidy table: run, dataset, codec, method, d, class, metric, value, low, high.
 
         `d` is -1 for means over the distances, `class` is '' for values over all classes; low and high are the
-        ends of the interval (see `resampling`), NaN where none was computed. Where methods have several training
+        ends of the interval (see `interval_methods`), NaN where none was computed. Where methods have several training
         seeds, metric 'miou_over_seeds' has their mean and interval over seeds under the title without the seed. BD
         values stand under the name of the family (shares: -0.5 is half the cost) and, over bitrate, of the codec.
         """

@@ -1,4 +1,4 @@
-"""Methods that a run holds for several training seeds: mean, interval over seeds, interval over frames."""
+"""Methods that a run holds for several training seeds: mean, interval over seeds, interval over seeds and sequences."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from vssbench.errors import InputError
-from vssbench.metrics.bootstrap import Interval, bootstrap_mean
+from vssbench.metrics.intervals import Interval, mean_interval
 from vssbench.metrics.seeds import SeedInterval, over_seeds
 from vssbench.results.group import Group
 from vssbench.results.roster import MethodEntry
@@ -44,14 +44,14 @@ class SeedRow:
     method: str
     seeds: tuple[int | None, ...]
     miou: SeedInterval
-    frames: Interval | None
-    """Interval over frames of the mean over seeds; None where there are too few frames."""
+    both: Interval | None
+    """Of the mean, over seeds and sequences; None where the seeds were scored on different frames."""
     miou_d: tuple[SeedInterval, ...]
     reference: str
     """Title of the experiment's reference, else of the dearest constant method; '' for itself or where there is none."""
     difference: SeedInterval | None
     """mIoU minus the reference's: seed by seed where both have the same seeds, else minus the reference's mean."""
-    difference_frames: Interval | None
+    difference_both: Interval | None
     gmacs: float
 
 
@@ -82,7 +82,7 @@ def seed_rows(run: StoredRun) -> list[SeedRow]:
 
 
 def seed_frame(rows: Sequence[SeedRow]) -> pd.DataFrame:
-    """The rows as numbers: mIoU in 0..1; low/high over seeds, frames_low/high over frames."""
+    """The rows as numbers: mIoU in 0..1; low/high over seeds, both_low/high over seeds and sequences."""
     return pd.DataFrame([_record(row) for row in rows])
 
 
@@ -97,15 +97,15 @@ def _record(row: SeedRow) -> dict[str, Any]:
         "deviation": row.miou.deviation,
         "low": row.miou.low,
         "high": row.miou.high,
-        "frames_low": row.frames.low if row.frames else math.nan,
-        "frames_high": row.frames.high if row.frames else math.nan,
+        "both_low": row.both.low if row.both else math.nan,
+        "both_high": row.both.high if row.both else math.nan,
         "gop_mean_gmacs": row.gmacs,
         "reference": row.reference,
         "difference": ends.mean,
         "difference_low": ends.low,
         "difference_high": ends.high,
-        "difference_frames_low": row.difference_frames.low if row.difference_frames else math.nan,
-        "difference_frames_high": row.difference_frames.high if row.difference_frames else math.nan,
+        "difference_both_low": row.difference_both.low if row.difference_both else math.nan,
+        "difference_both_high": row.difference_both.high if row.difference_both else math.nan,
     }
 
 
@@ -125,11 +125,11 @@ def _row(method: Seeded, reference: Seeded | None) -> SeedRow:
         method.title,
         method.seeds,
         over_seeds([group.miou for group in groups]),
-        _frames(groups, ()),
+        _both(groups, ()),
         tuple(over_seeds(list(column)) for column in zip(*(g.miou_d for g in groups), strict=True)),
         reference.title if reference else "",
         _difference(method, reference) if reference else None,
-        _frames(groups, reference.groups) if reference else None,
+        _both(groups, reference.groups) if reference else None,
         method.gmacs,
     )
 
@@ -142,11 +142,9 @@ def _difference(method: Seeded, reference: Seeded) -> SeedInterval:
     return over_seeds([group.miou - mean for group in method.groups])
 
 
-def _frames(groups: Sequence[Group], minus: Sequence[Group]) -> Interval | None:
-    """None where frames are too few or differ."""
-    if any(group.intervals is None for group in (*groups, *minus)):
-        return None
+def _both(groups: Sequence[Group], minus: Sequence[Group]) -> Interval | None:
+    """None where frames differ or a distance is empty."""
     try:
-        return bootstrap_mean([g.unit_counts() for g in groups], [g.unit_counts() for g in minus])
+        return mean_interval([g.unit_counts() for g in groups], [g.unit_counts() for g in minus])
     except InputError:
         return None

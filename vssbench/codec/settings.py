@@ -95,7 +95,7 @@ class CodecSettings(BaseModel):
     fixed (docs/codec.md lists them).
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     codec: Codec = "hevc"
     """hevc (x265), h264 (x264), mpeg4 (FFmpeg's MPEG-4 Part 2), or source: the video file's own bits."""

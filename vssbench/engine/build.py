@@ -13,6 +13,7 @@ from vssbench.codec import CodecSettings, SourceStream
 from vssbench.codec.decode import PARSED_CODECS
 from vssbench.cost.blank import construct
 from vssbench.dataset import VideoSequence
+from vssbench.engine.class_map import answer_in, mapped_indices
 from vssbench.engine.inference import apply_inference
 from vssbench.errors import CapabilityError, CheckpointError, in_plugin
 from vssbench.experiment.clips import Encode
@@ -21,6 +22,7 @@ from vssbench.experiment.validation import validate
 from vssbench.method import BuildContext, FlowRule, Method, MethodOptions
 from vssbench.networks import load_weights
 from vssbench.networks.agreement import Said, agree, other_pictures
+from vssbench.networks.padding import padded_size
 from vssbench.networks.weights import WeightsMetadata, read_metadata, require_classes
 from vssbench.registry import methods
 
@@ -79,9 +81,17 @@ def trained_method(
         with _naming(title, part):
             found[part] = read_metadata(reference)
     said = {part: Said(options.weights[part], m.normalisation if m else None) for part, m in found.items()}
-    agreed = agree(f"method {title}", said, getattr(options, "normalisation", None), context.normalisation)
+    default = options.own_normalisation or context.normalisation
+    agreed = agree(f"method {title}", said, getattr(options, "normalisation", None), default)
     context = dataclasses.replace(context, normalisation=agreed.normalisation)
+    indices: list[int] = []
+    if options.class_map is not None:
+        theirs = next((m.class_names for m in found.values() if m is not None), ())
+        indices = mapped_indices(options.class_map, theirs, class_names, f"method {title}")
+        context, class_names = dataclasses.replace(context, classes=len(theirs)), theirs
     method = untrained_method(name, options, context, where=f"method {title}")
+    if indices:
+        answer_in(method, indices)
     parts = method.parts()
     unknown = sorted(set(options.weights) - set(parts))
     if unknown:
@@ -90,9 +100,13 @@ def trained_method(
         with _naming(title, part):
             require_classes(load_weights(parts[part], reference), class_names, reference)
     method.untrained = tuple(
-        part for part, module in parts.items() if part not in found and any(True for _ in module.parameters())
+        part
+        for part, module in parts.items()
+        if part not in found
+        and any(True for _ in module.parameters())
+        and not any(getattr(inner, "has_weights", False) for inner in module.modules())
     )
-    method.remarks = (*agreed.remarks, *other_pictures(title, method, found))
+    method.remarks = (*agreed.remarks, *other_pictures(title, method, found, context.size))
     return method
 
 
@@ -148,7 +162,7 @@ def check_capabilities(
         check_motion(f"method {title}", settings, needs.flow_rule if needs.flow_key else "exact")
     if needs.qp and settings.codec != "source":
         check_quantisers(title, settings.codec)
-    if any(side % needs.size_multiple for side in size):
+    if any(side % needs.size_multiple for side in padded_size(method, size)):
         raise CapabilityError(
             f"method {title} needs frame sides that are multiples of {needs.size_multiple}, got {size[0]}x{size[1]}"
         )

@@ -49,8 +49,19 @@ def read_document(
         except UnknownEntryError:  # perhaps it names what lr_scales or seeds expand to
             expand(document, kind.rules)
             apply_override(document, override, kind.lists)
+    _say_in_title(document, overrides)
     expand(document, kind.rules)
     return document, where
+
+
+def _say_in_title(document: Keys, overrides: Sequence[str]) -> None:
+    """A title that tells the file's settings must not stand over others; paths of a machine stay out of it."""
+    told = [
+        text for text in overrides if "/" not in text and not text.startswith(("title", "seed", "device"))
+    ]
+    title = document.get("title")
+    if told and isinstance(title, str) and title and not any(text.startswith("title") for text in overrides):
+        document["title"] = f"{title} ({', '.join(told)})"
 
 
 def _name_in_plural(document: Keys, plural: str) -> None:

@@ -32,7 +32,7 @@ ClipFrames = Literal["full", "until_labelled"]
 class _PlugInSpec(BaseModel):
     """A registered name plus that plug-in's own options, written side by side in the YAML."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     name: str = Field(description="registered name, see `vssbench list`")
     label: str = Field("", description="how tables call it; default: the name")
@@ -50,6 +50,7 @@ class DatasetSpec(_PlugInSpec):
     """Which dataset, which split, with which options."""
 
     split: Literal["train", "val", "test"] = "val"
+    """Frames of which split are scored."""
     only: tuple[str, ...] = Field((), description="names of the sequences to use; default: all")
     clip_frames: ClipFrames | None = Field(None, description="protocol.clip_frames for this dataset alone")
 
@@ -78,6 +79,9 @@ class InferenceOptions(Section):
         False, description="keep what outlives a step (keyframe features) in float16"
     )
     batch: int = Field(1, ge=1, description="clips stepped in lockstep")
+    runtime: Literal["torch", "onnxruntime"] = Field(
+        "torch", description="what runs the segmentation networks; onnxruntime on the CPU only"
+    )
 
 
 class MethodSpec(_PlugInSpec):
@@ -243,14 +247,21 @@ class CheckLimits(Section):
     """How much worse a metric may get before `vssbench check` fails; see analysis/gate.py."""
 
     miou_drop: float = Field(1e-9, ge=0, description="absolute, mIoU in 0..1")
+    pixels: int | None = Field(
+        None,
+        ge=0,
+        description="pixels of one method that may be classified otherwise; default: none, on another kind of CPU a "
+        "hundred-thousandth of them",
+    )
     macs_rise: float = Field(0.0, ge=0, description="relative")
     latency_rise: float = Field(0.10, ge=0, description="relative rise of the median step time")
     latency_floor_ms: float = Field(0.5, ge=0, description="absolute rise that is never a regression")
     confidence: float = Field(0.99, gt=0.5, lt=1)
+    """Of the intervals that tell a regression from chance."""
     metrics: dict[str, Annotated[float, Field(ge=0)]] = Field(
         default_factory=dict,
         description="limit of single metrics by their name in `Run.table`, in place of the general one: absolute for "
-        "shares (0..1), relative for costs and step times",
+        "shares (0..1), relative for costs and step times; iou.CLASS holds one class",
     )
 
 
@@ -268,8 +279,11 @@ class Experiment(Section):
     """A complete benchmark: datasets x codecs x methods under one protocol."""
 
     schema_version: Literal[1] = 1
+    """Version of this format."""
     title: str = ""
+    """First line of reports."""
     notes: str = ""
+    """Printed below the title of reports."""
     datasets: tuple[DatasetSpec, ...] = Field(min_length=1)
     codecs: tuple[CodecSpec, ...] = Field(min_length=1)
     methods: tuple[MethodSpec, ...] = Field(min_length=1)
@@ -288,7 +302,14 @@ class Experiment(Section):
         description="title of the method that differences are taken against, seeds left out; "
         "default: the dearest constant-resolution method",
     )
+    equivalence_margin: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="difference of mIoU (0..1) that counts as none: differences are tested for lying inside it too",
+    )
     seed: int = 0
+    """Of everything random."""
 
     @model_validator(mode="after")
     def _frames_follow_one_another(self) -> Experiment:

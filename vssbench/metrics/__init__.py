@@ -12,27 +12,25 @@ from vssbench.metrics.bjontegaard import (
     bd_milliseconds,
     bd_miou,
 )
-from vssbench.metrics.bootstrap import (
-    BootstrapOptions,
+from vssbench.metrics.boundary import BoundaryIoU, TrimapIoU
+from vssbench.metrics.breakdown import BreakdownCounts, motion_breakdown, size_breakdown
+from vssbench.metrics.confusion import count_pairs, iou, mean_iou
+from vssbench.metrics.consistency import TemporalConsistency, VideoConsistency
+from vssbench.metrics.intervals import (
     Interval,
     MeasuredCurve,
     MeasuredPoint,
     PairedDifference,
     UnitCounts,
-    bootstrap_bd,
-    bootstrap_difference,
-    bootstrap_miou,
+    bd_with_interval,
     compare_methods,
+    miou_difference,
+    miou_intervals,
 )
-from vssbench.metrics.boundary import BoundaryIoU, TrimapIoU
-from vssbench.metrics.breakdown import BreakdownCounts, motion_breakdown, size_breakdown
-from vssbench.metrics.confusion import count_pairs, iou, mean_iou
-from vssbench.metrics.consistency import TemporalConsistency, VideoConsistency
 from vssbench.metrics.keyframe_iou import DistanceIoU, KeyframeDistanceIoU
 
 __all__ = [
     "BDResult",
-    "BootstrapOptions",
     "BoundaryIoU",
     "BreakdownCounts",
     "Curve",
@@ -52,13 +50,13 @@ __all__ = [
     "bd_joules",
     "bd_milliseconds",
     "bd_miou",
-    "bootstrap_bd",
-    "bootstrap_difference",
-    "bootstrap_miou",
+    "bd_with_interval",
     "compare_methods",
     "count_pairs",
     "iou",
     "mean_iou",
+    "miou_difference",
+    "miou_intervals",
     "motion_breakdown",
     "size_breakdown",
 ]

@@ -162,7 +162,7 @@ class BDResult:
     dropped: tuple[tuple[str, float, float], ...] = ()
     """(curve, cost, quality) of points that others beat and the Pareto hull left out."""
     interval: tuple[float, float] | None = None
-    """Bootstrap interval, where one was made (`vssbench.metrics.bootstrap.bootstrap_bd`)."""
+    """Where one was made (`vssbench.metrics.intervals.bd_with_interval`)."""
     interval_level: float | None = None
     interval_note: str = ""
     """How the interval was made, or why there is none."""
@@ -258,7 +258,7 @@ def bjontegaard(
 def bjontegaard_value(
     metric: BDMetric, anchor: CurveLike, test: CurveLike, *, kind: Interpolator = "pchip"
 ) -> float:
-    """Only the number of `bjontegaard`, at a third of the time; for resampling. Raises the same errors."""
+    """Only the number of `bjontegaard`, at a third of the time; for intervals. Raises the same errors."""
     return _prepare(anchor, test, kind, _METRICS[metric][1]).value(metric, kind)
 
 

@@ -1,7 +1,7 @@
-"""Counts by labelled frame: what every resampling draws from, and the sums it needs of them.
+"""Counts by labelled frame: what intervals are made from, and the sums that they need.
 
-IoU is true positives over union. Both are sums over frames, so a resample only weighs these two margins of the count
-matrices; the matrices themselves are not needed again.
+IoU is true positives over union. Both are sums over frames, so only these two margins of the count matrices are needed;
+the matrices themselves are not needed again.
 """
 
 from __future__ import annotations
@@ -18,15 +18,13 @@ from vssbench.errors import InputError
 from vssbench.metrics.confusion import Counts, as_counts
 
 Values = NDArray[np.float64]
-CHUNK = 256
-"""Resamples whose weights are held as floats at a time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Margins:
     """True positives and unions by frame, one entry per distance; frames without pixels there are left out.
 
-    Floats, so that a weighted sum is one matrix product; exact below 2**53 pixels.
+    Floats; exact below 2**53 pixels.
     """
 
     rows: tuple[NDArray[np.intp], ...]
@@ -37,17 +35,6 @@ class Margins:
     def totals(self) -> Values:
         """[D, 2, C] sums over all frames."""
         return np.stack([v.sum(0).reshape(2, -1) for v in self.values])
-
-    def weighted(self, weights: NDArray[np.integer]) -> Values:
-        """[R, D, 2, C] sums under weights [R, frames]."""
-        classes = self.values[0].shape[1] // 2
-        sums = np.empty((len(weights), len(self.values), 2, classes))
-        for d, (rows, values) in enumerate(zip(self.rows, self.values, strict=True)):
-            whole = len(rows) == weights.shape[1]
-            for i in range(0, len(weights), CHUNK):
-                part = weights[i : i + CHUNK] if whole else weights[i : i + CHUNK, rows]
-                sums[i : i + CHUNK, d] = (part.astype(np.float64) @ values).reshape(-1, 2, classes)
-        return sums
 
     def grouped(self, group_of: NDArray[np.intp]) -> Margins:
         """The same summed over groups of frames; group_of [frames] numbers them from 0."""
@@ -126,7 +113,7 @@ class UnitCounts:
 
     @cached_property
     def margins(self) -> Margins:
-        """What a resample weighs."""
+        """True positives and unions by frame."""
         units, distances, classes = self.counts.shape[:3]
         rows, columns = np.divmod(np.arange(units * distances), distances)
         return margins_of_cases(self.counts.reshape(-1, classes, classes), rows, columns, distances)

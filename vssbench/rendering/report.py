@@ -26,6 +26,7 @@ from vssbench.rendering.curves import Panel, looks, panels, panels_over_seeds
 from vssbench.rendering.figures.files import FigureFile, shared
 from vssbench.rendering.figures.report_charts import ReportCharts, report_charts
 from vssbench.rendering.images.tiles import strip
+from vssbench.rendering.page.findings import findings
 from vssbench.rendering.page.frames import Track, tracks
 from vssbench.rendering.page.markdown import report_markdown
 from vssbench.rendering.page.media import FOLDER, MediaStore
@@ -120,6 +121,7 @@ def _content(
 ) -> PageContent:
     summary, styles = summary_of(run, run.families), looks(run, scores)
     table = summary_table(summary)
+    sections = paired_differences(run)
     return PageContent(
         run=run,
         title=printable(run.title),
@@ -133,7 +135,8 @@ def _content(
             "LaTeX": f"{latex.NEEDS}\n{latex.tabular(table)}",
         },
         charts=charts,
-        differences=difference_table(paired_differences(run), styles),
+        findings=findings(run, sections),
+        differences=difference_table(sections, styles),
         families=family_table(run.families),
         seeds=over_seeds_table(run, styles),
         further=further_tables(run, styles),

@@ -1,34 +1,37 @@
-"""The small files of a run beside its units, as types: the size of the plan, the datasets, the costs.
+"""The small files of a run beside its units, as types: the size of the plan, the datasets and the environment.
 
-RUN/plan.json  RUN/datasets.json  RUN/costs/DATASET/METHOD.json
-RUN/costs/DATASET/CODEC/METHOD.json (streams as they are)
+RUN/plan.json  RUN/datasets.json  RUN/environment.json
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, RootModel
+from pydantic import BaseModel, ConfigDict
 
 from vssbench.codec import SourceStream, read_source
 from vssbench.codec.source import gop_lengths
 from vssbench.dataset import Dataset, VideoSequence
-from vssbench.results.store import RunFolder, slug
+from vssbench.engine.data_digests import FileDigests, data_digests
 
-COUNTED_WHILE_RUNNING = "the frames of the run"
-"""`CostRecord.counted_on` of a method whose work depends on the pictures."""
+EXPERIMENT_FILE = "experiment.json"
 Colour = tuple[int, int, int]
-Figure = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
-"""A number, NaN where it was not measured; null in the file."""
 
 
-class _Document(BaseModel):
+class Document(BaseModel):
+    """Base of what a run folder holds as JSON."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class PlanSummary(_Document):
+class FrozenExperiment(BaseModel):
+    """RUN/experiment.json: the experiment as it was given (experiment/schema.py)."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class PlanSummary(Document):
     """Size of a plan: how much a run holds when it is complete."""
 
     jobs: int
@@ -38,7 +41,7 @@ class PlanSummary(_Document):
     encoded_frames: int
 
 
-class CodedRecord(_Document):
+class CodedRecord(Document):
     """The bits of a sequence's own video file, where a codec setting takes them as they are."""
 
     codec: str
@@ -77,7 +80,7 @@ class CodedRecord(_Document):
         return "; ".join(part for part in parts if part)
 
 
-class SequenceRecord(_Document):
+class SequenceRecord(Document):
     """One sequence that takes part in a run."""
 
     frames: int
@@ -86,13 +89,20 @@ class SequenceRecord(_Document):
     size: tuple[int, int]
     """(H, W)."""
     frame_rate_hz: float
+    frames_digest: str
+    """Of everything that decides a pixel of its frames (engine/data_digests.py)."""
+    labels_digest: str
     remarks: tuple[str, ...] = ()
     """How its frames were read, where that was a choice."""
     coded: CodedRecord | None = None
     """None where no codec setting takes its bits as they are."""
 
+    def digest(self, kind: str) -> str:
+        """Of 'frames' or 'labels'."""
+        return self.frames_digest if kind == "frames" else self.labels_digest
 
-class DatasetRecord(_Document):
+
+class DatasetRecord(Document):
     """What tables and figures must know of a dataset, so that they need not open it."""
 
     class_names: tuple[str, ...]
@@ -104,38 +114,60 @@ class DatasetRecord(_Document):
     """Label convention shown beside every number; '' where there is only one."""
     sequences: dict[str, SequenceRecord]
 
+    def differences(self, now: DatasetRecord) -> list[str]:
+        """What is other data than before: 'the class table', 'labels of drive', 'frames and labels of drive', ..."""
+        table = ("class_names", "palette", "ignore_index", "categories")
+        found = ["the class table"] if any(getattr(self, n) != getattr(now, n) for n in table) else []
+        for name in sorted({*self.sequences, *now.sequences}):
+            before, after = self.sequences.get(name), now.sequences.get(name)
+            if before is None or after is None:
+                found.append(f"sequence {name}, which {'is new' if before is None else 'is gone'}")
+                continue
+            kinds = [kind for kind in ("frames", "labels") if before.digest(kind) != after.digest(kind)]
+            if (before.frames, before.size, before.frame_rate_hz) != (
+                after.frames,
+                after.size,
+                after.frame_rate_hz,
+            ):
+                kinds.append("number, size or rate of frames")
+            if kinds:
+                found.append(f"{' and '.join(kinds)} of {name}")
+        return found
 
-class DatasetRecords(RootModel[dict[str, DatasetRecord]]):
-    """Title -> dataset."""
+
+class DatasetRecords(Document):
+    """RUN/datasets.json."""
+
+    datasets: dict[str, DatasetRecord]
+    """By title."""
 
 
-class CostRecord(_Document):
-    """MACs of one method on one dataset, in 1e9 per frame."""
+class EnvironmentRecord(Document):
+    """RUN/environment.json: where the run was begun, and where it went on by force."""
 
-    dataset: str
-    method: str
-    codec: str = ""
-    """Of a stream as it is, whose groups of pictures decide the mean; '' for all settings that are encoded."""
-    size: tuple[int, int]
-    """(H, W) of the frames that it was counted for."""
-    delay_frames: int
-    """Frames between a picture and its answer."""
-    keyframe_interval: float
-    """Pictures per keyframe: a mean for a stream as it is."""
-    key_gmacs: Figure = math.nan
-    non_key_gmacs: Figure = math.nan
-    gop_mean_gmacs: Figure = math.nan
-    gop_mean_thop_gmacs: Figure = math.nan
-    """By the counting rule of thop 0.0.31, as the paper prints it."""
-    rule: Literal["exact"] = "exact"
-    counted_on: str = "blank frames"
-    uncounted: tuple[str, ...] = ()
-    """Work that the counter cannot see (numpy, operators without a formula): the figures are lower bounds then."""
+    code: dict[str, str]
+    """Module -> digest."""
+    bits: dict[str, Any]
+    """Everything that decides pixels and predictions (runner/environment.py)."""
+    machine: dict[str, Any]
+    """What decides times."""
+    forced: tuple[tuple[str, ...], ...] = ()
+    """What was other in sessions that went on by force, 'key: before -> now' each."""
+    forced_bits: tuple[dict[str, Any], ...] = ()
+    """The bits of these sessions."""
+
+    other_processors: tuple[str, ...] = ()
+    """Models of CPU on which units were made in later sessions."""
 
     @property
-    def while_running(self) -> bool:
-        """True where the method's work depends on the pictures, so that it was counted on those of the run."""
-        return self.counted_on == COUNTED_WHILE_RUNNING
+    def processors(self) -> tuple[str, ...]:
+        """Models of all CPUs on which units were made."""
+        return tuple(sorted({str(self.machine.get("processor", "")), *self.other_processors}))
+
+    @property
+    def all_bits(self) -> list[dict[str, Any]]:
+        """The bits under which records of the run may have been made."""
+        return [self.bits, *self.forced_bits]
 
 
 def describe_source(source: SourceStream) -> CodedRecord:
@@ -160,12 +192,13 @@ def describe_source(source: SourceStream) -> CodedRecord:
 
 
 def describe_dataset(
-    dataset: Dataset, sequences: Sequence[VideoSequence], as_they_are: bool = False
+    dataset: Dataset, sequences: Sequence[VideoSequence], files: FileDigests, as_they_are: bool = False
 ) -> DatasetRecord:
-    """The record of an opened dataset and those of its sequences that take part.
+    """The record of an opened dataset and those of its sequences that take part. Raises InputError.
 
     as_they_are: some codec setting takes the bits of their files as they are.
     """
+    digests = {one.name: data_digests(one, files) for one in sequences}
     table = dataset.classes
     return DatasetRecord(
         class_names=table.names,
@@ -179,6 +212,8 @@ def describe_dataset(
                 labelled=len(one.labelled),
                 size=one.size,
                 frame_rate_hz=one.frame_rate_hz,
+                frames_digest=digests[one.name][0],
+                labels_digest=digests[one.name][1],
                 remarks=tuple(one.remarks()),
                 coded=describe_source(read_source(one.coded_file))
                 if as_they_are and one.coded_file
@@ -187,23 +222,3 @@ def describe_dataset(
             for one in sequences
         },
     )
-
-
-def cost_path(dataset: str, method: str, codec: str = "") -> str:
-    """Where the cost of a method on a dataset, or on a stream of it as it is, is stored below the run folder; by title."""
-    return "/".join(("costs", slug(dataset), *([slug(codec)] if codec else []), f"{slug(method)}.json"))
-
-
-def read_costs(folder: RunFolder) -> dict[tuple[str, str], CostRecord]:
-    """(dataset, method) -> cost under all settings that encode, where counted. Raises InputError if a file is damaged."""
-    return {(cost.dataset, cost.method): cost for cost in _costs(folder, "*/*.json")}
-
-
-def read_source_costs(folder: RunFolder) -> dict[tuple[str, str, str], CostRecord]:
-    """(dataset, method, codec) -> cost on streams as they are. Raises InputError if a file is damaged."""
-    return {(cost.dataset, cost.method, cost.codec): cost for cost in _costs(folder, "*/*/*.json")}
-
-
-def _costs(folder: RunFolder, pattern: str) -> list[CostRecord]:
-    files = sorted((folder.path / "costs").glob(pattern))
-    return [folder.read_record(str(file.relative_to(folder.path)), CostRecord) for file in files]

@@ -1,4 +1,4 @@
-"""All cases of one dataset, codec and method, summed and ready for the bootstrap."""
+"""All cases of one dataset, codec and method, summed and ready for intervals."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vssbench.errors import InputError
-from vssbench.metrics.bootstrap import MiouIntervals, bootstrap_miou
 from vssbench.metrics.confusion import iou, mean_of_present
 from vssbench.metrics.further import ORACLE, Measured, rows_of
+from vssbench.metrics.intervals import MiouIntervals, miou_intervals
 from vssbench.metrics.unit_counts import UnitMargins, margins_of_cases
 from vssbench.results.schema import UnitRecord
 
@@ -52,6 +52,8 @@ class Group:
     """Digest of decoded pixels and motion of each unit."""
     unit_step_ms: dict[str, list[float]]
     """The same in each unit."""
+    workers: tuple[int, ...]
+    """How many worker processes ran side by side while the units were timed, each number once."""
     unit_names: list[str]
     """'SEQUENCE/UNIT' of each unit, in the order of the lists above."""
     measured: dict[str, NDArray[np.int64]]
@@ -80,26 +82,19 @@ class Group:
         )
 
     def unit_counts(self) -> UnitMargins:
-        """The counts by labelled frame, as the bootstrap draws them; frames without a scored pixel are left out."""
+        """The counts by labelled frame; frames without a scored pixel are left out."""
         return self._units
 
     @property
     def unscored_frames(self) -> list[tuple[str, int]]:
-        """Labelled frames in which every pixel is ignored: they count nothing and are in no resample."""
+        """Labelled frames in which every pixel is ignored: they count nothing."""
         used = set(zip(self._units.sequences, self._units.frames, strict=True))
         return [place for place in self.labelled if place not in used]
 
     @cached_property
     def intervals(self) -> MiouIntervals | None:
-        """Bootstrap intervals of mIoU, mIoU_d and classes.
-
-        None with fewer than two frames, with an empty distance, or so few frames that resamples lose a distance.
-        """
-        units = self.unit_counts()
-        if len(units.frames) < 2 or not self.total.any(axis=(1, 2)).all():
-            return None
-        found = bootstrap_miou(units)
-        return found if np.isfinite(found.miou.low) else None
+        """Intervals of mIoU, mIoU_d and classes; each says itself why it has no ends. None with an empty distance."""
+        return miou_intervals(self.unit_counts()) if self.total.any(axis=(1, 2)).all() else None
 
     def measured_at(self, name: str) -> NDArray[np.int64]:
         """Counts of one name summed by distance: [D, ...]."""
@@ -166,6 +161,7 @@ def build_group(key: tuple[str, str, str], units: Sequence[UnitRecord]) -> Group
         pictures_per_keyframe=sum(length for _, _, length in clips) / len(clips),
         decoded_digests=[unit.decoded_digest for unit in units],
         unit_step_ms=_unit_step_ms(timed),
+        workers=tuple(sorted({int(unit.timings["workers"]) for unit in units if "workers" in unit.timings})),
         unit_names=[f"{unit.key.sequence}/{unit.key.unit}" for unit in units],
         measured=_measured(key, units),
         case_streams=[_stream(unit) for unit in units for _ in unit.cases] if units[0].measured else [],

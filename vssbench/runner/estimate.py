@@ -15,6 +15,7 @@ from vssbench.codec import decode, encode
 from vssbench.codec.source import require_file
 from vssbench.cost.steps import count_method_macs
 from vssbench.dataset import VideoSequence
+from vssbench.engine.reading import image_of
 from vssbench.experiment.clips import Encode
 from vssbench.results.store import RunFolder
 from vssbench.runner.plan import Job
@@ -85,7 +86,7 @@ def space_needed(shop: Workshop, folder: RunFolder, owed: Sequence[Job]) -> Spac
 
     Without a bit rate, or without a stored record, a typical size stands in. Cached bitstreams are counted again.
     """
-    sizes = [size for size, _ in folder.stored_units().values()]
+    sizes = [size for size, *_ in folder.stored_units().values()]
     records = sum(len(job.owed) for job in owed) * (sum(sizes) / len(sizes) if sizes else BYTES_PER_UNIT)
     bitstreams = 0.0
     for job in owed:
@@ -109,7 +110,8 @@ def _codec_rates(shop: Workshop, job: Job) -> tuple[float, float, float]:
     if settings.codec == "source":
         return math.inf, _decode_rate(sequence), 0.0
     images = [
-        sequence.image(i) for i in islice(range(first.first, first.first + first.length), SAMPLE_FRAMES)
+        image_of(job.dataset, sequence, i)
+        for i in islice(range(first.first, first.first + first.length), SAMPLE_FRAMES)
     ]
     started = time.perf_counter()
     bitstream = encode(images, settings, sequence.frame_rate_hz)

@@ -10,7 +10,7 @@ from vssbench.codec import CodecSettings, read_source
 from vssbench.codec.source import require_file
 from vssbench.dataset import Dataset, VideoSequence
 from vssbench.engine.streams import groups_of
-from vssbench.errors import ConfigError, InputError
+from vssbench.errors import ConfigError, InputError, in_plugin
 from vssbench.experiment.clips import Clip, Encode, cut_clips, cut_source
 from vssbench.experiment.schema import DatasetSpec, Experiment, ProtocolSettings
 from vssbench.registry import datasets
@@ -45,6 +45,12 @@ class Job:
     kept: tuple[KeptFrames, ...] = ()
     owed: frozenset[UnitKey] = frozenset()
     """Units that are still missing; found once, by the session that holds the run folder."""
+    belongs: str = ""
+    """What the records of the job belong to (results/basis.py)."""
+    workers: int = 1
+    """How many worker processes run side by side, which decides what its times mean."""
+    data: tuple[str, str] = ("", "")
+    """Digests of frames and labels of the sequence (engine/data_digests.py)."""
 
     @property
     def clips(self) -> tuple[Clip, ...]:
@@ -70,14 +76,17 @@ class Job:
 
 
 def load_dataset(spec: DatasetSpec) -> Dataset:
-    """Build a dataset from its spec. Raises ConfigError or InputError."""
-    dataset: Dataset = datasets.load(spec.name)(spec.options())
+    """Build a dataset from its spec. Raises ConfigError or InputError, and PluginError if its code fails."""
+    kind = datasets.load(spec.name)
+    with in_plugin(kind, f"dataset {spec.title}, while it was opened"):
+        dataset: Dataset = kind(spec.options())
     return dataset
 
 
 def chosen_sequences(spec: DatasetSpec, dataset: Dataset) -> Sequence[VideoSequence]:
     """Sequences of the split that the spec names. Raises ConfigError for unknown names, InputError for none."""
-    available = {sequence.name: sequence for sequence in dataset.sequences(spec.split)}
+    with in_plugin(type(dataset), f"dataset {spec.title}, split {spec.split}"):
+        available = {sequence.name: sequence for sequence in dataset.sequences(spec.split)}
     unknown = [name for name in spec.only if name not in available]
     if unknown:
         raise ConfigError(

@@ -16,6 +16,7 @@ from vssbench.codec.source import require_file
 from vssbench.dataset import VideoSequence
 from vssbench.engine.ahead import run_ahead
 from vssbench.engine.feed import DecodedClip, split_into_clips
+from vssbench.engine.reading import image_of
 from vssbench.experiment.clips import Encode
 from vssbench.method import Needs
 from vssbench.records import DecodedFrame
@@ -28,6 +29,8 @@ PICTURES_AHEAD = 24
 class ClipReader:
     """Reads the clips of one sequence under one codec setting."""
 
+    dataset: str
+    """Title of the dataset."""
     sequence: VideoSequence
     settings: CodecSettings
     cache: BitstreamCache
@@ -89,7 +92,7 @@ class ClipReader:
             nonlocal encoded
             for index in range(first, first + length):
                 encoded += 1
-                yield self.sequence.image(index)
+                yield image_of(self.dataset, self.sequence, index)
 
         bitstream = self.cache.fetch(
             f"{self.sequence.identity}[{first}:{first + length}]",

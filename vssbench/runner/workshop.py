@@ -10,6 +10,7 @@ from vssbench.dataset import Dataset, VideoSequence
 from vssbench.engine.build import build_method, check_capabilities, choose_device
 from vssbench.experiment.schema import CodecSpec, Experiment, MethodSpec
 from vssbench.method import BuildContext, Method
+from vssbench.networks.padding import unequal_sides
 from vssbench.results.roster import Roster
 from vssbench.runner.plan import chosen_sequences, load_dataset
 
@@ -59,10 +60,15 @@ class Workshop:
         return built
 
     def of_weights(self, roster: Roster) -> Roster:
-        """`roster` with what the methods built so far say of their weights."""
+        """`roster` with what the methods built so far say of their weights, and whether their frames have equal sides."""
         untrained = {(dataset, title): m.untrained for (dataset, title, *_), m in self._methods.items()}
-        remarks = dict.fromkeys(text for m in self._methods.values() for text in m.remarks)
-        return roster.with_weights(untrained, tuple(remarks))
+        remarks = [text for m in self._methods.values() for text in m.remarks]
+        for one, _, size, *_ in self._methods:
+            beside = {
+                title: m for (other, title, s, *_), m in self._methods.items() if (other, s) == (one, size)
+            }
+            remarks += unequal_sides(beside, size)
+        return roster.with_weights(untrained, tuple(dict.fromkeys(remarks)))
 
     def _interval(self, dataset: str, settings: CodecSettings) -> int:
         """Most pictures from keyframe to keyframe: L, or the longest group of the dataset's files as they are."""

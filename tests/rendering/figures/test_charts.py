@@ -30,7 +30,7 @@ CURVES = {
     "half 1.0": ("ar-seg", 0.76, 0.0, (20.0, 20.0)),
     "half 0.5": ("ar-seg", 0.65, 0.0, (5.0, 5.0)),
 }
-SMALL = {"sequences": 2, "units": 3, "distances": 2, "pictures": False}
+SMALL = {"sequences": 4, "units": 3, "distances": 2, "pictures": False}
 
 
 def test_a_distance_chart_holds_the_miou_of_every_group(run: Run) -> None:
@@ -83,7 +83,7 @@ def test_budget_curves_are_drawn_on_page_and_in_a_file(fabricate: Any, tmp_path:
     section = html[html.index('id="bd"') : html.index('id="distance"')]
     assert section.count("<polyline") == 4  # two curves in each of two panels
     assert "half 0.5\n" in section
-    alone = fabricate(tmp_path / "alone", sequences=1, units=1, distances=2, pictures=False)
+    alone = fabricate(tmp_path / "alone", sequences=4, units=1, distances=2, pictures=False)
     assert budget_charts(panels(alone), alone.families) == []
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from vssbench.analysis.comparability import require_alike
 from vssbench.analysis.differences import compare_runs, paired_differences, reference_method
 from vssbench.analysis.families import family_comparisons
 from vssbench.analysis.run import Run
-from vssbench.errors import InputError
+from vssbench.errors import ConfigError, InputError
 from vssbench.rendering.tables.comparisons import difference_table, family_table, run_comparison_table
 from vssbench.rendering.tables.markdown import section
 from vssbench.rendering.tables.text_table import TextTable
@@ -31,10 +32,10 @@ def cells_by_heading(table: TextTable) -> list[dict[str, str]]:
     return [dict(zip(heads, (cell.text for cell in row.cells), strict=True)) for row in table.rows]
 
 
-def test_cases_of_one_labelled_frame_are_one_entry_of_the_bootstrap(run: Run) -> None:
+def test_cases_of_one_labelled_frame_are_one_entry(run: Run) -> None:
     group = run.groups[0]
     units = group.unit_counts()
-    assert (len(units.frames), units.shape[0]) == (12, 12)  # 3 sequences x 4 frames, 12 distances
+    assert (len(units.frames), units.shape[0]) == (16, 12)  # 4 sequences x 4 frames, 12 distances
     true = np.diagonal(group.total, axis1=1, axis2=2)
     np.testing.assert_array_equal(units.margins.totals()[:, 0], true)
     np.testing.assert_array_equal(
@@ -47,13 +48,19 @@ def test_every_miou_lies_in_its_interval(run: Run) -> None:
     assert (run.summary["miou"] < run.summary["miou_high"]).all()
     rows = run.table[(run.table["metric"] == "miou")]
     assert rows["low"].notna().all()
-    assert "blocks" in run.resampling["streets"]
+    assert run.interval_methods == {"streets": "95 % jackknife with Student's t over 4 sequences"}
 
 
-def test_a_single_frame_has_no_interval_and_says_so(fabricate: Any, tmp_path: Path) -> None:
-    run = fabricate(tmp_path / "run", sequences=1, units=1, distances=2, pictures=False)
+def test_a_single_sequence_has_no_interval_and_says_so(fabricate: Any, tmp_path: Path) -> None:
+    run = fabricate(tmp_path / "run", sequences=1, units=4, distances=2, pictures=False)
     assert run.summary["miou_low"].isna().all()
-    assert "streets, hevc-700k: too few scored frames for intervals" in run.warnings
+    assert (
+        "streets: no intervals and no verdicts on differences: 1 sequence, an interval needs 4"
+        in run.warnings
+    )
+    table = difference_table(paired_differences(run))
+    assert {row["verdict"] for row in cells_by_heading(table)} == {"no interval"}
+    assert table.notes[1] == "no interval: 1 sequence, an interval needs 4"
 
 
 def test_the_dearest_constant_method_is_the_reference(run: Run) -> None:
@@ -74,7 +81,7 @@ def test_paired_differences_are_differences_of_the_summary(run: Run) -> None:
 def test_the_same_accuracy_at_half_the_macs_is_a_bd_flops_of_minus_a_half(
     fabricate: Any, tmp_path: Path
 ) -> None:
-    run = fabricate(tmp_path / "run", methods=CURVES, sequences=2, units=3, distances=2, pictures=False)
+    run = fabricate(tmp_path / "run", methods=CURVES, sequences=4, units=3, distances=2, pictures=False)
     found = family_comparisons(run)
     assert [c.points for c in found] == [("half 0.5", "half 1.0")] * 2
     assert found[0].flops is not None
@@ -92,7 +99,7 @@ def test_a_run_without_two_points_on_a_curve_has_no_bd_values(fabricate: Any, tm
     )
 
 
-SMALL = {"sequences": 1, "units": 4, "distances": 2, "pictures": False}
+SMALL = {"sequences": 4, "units": 1, "distances": 2, "pictures": False}
 
 
 def with_quality(quality: float, gmacs: float) -> dict[str, Any]:
@@ -129,5 +136,5 @@ def test_unlike_runs_are_refused(fabricate: Any, tmp_path: Path) -> None:
         compare_runs(run, other)
     protocol = run.roster.protocol.model_copy(update={"kind": "stream"})
     changed = replace(run, roster=run.roster.model_copy(update={"protocol": protocol}))
-    with pytest.raises(InputError, match="different protocols"):
-        compare_runs(run, changed)
+    with pytest.raises(ConfigError, match=r"not comparable: protocol\.kind"):
+        require_alike(run, changed, ())

@@ -95,7 +95,7 @@ def has_cost(curve: MethodCurve) -> bool:
 
 
 def cost_charts(panels: Sequence[Panel]) -> list[LineChart]:
-    """Mean mIoU over GMACs per frame, the range over d as bars; panels without costs are left out."""
+    """Mean mIoU over GMACs per frame, its interval as bars; panels without costs are left out."""
     charts = []
     for panel in panels:
         curves = [curve for curve in panel.curves if has_cost(curve)]
@@ -108,10 +108,10 @@ def cost_charts(panels: Sequence[Panel]) -> list[LineChart]:
                     panel.dataset,
                     panel.codec,
                     f"{GMACS} (log scale)",
-                    f"{MIOU}, bars: range over d",
+                    MIOU,
                     tuple(_cost_line(curve) for curve in curves),
                     extent(c.gop_mean_gmacs for c in shared),
-                    _percent(v for c in shared for v in (c.miou, *c.spread)),
+                    _percent(v for c in shared for v in (c.miou, c.miou_low, c.miou_high)),
                     log_x=True,
                 )
             )
@@ -124,7 +124,8 @@ def _cost_line(curve: MethodCurve) -> Line:
         f"{curve.method}\n{curve.gop_mean_gmacs:.2f} GMACs\n"
         f"mIoU {score_text(curve.miou, curve.miou_low, curve.miou_high)}\nover d: {low:.2f} to {high:.2f} %"
     )
-    point = Point(curve.gop_mean_gmacs, 100 * curve.miou, low, high, tip)
+    ends = 100 * curve.miou_low, 100 * curve.miou_high
+    point = Point(curve.gop_mean_gmacs, 100 * curve.miou, *ends, tip)
     return Line(curve.method, curve.series, (point,), "bars", codec=curve.codec)
 
 

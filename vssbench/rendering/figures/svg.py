@@ -126,7 +126,9 @@ def _line(line: Line, horizontal: Axis, vertical: Axis) -> Markup:
 
 
 def _bar(point: Point, x: float, y: float, vertical: Axis) -> Markup:
-    """From the lower end to the upper one."""
+    """From the lower end to the upper one; nothing without an interval."""
+    if not (math.isfinite(point.low) or math.isfinite(point.high)):
+        return Markup("")
     top, bottom = (vertical.at(end) if math.isfinite(end) else y for end in (point.high, point.low))
     return Markup('<path class="range" d="M{0} {1}V{2}M{3} {1}h10M{3} {2}h10"/>').format(
         x, top, bottom, x - 5

@@ -22,6 +22,7 @@ def report_markdown(content: PageContent, figures: Lines) -> str:
     tables = (content.seeds, content.differences, content.families)
     parts = [
         f"# {escape(content.title)}",
+        *(escape(text) for text in content.findings),
         f"**Read first**\n\n{warnings}" if warnings else "",
         section(replace(summary_table(content.summary), notes=tuple(meanings))),
         *(section(table) for table in tables if table.rows),

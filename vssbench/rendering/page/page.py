@@ -77,6 +77,8 @@ class PageContent:
     copies: dict[str, str]
     """Format -> the summary in it, for the copy buttons."""
     charts: ReportCharts
+    findings: Sequence[str]
+    """The first paragraphs, in words."""
     differences: TextTable
     families: TextTable
     seeds: TextTable
@@ -102,6 +104,7 @@ def page(content: PageContent) -> str:
         .get_template("page.html.j2")
         .render(
             title=content.title,
+            findings=content.findings,
             policy=_policy(style, script, content.embedded),
             style=Markup(style),  # our own file, never data
             script=Markup(script),
@@ -134,6 +137,7 @@ def page(content: PageContent) -> str:
             cases=[case_view(c, viewer.media[c.place], viewer.scores) for c in content.stills]
             if viewer
             else [],
+            class_legends=_class_legends(content.stills),
             provenance=content.provenance,
             budget_legend=_legend(budgets),
             copies=content.copies,
@@ -167,6 +171,15 @@ def _class_tables(content: PageContent) -> list[dict[str, object]]:
         table = class_table(panel, content.run.datasets[panel.dataset], digits=1)
         found.append({"panel": panel, "element": html_table(table, caption=True)})
     return found
+
+
+def _class_legends(stills: Sequence[FrameCase]) -> list[tuple[str, list[tuple[Markup, str]]]]:
+    """Colour and name of every class, once per dataset, for the viewer."""
+    found = {}
+    for case in stills:
+        pairs = zip(case.palette, case.class_names, strict=False)
+        found.setdefault(case.dataset, [(swatch(colour), name) for colour, name in pairs])
+    return list(found.items())
 
 
 def _kept_note(content: PageContent) -> str:

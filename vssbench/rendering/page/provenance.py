@@ -10,6 +10,7 @@ from typing import Any
 
 from vssbench.analysis.run import Run
 from vssbench.rendering.text import kbps_text
+from vssbench.results.documents import EnvironmentRecord
 from vssbench.results.group import Group
 
 Lines = list[tuple[str, str]]
@@ -31,7 +32,7 @@ class Provenance:
 
 def provenance(run: Run) -> Provenance:
     """Collect the provenance of a run from its folder."""
-    intervals = [(f"intervals on {dataset}", text) for dataset, text in run.resampling.items()]
+    intervals = [(f"intervals on {dataset}", text) for dataset, text in run.interval_methods.items()]
     sections = [
         ("Experiment", _experiment_lines(run)),
         ("Data", _data_lines(run)),
@@ -51,9 +52,9 @@ def provenance(run: Run) -> Provenance:
 def _warnings(run: Run) -> list[str]:
     lines = list(run.warnings)
     for name, dataset in run.datasets.items():
-        if dataset.protocol_mark:
+        if dataset.protocol_mark not in ("", "standard"):
             lines.append(
-                f"{name}: labels by the convention {dataset.protocol_mark!r}; numbers by another one are not comparable"
+                f"{name}: labels by the convention {dataset.protocol_mark!r}; the usual numbers of this dataset are not comparable"
             )
     return lines + _different_bits(run)
 
@@ -148,7 +149,7 @@ def _cost_lines(run: Run) -> Lines:
     rules = sorted({cost.rule for cost in run.all_costs})
     lines = [("MACs rule", f"{', '.join(rules)}; one multiply-accumulate counts once")] if rules else []
     if any(group.step_ms for group in run.groups):
-        where = run.environment.get("bits", {}).get("device", "unknown device")
+        where = run.environment.bits.get("device", "unknown device")
         lines.append(
             (
                 "times",
@@ -158,10 +159,9 @@ def _cost_lines(run: Run) -> Lines:
     return lines
 
 
-def _environment_lines(environment: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for part in ("bits", "machine"):
-        yield from _flat(environment.get(part, {}), "")
-    for number, changed in enumerate(environment.get("forced", []), 1):
+def _environment_lines(environment: EnvironmentRecord) -> Iterator[tuple[str, str]]:
+    yield from _flat({**environment.bits, **environment.machine}, "")
+    for number, changed in enumerate(environment.forced, 1):
         yield f"forced resume {number}", "; ".join(map(str, changed))
 
 

@@ -10,7 +10,7 @@ from vssbench.analysis.differences import RunDifference, SectionDifferences
 from vssbench.analysis.families import FamilyComparison
 from vssbench.analysis.run import Run
 from vssbench.metrics.bjontegaard import BDResult
-from vssbench.metrics.bootstrap import PairedDifference
+from vssbench.metrics.intervals import PairedDifference
 from vssbench.rendering.tables.text_table import (
     NO_LOOKS,
     PLACE,
@@ -25,55 +25,88 @@ from vssbench.rendering.tables.text_table import (
 )
 from vssbench.rendering.text import MISSING, ends_text, percent, printable
 
-VERDICTS = {"+": "better", "-": "worse", "~": "not told apart"}
+VERDICTS = {"+": "better", "-": "worse", "=": "equivalent", "~": "not told apart", "?": "no interval"}
 POINTS = Column("difference", "difference", "points", scale=100, signed=True)
+DETECTABLE = Column("detectable", "detectable", "points", scale=100, priority=3)
 SEEDS_NOTE = (
-    "Mean over training seeds. Over seeds: 95 % Student's t, the randomness of training on these frames. Over frames: "
-    "95 % bootstrap of the mean, the choice of frames for these trainings."
+    "Mean over training seeds. Over seeds: 95 % Student's t, the randomness of training on these frames. Over both: 95 % "
+    "for new trainings on new sequences, where there are sequences enough. Differences are seed by seed where both "
+    "methods have the same seeds."
 )
 
 
 def difference_table(sections: Sequence[SectionDifferences], looks: Looks = NO_LOOKS) -> TextTable:
-    """Method minus reference on the same frames, with intervals and Holm-adjusted p-values.
+    """Method minus the reference of the same training seed on the same frames, with Holm-adjusted p-values.
 
     A verdict other than 'not told apart' needs an adjusted p-value below 1 - level of the interval.
     """
-    columns = (*PLACE, text_column("reference"), *_tested("difference", ""))
+    columns = (*PLACE, text_column("reference"), *_tested("difference", ""), DETECTABLE)
     rows = [
         row_about(
             section.dataset,
             section.codec,
             found.test,
-            (*texts(section.reference), *_test_cells(found)),
+            (*texts(found.anchor), *_test_cells(found), DETECTABLE.cell(found.detectable)),
             looks,
         )
         for section in sections
         for found in section.differences
     ]
+    return TextTable("Paired differences in mIoU", columns, (tuple(rows),), _notes(sections))
+
+
+def _notes(sections: Sequence[SectionDifferences]) -> tuple[str, ...]:
+    """What was tested, adjusted for how many tests, and why sections are missing."""
+    found = [difference for section in sections for difference in section.differences]
+    tested = sum(not math.isnan(difference.p_value) for difference in found)
     note = (
-        "mIoU of the method minus mIoU of the reference on the same resampled frames, in percentage points; p-values "
-        "adjusted for the number of methods compared per codec (Holm)."
+        "mIoU of the method minus mIoU of the reference on the same frames, seed against the same seed, in percentage "
+        f"points; p-values adjusted once for the {tested} comparisons of this table (Holm). Detectable: the smallest true "
+        "difference that these sequences would show with 80 % chance, before that adjustment."
     )
-    return TextTable("Paired differences in mIoU", columns, (tuple(rows),), (note,))
+    margin = found[0].margin if found else None
+    if margin is not None:
+        note += (
+            f" Equivalent: the difference lies within {100 * margin:g} points either way (two one-sided tests, adjusted "
+            "likewise)."
+        )
+    reasons = dict.fromkeys(d.miou.method for d in found if d.miou.note)
+    said = (f"{s.dataset}, {s.codec}: {s.note}" for s in sections if s.note)
+    return (note, *reasons, *said)
 
 
 def run_comparison_table(first: str, second: str, found: Sequence[RunDifference]) -> TextTable:
     """Second run minus first run, a row per dataset, codec and method that both hold."""
     gmacs = Column("gmacs", "GMACs change", "%", digits=1, scale=100, signed=True, short="GMACs %")
+    bits, key, other = (
+        Column(name, f"{title} change", "%", digits=1, scale=100, signed=True, short=f"{short} %", priority=3)
+        for name, title, short in (
+            ("kbps", "bit rate", "bits"),
+            ("key_ms", "key step time", "key ms"),
+            ("non_key_ms", "other step time", "other ms"),
+        )
+    )
     same = replace(text_column("same", "same pixels"), priority=4)
-    columns = (*PLACE, *_tested("mIoU change", "points"), gmacs, same)
+    columns = (*PLACE, *_tested("mIoU change", "points"), gmacs, bits, key, other, same)
     rows = []
     for item in found:
-        before, after = item.gop_mean_gmacs
-        change = after / before - 1 if before > 0 else math.nan
+        times = [item.step_ms.get(place, (math.nan, math.nan)) for place in ("key", "non_key")]
+        changes = (item.gop_mean_gmacs, item.kbps, *times)
         cells = (
             *_test_cells(item.difference),
-            gmacs.cell(change),
+            *(c.cell(_rise(*pair)) for c, pair in zip((gmacs, bits, key, other), changes, strict=True)),
             *texts("yes" if item.same_pixels else "no"),
         )
         rows.append(row_about(item.dataset, item.codec, item.method, cells))
-    note = "Second run minus first; mIoU in percentage points, p-values adjusted for all comparisons (Holm)."
+    note = (
+        "Second run minus first; mIoU in percentage points, p-values adjusted for all comparisons (Holm). Step times stand "
+        "only where both runs were made on the same CPU model with as many workers; noise is not judged here."
+    )
     return TextTable(f"{second} against {first}", columns, (tuple(rows),), (note,))
+
+
+def _rise(before: float, after: float) -> float:
+    return after / before - 1 if before > 0 else math.nan
 
 
 def _tested(heading: str, unit: str) -> tuple[Column, ...]:
@@ -90,7 +123,7 @@ def _test_cells(found: PairedDifference) -> tuple[Cell, ...]:
     return (
         POINTS.cell(found.miou.estimate),
         POINTS.interval(found.miou.low, found.miou.high),
-        Cell("< 0.001" if p_value < 0.001 else f"{p_value:.3f}"),
+        Cell(MISSING if math.isnan(p_value) else "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"),
         Cell(VERDICTS[found.mark]),
     )
 
@@ -156,26 +189,26 @@ def over_seeds_table(run: Run, looks: Looks = NO_LOOKS) -> TextTable:
         text_column("seeds"),
         Column("miou", "mIoU", "%", scale=100),
         over_seeds,
-        Column("over_frames", "over frames"),
+        Column("over_both", "over seeds and sequences"),
         Column("difference", "difference, over seeds", "points"),
-        Column("difference_frames", "over frames", "points"),
+        Column("difference_both", "over both", "points"),
         text_column("reference"),
     )
     rows = []
     for row in run.over_seeds:
         named = ", ".join(str(seed) for seed in row.seeds if seed is not None) or MISSING
-        gap, frames = row.difference, row.difference_frames
+        gap, both = row.difference, row.difference_both
         cells = (
             *texts(named),
             Cell(percent(row.miou.mean), row.miou.mean),
             Cell(ends_text(row.miou.low, row.miou.high)),
-            Cell(ends_text(row.frames.low, row.frames.high) if row.frames else ""),
+            Cell(ends_text(row.both.low, row.both.high) if row.both else ""),
             Cell(
                 f"{percent(gap.mean, sign='+')} {ends_text(gap.low, gap.high, sign='+')}".strip()
                 if gap
                 else ""
             ),
-            Cell(ends_text(frames.low, frames.high, sign="+") if frames else ""),
+            Cell(ends_text(both.low, both.high, sign="+") if both else ""),
             Cell(printable(row.reference)),
         )
         rows.append(row_about(row.dataset, row.codec, row.method, cells, looks))

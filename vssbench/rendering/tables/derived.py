@@ -10,7 +10,7 @@ from vssbench.analysis.families import FamilyComparison
 from vssbench.analysis.run import Run
 from vssbench.metrics.gop import gop_mean
 from vssbench.rendering.tables.published import published_counterpart
-from vssbench.results.documents import CostRecord
+from vssbench.results.costs import CostRecord
 from vssbench.results.group import Group
 from vssbench.results.latency_records import LatencyRecord, latency_records
 
@@ -37,7 +37,7 @@ class SummaryRow:
 
 def timed(run: Run) -> dict[tuple[str, str], LatencyRecord]:
     """(dataset, method) -> what the stopwatch told; methods that were not timed are absent."""
-    return {(record.dataset, record.method): record for record in latency_records(run.folder)}
+    return {(record.dataset, record.method): record for record in latency_records(run.folder, run.basis)}
 
 
 def derived_rows(

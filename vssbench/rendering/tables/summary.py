@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from vssbench.analysis.families import FamilyComparison
+from vssbench.analysis.remarks import noisy_times
 from vssbench.analysis.run import GMACS, Run
 from vssbench.rendering.tables.columns import COLUMNS, INTERVAL, MIOU, RATE
 from vssbench.rendering.tables.derived import SummaryRow, derived_rows
@@ -34,6 +35,8 @@ class Summary:
     columns: tuple[Column, ...]
     sections: tuple[tuple[SummaryRow, ...], ...]
     """Methods that saw identical bits."""
+    times_ranked: bool = True
+    """False where step times were too noisy to say which is best."""
 
     @property
     def rows(self) -> tuple[SummaryRow, ...]:
@@ -59,7 +62,7 @@ def summary_of(run: Run, families: Sequence[FamilyComparison] = ()) -> Summary:
     columns = [
         c for c in _columns_of(run) if any(math.isfinite(r.values[c.key]) for s in sections for r in s)
     ]
-    return Summary(tuple(columns) or (MIOU,), tuple(sections))
+    return Summary(tuple(columns) or (MIOU,), tuple(sections), not noisy_times(run.groups))
 
 
 def _columns_of(run: Run) -> list[Column]:
@@ -105,6 +108,8 @@ def _row(record: Mapping[Any, Any], shares: Mapping[tuple[str, str, str], float]
     )
 
 
+STEP_TIMES = ("key_ms", "non_key_ms", "gop_ms", "fps")
+"""Columns of times that were taken while the run was made."""
 LOWER_BOUNDS = (*GMACS, "gop_mean_thop_gmacs")
 """Columns whose numbers are lower bounds where some work cannot be counted."""
 
@@ -133,12 +138,18 @@ def summary_table(summary: Summary, looks: Looks = NO_LOOKS) -> TextTable:
 
 
 def _section(summary: Summary, rows: Sequence[SummaryRow], looks: Looks) -> tuple[TextRow, ...]:
-    marks = {c.key: column_marks(c, [row.values[c.key] for row in rows]) for c in summary.columns}
+    marks: dict[str, list[Mark]] = {
+        c.key: column_marks(c, [row.values[c.key] for row in rows])
+        for c in summary.columns
+        if summary.times_ranked or c.key not in STEP_TIMES
+    }
     made = []
     for number, row in enumerate(rows):
         cells = []
         for column in summary.columns:
-            cell = column.cell(row.values[column.key], marks[column.key][number])
+            cell = column.cell(
+                row.values[column.key], marks[column.key][number] if column.key in marks else ""
+            )
             if row.uncounted and column.key in LOWER_BOUNDS and math.isfinite(row.values[column.key]):
                 cell = replace(cell, text=f">= {cell.text}", mark="")
             cells.append(cell)

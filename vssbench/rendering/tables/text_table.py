@@ -60,7 +60,13 @@ class Column:
 
     def shown(self, value: float) -> float:
         """The value as printed: scaled and rounded; NaN stays NaN."""
-        return round(value * self.scale, self.digits)
+        return round(value * self.scale, self._digits(value))
+
+    def _digits(self, value: float) -> int:
+        """More than `digits` for small costs, so that none reads as 0.00."""
+        shown = abs(value * self.scale)
+        small = self.better == "lower" and not self.signed and 0 < shown < 0.1
+        return self.digits + math.ceil(-math.log10(shown)) - 1 if small and shown > 1e-9 else self.digits
 
     def text(self, value: float) -> str:
         """The printed text, `MISSING` for NaN.
@@ -72,7 +78,7 @@ class Column:
             return MISSING
         if self.words is not None:
             return self.words[int(value)]
-        return f"{value * self.scale:{'+' if self.signed else ''}.{self.digits}f}"
+        return f"{value * self.scale:{'+' if self.signed else ''}.{self._digits(value)}f}"
 
     def cell(self, value: float | None, mark: Mark = "") -> Cell:
         """A number of this column; None is a number that does not exist."""

@@ -50,7 +50,7 @@ class _UnitDraft:
             before = self.step_macs.get(distance, (0, 0))
             self.step_macs[distance] = (before[0] + steps, before[1] + macs)
 
-    def finish(self, key: UnitKey, *, timed: bool) -> UnitRecord:
+    def finish(self, key: UnitKey, job: Job, *, timed: bool) -> UnitRecord:
         return UnitRecord(
             key=key,
             cases=tuple(self.cases),
@@ -60,7 +60,8 @@ class _UnitDraft:
             achieved_kbps=float(np.mean(self.kbps)),
             decoded_digest=_joined(self.digests),
             coded_digest=_joined(list(dict.fromkeys(self.coded))),
-            timings=self.timings if timed else {},
+            timings={**self.timings, "workers": job.workers} if timed else {},
+            belongs=job.belongs,
             step_macs=tuple((d, *self.step_macs[d]) for d in sorted(self.step_macs)) or None,
             measured={name: np.concatenate(parts) for name, parts in self.measured.items()},
         )
@@ -126,6 +127,7 @@ class UnitRecords(Observer):
         for method in self.wants(unit):
             key = self.job.key(method, unit)
             if key in self._drafts:
-                self.folder.write_unit(self._drafts.pop(key).finish(key, timed=self.timed))
+                draft = self._drafts.pop(key)
+                self.folder.write_unit(draft.finish(key, self.job, timed=self.timed))
                 self.stored += 1
                 self.on_unit()

@@ -25,6 +25,7 @@ from vssbench.cost.latency import LatencyResult, Stopwatch, compare_latency, des
 from vssbench.engine.build import build_method
 from vssbench.engine.evaluate import run_method
 from vssbench.engine.feed import ClipFeed, DecodedClip
+from vssbench.engine.reading import image_of
 from vssbench.errors import CapabilityError, in_plugin
 from vssbench.experiment.clips import Clip, Encode
 from vssbench.experiment.schema import InferenceOptions, MethodSpec
@@ -32,8 +33,10 @@ from vssbench.method import FlowRule, Frame, Method, Needs
 from vssbench.metrics.confusion import count_pairs
 from vssbench.ops import accounting
 from vssbench.records import DecodedFrame
+from vssbench.results.basis import Basis
 from vssbench.results.latency_records import LatencyRecord, latency_path
 from vssbench.results.store import RunFolder
+from vssbench.runner.observers.macs import is_stored
 from vssbench.runner.plan import Job
 from vssbench.runner.reader import ClipReader
 from vssbench.runner.workshop import Workshop
@@ -46,7 +49,7 @@ Result = TypeVar("Result")
 
 
 def measure_run_latency(
-    shop: Workshop, folder: RunFolder, jobs: Sequence[Job], on_stage: Callable[[str], None]
+    shop: Workshop, folder: RunFolder, jobs: Sequence[Job], basis: Basis, on_stage: Callable[[str], None]
 ) -> None:
     """Time all methods of each dataset that has no complete latency records, then write and announce the table.
 
@@ -55,13 +58,18 @@ def measure_run_latency(
     first = {(job.dataset, job.codec): job for job in reversed(jobs)}
     for (dataset, codec), job in reversed(first.items()):
         titles = list(job.methods)
-        if all((folder.path / latency_path(dataset, title)).exists() for title in titles):
+        belongs = basis.of_dataset(dataset)
+        kept = [
+            is_stored(folder, latency_path(dataset, title), LatencyRecord, belongs, on_stage)
+            for title in titles
+        ]
+        if all(kept):
             continue
         on_stage(f"timing {len(titles)} methods on {dataset}, {codec}")
         subject = _subject(shop, job)
         for record in _time_methods(shop, job, subject):
-            folder.write_record(latency_path(dataset, record.method), record)
-    rows = runtime_rows(folder)
+            folder.write_record(latency_path(dataset, record.method), record, belongs[-1])
+    rows = runtime_rows(folder, basis)
     write_runtime_csv(folder.path / "latency" / "runtime.csv", rows)
     on_stage(runtime_text(rows))
 
@@ -87,7 +95,7 @@ def _subject(shop: Workshop, job: Job) -> _Subject:
     settings = shop.experiment.codec_settings(shop.codec(job.dataset, job.codec))
     bitstream = shop.cache.fetch(
         f"{sequence.identity}[{first}:{first + length}]",
-        lambda: (sequence.image(index) for index in range(first, first + length)),
+        lambda: (image_of(job.dataset, sequence, index) for index in range(first, first + length)),
         settings,
         sequence.frame_rate_hz,
     )
@@ -111,7 +119,9 @@ def _subject_as_it_is(shop: Workshop, job: Job) -> _Subject:
     plan = next(clip for clip in encode.clips if clip.scored)
     whole = replace(encode, clips=tuple(replace(c, scored=(0,) if c is plan else ()) for c in encode.clips))
     settings = shop.experiment.codec_settings(shop.codec(job.dataset, job.codec))
-    reader = ClipReader(sequence, settings, shop.cache, Needs(), motion=motion, ahead=False, alone=False)
+    reader = ClipReader(
+        job.dataset, sequence, settings, shop.cache, Needs(), motion=motion, ahead=False, alone=False
+    )
     clip = next(clip for clip in reader.clips(whole) if clip.plan.first == plan.first)
     clip.plan = replace(plan, scored=tuple(range(plan.length)))
 

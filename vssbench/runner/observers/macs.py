@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from vssbench.cost.steps import count_method_macs
 from vssbench.errors import InputError
 from vssbench.metrics.gop import gop_mean
-from vssbench.results.documents import COUNTED_WHILE_RUNNING, CostRecord, cost_path
-from vssbench.results.store import RunFolder
+from vssbench.results.basis import Basis
+from vssbench.results.costs import COUNTED_WHILE_RUNNING, CostRecord, cost_path
+from vssbench.results.latency_records import LatencyRecord
+from vssbench.results.store import RunFolder, foreign, slug, what_is_wrong
 from vssbench.runner.observers.thop import thop_gop_mean
 from vssbench.runner.plan import Job
 from vssbench.runner.workshop import Workshop
 
 
-def measure_costs(shop: Workshop, folder: RunFolder, jobs: Sequence[Job]) -> None:
+def measure_costs(
+    shop: Workshop, folder: RunFolder, jobs: Sequence[Job], basis: Basis, on_stage: Callable[[str], None]
+) -> None:
     """Store the cost of every (dataset, method) at the size of the dataset's first sequence; of streams as they are by codec.
 
     What does not depend on the pictures is counted once on blank frames. Adaptive methods were counted while they ran;
-    their record sums up the stored units of all codecs that encode and is written anew in every session.
+    their record sums up the stored units of all codecs that encode and is written anew in every session. A record that is
+    damaged or from elsewhere is set aside and told.
     """
     executed: dict[tuple[str, str, str], StepMacs] | None = None
     for job in {(one.dataset, one.codec): one for one in jobs}.values():
@@ -29,12 +34,14 @@ def measure_costs(shop: Workshop, folder: RunFolder, jobs: Sequence[Job]) -> Non
             relative = cost_path(job.dataset, title, job.codec if as_it_is else "")
             steps = None
             if method.needs.adaptive:
-                executed = _executed(shop, folder) if executed is None else executed
+                executed = _executed(shop, folder, basis) if executed is None else executed
                 steps = executed.get((job.dataset, job.codec if as_it_is else "", title), {})
-            elif _is_stored(folder, relative):
+            elif is_stored(folder, relative, CostRecord, basis.of_dataset(job.dataset), on_stage):
                 continue
-            record = _cost(shop, job, title, lengths, steps)
-            folder.write_record(relative, record.model_copy(update={"codec": job.codec if as_it_is else ""}))
+            record = _cost(shop, job, title, lengths, steps).model_copy(
+                update={"codec": job.codec if as_it_is else ""}
+            )
+            folder.write_record(relative, record, basis.of_dataset(job.dataset)[-1])
 
 
 def _cost(shop: Workshop, job: Job, title: str, lengths: Sequence[int], steps: StepMacs | None) -> CostRecord:
@@ -99,10 +106,10 @@ def gop_figures(step_macs: StepMacs, lengths: Sequence[int] | int) -> dict[str, 
     return {"key_gmacs": means[0], "non_key_gmacs": non_key, "gop_mean_gmacs": mean}
 
 
-def _executed(shop: Workshop, folder: RunFolder) -> dict[tuple[str, str, str], StepMacs]:
+def _executed(shop: Workshop, folder: RunFolder, basis: Basis) -> dict[tuple[str, str, str], StepMacs]:
     """Steps and MACs by distance over all stored units, by (dataset, codec, method); codec '' for all that are encoded."""
     found: dict[tuple[str, str, str], StepMacs] = {}
-    for unit in folder.units():
+    for unit in folder.units(basis.of_unit):
         key = unit.key
         as_it_is = shop.codec(key.dataset, key.codec).codec == "source"
         sums = found.setdefault((key.dataset, key.codec if as_it_is else "", key.method), {})
@@ -112,10 +119,22 @@ def _executed(shop: Workshop, folder: RunFolder) -> dict[tuple[str, str, str], S
     return found
 
 
-def _is_stored(folder: RunFolder, relative: str) -> bool:
-    """True if the record is there and whole; a damaged one is simply counted again."""
+def is_stored(
+    folder: RunFolder,
+    relative: str,
+    kind: type[CostRecord | LatencyRecord],
+    belongs: Collection[str],
+    on_stage: Callable[[str], None],
+) -> bool:
+    """True if a record is there, whole, in its place and belongs; any other is set aside and told."""
+    path = folder.path / relative
+    if not path.exists():
+        return False
     try:
-        folder.read_record(relative, CostRecord)
-    except InputError:
+        record = folder.read_record(relative, kind, belongs)
+        if f"{slug(record.dataset)}/{slug(record.method)}.json" != "/".join(path.parts[-2:]):
+            raise foreign(path)
+    except InputError as error:
+        on_stage(f"{what_is_wrong(error)}; set aside as {folder.set_aside(path)}, it is made again")
         return False
     return True
