@@ -117,6 +117,22 @@ def test_a_folder_of_other_things_is_left_alone_also_by_force(video, tmp_path):
     assert (output / "labels" / "precious.png").read_bytes() == b"mine"
 
 
+def test_no_room_for_the_film_is_one_error_and_keeps_the_labels(video, tmp_path):
+    output = tmp_path / "out"
+    command(video, output, "--no-overlay")
+    largest = max(path.stat().st_size for path in output.rglob("*.*"))
+    words = ["segment", str(video), "-o", str(output), "--weights", WEIGHTS, "--device", "cpu"]
+    script = (
+        f"import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({largest}, {largest})); "
+        f"sys.argv = ['vssbench', *{words!r}]; from vssbench.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stderr
+    assert "overlay.mp4: the limit on file sizes is reached" in done.stderr
+    assert len(stored(output)) == 11
+    assert sorted(p.name for p in output.iterdir() if p.name[0] != ".") == ["answers.json", "labels"]
+
+
 def test_a_method_without_weights_is_refused_with_the_remedy(video):
     with pytest.raises(ConfigError, match="nothing tells which classes it knows; give weights"):
         vssbench.segment(video, "constant")
