@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vssbench.method import BuildContext, Frame, Needs, Prediction, TrainingBatch
 from vssbench.networks import create
+from vssbench.networks.adapter import NetworkChoice
 from vssbench.networks.method import NetworkMethod, NetworkOptions
 from vssbench.ops import normalise_image, predict_labels, resize_input, scaled_size
 from vssbench.ops.resize import Corners, SizeRule
@@ -18,7 +19,7 @@ from vssbench.ops.resize import Corners, SizeRule
 class ConstantOptions(NetworkOptions):
     """Options of constant resolution. Part for `weights`: 'network'."""
 
-    network: str = Field("bisenet18", description="registered network")
+    network: NetworkChoice = Field("bisenet18", description="registered network")
     lr_scale: float = Field(1.0, gt=0, le=4, description="alpha: resize factor of the input")
     mode: Literal["paper", "corrected"] = Field(
         "paper",

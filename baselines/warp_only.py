@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vssbench.method import BuildContext, FlowRule, Frame, Needs, Prediction
 from vssbench.networks import create
+from vssbench.networks.adapter import NetworkChoice
 from vssbench.networks.method import NetworkMethod, NetworkOptions
 from vssbench.ops import normalise_image, predict_labels, resize, scale_flow, warp
 
@@ -18,7 +19,7 @@ from vssbench.ops import normalise_image, predict_labels, resize, scale_flow, wa
 class WarpOnlyOptions(NetworkOptions):
     """Options of warp-only. Part for `weights`: 'network'."""
 
-    network: str = Field("bisenet18", description="registered network")
+    network: NetworkChoice = Field("bisenet18", description="registered network")
     what: Literal["feature", "scores", "labels"] = Field(
         "feature",
         description="what is carried: the feature before the final 1x1, class scores, or the label map",

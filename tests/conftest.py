@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from hypothesis import settings
 
 from vssbench.analysis.run import Run, load_run
 from vssbench.dataset import Dataset, Split, VideoSequence
+from vssbench.engine.data_digests import FileDigests
 from vssbench.experiment.schema import Experiment, load_experiment
 from vssbench.records import ClassTable, Finding
-from vssbench.results.documents import CostRecord, PlanSummary, cost_path, describe_dataset
+from vssbench.results.costs import CostRecord, cost_path
+from vssbench.results.documents import EnvironmentRecord, PlanSummary, describe_dataset
 from vssbench.results.latency_records import LatencyRecord, latency_path
 from vssbench.results.roster import make_roster
 from vssbench.results.schema import UnitRecord
@@ -112,19 +115,26 @@ class _Take(VideoSequence):
     def label(self, index: int) -> Any:
         raise NotImplementedError
 
+    def label_files(self) -> Sequence[Path]:
+        return ()
+
     @property
     def identity(self) -> str:
         return self.name
 
 
-def environment_of(experiment: Experiment, processor: str, forced: Sequence[Sequence[str]]) -> dict[str, Any]:
+def environment_of(
+    experiment: Experiment, processor: str, forced: Sequence[Sequence[str]]
+) -> EnvironmentRecord:
     """What a session writes of this machine, as if it had that processor."""
     import torch
 
     from vssbench.runner.environment import describe
 
     found = describe(experiment, torch.device("cpu"), 1)
-    return {**found, "machine": {**found["machine"], "processor": processor}, "forced": list(forced)}
+    return EnvironmentRecord.model_validate(
+        {**found, "machine": {**found["machine"], "processor": processor}, "forced": forced}
+    )
 
 
 def fabricate_run(
@@ -143,11 +153,12 @@ def fabricate_run(
     """A run folder of given units, every file in it written by the product's own writers.
 
     experiment: as its YAML would say. gmacs: method title -> GOP mean, or key and non-key cost. sequences: name -> frames
-    and labelled frames. planned: units of the plan; default: as many as are given.
+    and labelled frames; default: 24 each of those that the units name. planned: units of the plan; default: as many as are given.
     """
     frozen = load_experiment(experiment)
     folder, records = RunFolder(path), list(units)
-    write_start(
+    named = {record.key.sequence: (24, 24) for record in records} or {"street": (24, 24)}
+    basis = write_start(
         folder,
         frozen,
         make_roster(frozen),
@@ -155,14 +166,14 @@ def fabricate_run(
             jobs=1, units=len(records) if planned is None else planned, cases=1, encodes=1, encoded_frames=1
         ),
         {
-            entry.title: describe_dataset(made, made.sequences())
+            entry.title: describe_dataset(made, made.sequences(), FileDigests(path))
             for entry in frozen.datasets
-            for made in [Fabricated(classes, sequences or {"street": (24, 24)}, protocol_mark)]
+            for made in [Fabricated(classes, sequences or named, protocol_mark)]
         },
+        environment_of(frozen, processor, forced),
     )
-    folder.write_json("environment.json", environment_of(frozen, processor, forced))
     for record in records:
-        folder.write_unit(record)
+        folder.write_unit(replace(record, belongs=basis.of_unit(record.key)[-1]))
     interval = frozen.protocol.keyframe_interval
     for dataset in frozen.datasets:
         for title, given in (gmacs or {}).items():
@@ -171,7 +182,7 @@ def fabricate_run(
                 dataset=dataset.title, method=title, size=(144, 192), delay_frames=0, keyframe_interval=interval,
                 key_gmacs=key, non_key_gmacs=other, gop_mean_gmacs=(key + (interval - 1) * other) / interval,
             )  # fmt: skip
-            folder.write_record(cost_path(dataset.title, title), cost)
+            folder.write_record(cost_path(dataset.title, title), cost, basis.of_dataset(dataset.title)[-1])
     return load_run(path)
 
 
@@ -207,6 +218,8 @@ def write_latency() -> Callable[..., None]:
                 "energy_j_per_frame": None, "effects": (),
             }
         )  # fmt: skip
-        run.folder.write_record(latency_path(dataset.title, method), record)
+        run.folder.write_record(
+            latency_path(dataset.title, method), record, run.basis.of_dataset(dataset.title)[-1]
+        )
 
     return write

@@ -38,6 +38,8 @@ TESTED_ELSEWHERE = (
     "patch-holes",
     "tutorial.yaml",
     "render.py",
+    "segformer_b0",
+    "vssbench export",
 )
 """Installation (continuous integration starts with the README's own), and what other tests run by itself."""
 

@@ -7,19 +7,26 @@ import csv
 import json
 import re
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vssbench.errors import InputError
+from vssbench.errors import ConfigError, InputError, nearest
 from vssbench.pictures import require_regular
 from vssbench.records import IGNORE_INDEX, ClassTable
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
+NAMED_TABLES = {
+    "camvid11": "vssbench.datasets.synthetic",
+    "cityscapes19": "vssbench.datasets.cityscapes",
+    "vspw124": "vssbench.datasets.vspw",
+}
+"""Name of a packaged class table -> package whose classes.csv it is."""
 MAX_TABLE_BYTES = 1 << 20
 _SHORT_NAMES = {"r": "red", "g": "green", "b": "blue"}
 _COLUMNS = ("name", "red", "green", "blue")
@@ -79,6 +86,13 @@ class ColourTable:
         packed = wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
         place = np.minimum(np.searchsorted(self._codes, packed), len(self._codes) - 1)
         return self._indices[place], self._codes[place] != packed
+
+
+def named_table(name: str) -> ClassTable:
+    """The packaged class table camvid11, cityscapes19 or vspw124. Raises ConfigError for another name."""
+    if name not in NAMED_TABLES:
+        raise ConfigError(f"no class table named {name!r}; {nearest(name, list(NAMED_TABLES))}")
+    return read_class_table(files(NAMED_TABLES[name]) / "classes.csv")
 
 
 def _short(values: Sequence[int]) -> str:

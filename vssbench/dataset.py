@@ -7,6 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -27,7 +28,7 @@ IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 class DatasetOptions(BaseModel):
     """Base of every dataset's options; unknown keys are refused, and a leading ~ of a path means the home folder."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     @field_validator("*")
     @classmethod
@@ -79,6 +80,16 @@ def _with_checksum(name: str, title: str) -> str:
     return f"{name}-{hashlib.sha256(title.encode('utf-8', 'surrogatepass')).hexdigest()[:10]}"
 
 
+@dataclass(frozen=True, slots=True)
+class CodedFile:
+    """The video file that a sequence's frames are decoded from, and how."""
+
+    path: Path
+    stream: int | None = None
+    """Index of the video stream; None: the file's main one."""
+    orientation: OrientationOption = "upright"
+
+
 class VideoSequence(ABC):
     """Ordered frames of one camera take. Frames are read on demand; nothing large is kept."""
 
@@ -105,8 +116,24 @@ class VideoSequence(ABC):
     def label(self, index: int) -> NDArray[np.uint8]:
         """Label map uint8 [H, W]: class index or `ClassTable.ignore_index`. Raises InputError."""
 
+    def frame_files(self) -> Sequence[Path] | None:
+        """The files that, with the dataset's options, decide the frames; None: `identity` says all of them."""
+        return None
+
+    def label_files(self) -> Sequence[Path] | None:
+        """The file of each frame in `labelled`; (): `identity` decides the labels too; None: the label maps are read."""
+        return None
+
     def flow_to_previous(self, index: int) -> FlowField | None:
         """Exact motion towards frame index-1 with its occlusion mask, where the dataset knows it."""
+        return None
+
+    @property
+    def coded_file(self) -> CodedFile | None:
+        """Where `image` takes its frames from, if that is a video file, which the codec source then reads as it is.
+
+        Frame i of the sequence must be picture i that `decode` gives of it.
+        """
         return None
 
     def remarks(self) -> Sequence[str]:

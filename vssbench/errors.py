@@ -61,7 +61,7 @@ class StorageError(VssbenchError):
 
 
 class PluginError(VssbenchError):
-    """Code of a plug-in (a method or its network) raised something of its own; made by `in_plugin`."""
+    """Code of a plug-in (a method, network or dataset) raised something of its own; made by `in_plugin`."""
 
     exit_code = 4
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -67,6 +68,10 @@ def storage_error(
         )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StorageError(f"{path}: no permission to write here; {remedy}")
+    if error.errno == errno.ENOLCK:
+        return StorageError(
+            f"{path}: this file system gives no locks; use a folder on a local disk ({remedy})"
+        )
     return StorageError(f"{path}: cannot be written ({error.strerror or error}); {remedy}")
 
 
@@ -83,6 +88,26 @@ def locked(path: Path, *, remedy: str = ANOTHER_FOLDER) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+LARGEST_JSON = 1 << 28
+"""Bytes; far beyond the records of any run, and what fits into memory."""
+
+
+def read_json(path: Path, remedy: str) -> Any:
+    """The content of a JSON file. Raises InputError where it is missing, too large, too deep or no JSON."""
+    try:
+        if not path.is_file():
+            raise InputError(f"{path}: {'is no file' if path.exists() else 'is missing'}. {remedy}")
+        with path.open("rb") as opened:
+            text = opened.read(LARGEST_JSON + 1)
+        if len(text) > LARGEST_JSON:
+            raise InputError(f"{path}: larger than {LARGEST_JSON} bytes, which no file of a run is. {remedy}")
+        return json.loads(text.decode("utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}). {remedy}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not readable as JSON ({error}). {remedy}") from error
 
 
 def digest_file(path: Path) -> str:

@@ -49,6 +49,8 @@ class Needs:
     """Prediction residual of each picture, int16."""
     block_types: bool = False
     """Intra / inter / skip map on the 4x4 grid."""
+    qp: bool = False
+    """Luma quantisation parameter on the 4x4 grid; HEVC and H.264 only."""
     history: int = 0
     """Frames before the keyframe that are pushed first (their predictions are not scored). At the start of a sequence
     there are fewer, or none."""
@@ -80,7 +82,7 @@ class Needs:
     @property
     def motion(self) -> bool:
         """Whether the bitstream's motion must be decoded."""
-        return self.flow or self.residual or self.block_types
+        return self.flow or self.residual or self.block_types or self.qp
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,19 +98,34 @@ class Frame:
     frame_type: str
     """'I', 'P' or 'B', equal for all clips of the batch."""
     size: tuple[int, int]
-    """(H, W) of the frames, also when pixels are absent."""
+    """(H, W) of the frames, padding included, also when pixels are absent."""
     flow_previous: Tensor | None = None
     """float32 [N, 2, H, W] pixels, x then y."""
     flow_key: Tensor | None = None
     """float32 [N, 2, H, W] pixels, x then y; zero at the keyframe."""
-    flow_valid: Tensor | None = None
-    """bool [N, H, W]: False where the requested flow does not exist (rule 'exact')."""
+    flow_valid_key: Tensor | None = None
+    """bool [N, H, W]: False where `flow_key` does not exist (rule 'exact')."""
+    flow_valid_previous: Tensor | None = None
+    """bool [N, H, W]: False where `flow_previous` does not exist (rule 'exact')."""
     residual: Tensor | None = None
     """int16 [N, 3, H, W]."""
     block_types: Tensor | None = None
     """uint8 [N, ceil(H/4), ceil(W/4)]: records.MODE_INTRA, MODE_INTER, MODE_SKIP."""
+    qp: Tensor | None = None
+    """int8 [N, ceil(H/4), ceil(W/4)] luma quantisation parameter of the block."""
+    coded_bits: Tensor | None = None
+    """int64 [N] bits of the picture's packet."""
+    display_order: int | None = None
+    """Rank among the pictures that the stream shows, from 0; of a batch the first clip's."""
+    decode_order: int | None = None
+    """Rank of the picture's packet in the stream, from 0; of a batch the first clip's."""
     time: int | None = None
     """Position in the sequence, for methods whose work rotates over frames; None where it is unknown."""
+
+    @property
+    def flow_valid(self) -> Tensor | None:
+        """`flow_valid_key`, or `flow_valid_previous` where the frame has no flow towards the keyframe."""
+        return self.flow_valid_previous if self.flow_valid_key is None else self.flow_valid_key
 
     @property
     def clock(self) -> int:
@@ -148,7 +165,7 @@ class BuildContext:
 
     classes: int
     size: tuple[int, int]
-    """(H, W) of the frames."""
+    """(H, W) of the frames that the method sees, padding included."""
     keyframe_interval: int
     device: torch.device
     normalisation: Normalisation = IMAGENET
@@ -159,11 +176,21 @@ class BuildContext:
 class MethodOptions(BaseModel):
     """Base of every method's options; unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     weights: dict[str, str] = Field(
         default_factory=dict,
         description="part of the method -> packaged weight name or path of a .safetensors file; absent parts stay untrained",
+    )
+    class_map: str | dict[str, str] | None = Field(
+        None,
+        description="class of the weights -> class of the dataset, or the name of such a table (cityscapes-camvid); "
+        "default: they are the same",
+    )
+    padding: Literal["network", "none"] = Field(
+        "network",
+        description="network: frames are padded to the sides that the networks need at lr_scale (mode paper: never); "
+        "none: they are not",
     )
 
     @property
@@ -175,6 +202,12 @@ class MethodOptions(BaseModel):
         """
         name = getattr(self, "network", "")
         return ((str(name), getattr(self, "width", None)),) if name else ()
+
+    @property
+    def own_normalisation(self) -> Normalisation | None:
+        """What the network's own description says of its pixels, where it has one."""
+        found: Normalisation | None = getattr(getattr(self, "network", None), "normalisation", None)
+        return found
 
 
 class SampleMemory(Protocol):

@@ -155,14 +155,14 @@ def resembling(name: str, known: Iterable[str]) -> str:
 
 
 def files_identity(paths: Sequence[Path]) -> str:
-    """Hash over name, size and modification time of files; reads no content. Raises InputError if one is missing."""
+    """Hash over name, size and times of files; reads no content. Raises InputError if one is missing."""
     digest = hashlib.sha256()
     for path in paths:
         try:
             status = path.stat()
         except OSError as error:
             raise InputError(f"{path}: {error.strerror or error}; check the dataset's folder") from error
-        text = f"{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\n"
+        text = f"{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ctime_ns}\n"
         digest.update(text.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
@@ -235,6 +235,14 @@ class PictureSequence(VideoSequence):
                 f"({self.frame_paths[index].name}); {remedy}"
             )
         return label
+
+    def frame_files(self) -> Sequence[Path]:
+        """The pictures."""
+        return self.frame_paths
+
+    def label_files(self) -> Sequence[Path]:
+        """The label pictures."""
+        return list(self.label_paths.values())
 
     def remarks(self) -> Sequence[str]:
         """Says that frames are, or are not, turned by their orientation; looks at the first frame only."""

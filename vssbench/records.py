@@ -161,6 +161,10 @@ class DecodedFrame:
     """Bytes of the packet that carried the picture."""
     motion: MotionField | None = None
     """None if motion was not asked for."""
+    qp: NDArray[np.int8] | None = None
+    """[ceil(H/4), ceil(W/4)] luma quantisation parameter; None if it was not asked for."""
+    decode_order: int = 0
+    """Rank of the packet that carried the picture, from 0."""
 
     def __post_init__(self) -> None:
         if self.image.ndim != 3 or self.image.shape[2] != 3 or self.image.dtype != np.uint8:

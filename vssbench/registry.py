@@ -51,6 +51,17 @@ class Registry:
         self._scan()
         return [self.entries[name] for name in sorted(self.entries)]
 
+    def summary(self, entry: Entry) -> str:
+        """What an entry is; a plug-in says it by its `summary`, or the first line of its docstring, and is imported."""
+        if entry.origin == "vssbench":
+            return entry.summary
+        try:
+            plug_in = self.load(entry.name)
+        except Exception as error:  # a list must not end at the first broken plug-in
+            return f"{entry.summary}, cannot be imported ({type(error).__name__}: {error})"
+        said = getattr(plug_in, "summary", None) or (plug_in.__doc__ or "").strip().partition("\n")[0]
+        return f"{said or 'says nothing of itself'} (of {entry.origin})"
+
     def load(self, name: str) -> Any:
         """Import and return the class registered as `name`. Raises ConfigError with near matches if unknown."""
         self._scan()
@@ -134,6 +145,22 @@ datasets.register(
 datasets.register(
     "folder", "vssbench.datasets.folder:FolderDataset", "your own frames or video with label PNGs"
 )
+datasets.register(
+    "layout",
+    "vssbench.datasets.layout:PatternDataset",
+    "any frames and label pictures whose paths follow a pattern",
+)
+datasets.register(
+    "kitti-step",
+    "vssbench.datasets.kitti_step:KittiStep",
+    "KITTI-STEP, every frame labelled, classes of Cityscapes",
+)
+datasets.register("vspw", "vssbench.datasets.vspw:VSPW", "VSPW, every frame labelled, 124 classes")
+datasets.register(
+    "cityscapes-vps",
+    "vssbench.datasets.cityscapes_vps:CityscapesVPS",
+    "Cityscapes-VPS, every fifth frame of the snippets labelled",
+)
 
 networks = Registry("network", "vssbench.networks")
 networks.register(
@@ -165,6 +192,12 @@ networks.register(
 )
 networks.register(
     "fcn18", "vssbench.networks.fcn:FCN18", "FCN with skip scores, a shallow and a deep stage, for Clockwork"
+)
+networks.register(
+    "lite0", "vssbench.networks.lite0:Lite0", "EfficientNet-Lite0 with a ladder decoder, feature at stride 4"
+)
+networks.register(
+    "espnetv2", "vssbench.networks.espnetv2:ESPNetv2", "ESPNetv2 for small devices, feature at stride 2"
 )
 
 flow_networks = Registry("flow network", "vssbench.flow_networks")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from vssbench.baselines.accel.fusion import Initialisation, ScoreFusion
 from vssbench.method import BuildContext, Frame, Method, Needs, Prediction, Stage, TrainingBatch
 from vssbench.networks import SegmentationNetwork, create, create_flow_network
+from vssbench.networks.adapter import NetworkChoice
 from vssbench.networks.method import FlowNetworkOptions
 from vssbench.ops import normalise_image, predict_labels, resize, scale_flow, warp
 from vssbench.ops.losses import segmentation_loss
@@ -25,8 +26,8 @@ WINDOW = 4
 class AccelOptions(FlowNetworkOptions):
     """Options of Accel. Parts for `weights`: 'reference', 'update', 'fusion', and 'flow' unless the codec's is used."""
 
-    reference_network: str = Field("deeplab101", description="registered network of keyframes")
-    update_network: str = Field("deeplab18", description="registered network of the frames between")
+    reference_network: NetworkChoice = Field("deeplab101", description="registered network of keyframes")
+    update_network: NetworkChoice = Field("deeplab18", description="registered network of the frames between")
     reference_width: int | None = Field(None, ge=1, description="of the reference; default: width")
     update_width: int | None = Field(None, ge=1, description="of the update branch; default: width")
     propagation: Literal["recursive", "composed"] = Field(
@@ -48,8 +49,8 @@ class AccelOptions(FlowNetworkOptions):
     def networks(self) -> tuple[tuple[str, int | None], ...]:
         """The update network, which runs on every frame, then the keyframes' network."""
         return (
-            (self.update_network, self.update_width or self.width),
-            (self.reference_network, self.reference_width or self.width),
+            (str(self.update_network), self.update_width or self.width),
+            (str(self.reference_network), self.reference_width or self.width),
         )
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ from vssbench.baselines.ar_seg.settings import CReFFSettings, Mode
 from vssbench.baselines.ar_seg.variants import VariantName
 from vssbench.errors import ConfigError
 from vssbench.method import CheckedNormalisation, MethodOptions
+from vssbench.networks.adapter import NetworkChoice
 from vssbench.ops.local_attention import check_window
 from vssbench.ops.losses import SegmentationLoss
 
@@ -21,7 +22,7 @@ FeatureLoss = Literal["mse+shared", "none", "shared", "mse", "kl+shared"]
 class ARSegOptions(MethodOptions):
     """Options of AR-Seg. Parts for `weights`: 'hr' (the keyframe network) and 'lr' (LR network and CReFF)."""
 
-    network: str = Field("bisenet18", description="registered network of both branches")
+    network: NetworkChoice = Field("bisenet18", description="registered network of both branches")
     width: int = Field(64, ge=1, description="base channels; 64 is the published network")
     lr_scale: float = Field(0.5, gt=0, le=4, description="alpha: resize factor of the LR branch's input")
     window: int = Field(7, description="side of the local attention's window, odd")

@@ -21,6 +21,7 @@ from vssbench.baselines.blockcopy.learning import (
 from vssbench.baselines.blockcopy.policy import BlockPolicy, observe
 from vssbench.method import BuildContext, Frame, Needs, Prediction, Stage, TrainingBatch
 from vssbench.networks import create
+from vssbench.networks.adapter import NetworkChoice
 from vssbench.networks.method import NetworkMethod, NetworkOptions
 from vssbench.ops import normalise_image, predict_labels
 
@@ -32,7 +33,7 @@ GROUPS = 16
 class BlockCopyOptions(NetworkOptions):
     """Options of BlockCopy. Parts for `weights`: 'network', and 'policy' for the policies that have one."""
 
-    network: str = Field("swiftnet18", description="registered network, used as it is")
+    network: NetworkChoice = Field("swiftnet18", description="registered network, used as it is")
     block: int = Field(
         128, description="side of a block in pixels, a multiple of 32; frames are padded to whole blocks"
     )

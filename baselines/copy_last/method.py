@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vssbench.method import BuildContext, Frame, Needs, Prediction
 from vssbench.networks import create
+from vssbench.networks.adapter import NetworkChoice
 from vssbench.networks.method import NetworkMethod, NetworkOptions
 from vssbench.ops import normalise_image, predict_labels
 
@@ -17,7 +18,7 @@ from vssbench.ops import normalise_image, predict_labels
 class CopyLastOptions(NetworkOptions):
     """Options of copy-last. Part for `weights`: 'network'."""
 
-    network: str = Field("bisenet18", description="registered network")
+    network: NetworkChoice = Field("bisenet18", description="registered network")
 
 
 @dataclass(slots=True, eq=False)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from vssbench.method import BuildContext, Frame, Needs, Prediction, Stage, TrainingBatch
 from vssbench.networks import FlowEstimate, create, create_flow_network
+from vssbench.networks.adapter import NetworkChoice
 from vssbench.networks.method import FlowNetworkOptions, NetworkMethod
 from vssbench.ops import normalise_image, predict_labels, scale_flow, warp
 from vssbench.ops.gradients import frozen
@@ -21,7 +22,7 @@ from vssbench.ops.losses import segmentation_loss
 class DFFOptions(FlowNetworkOptions):
     """Options of Deep Feature Flow. Parts for `weights`: 'network' and, unless flow is the codec's, 'flow'."""
 
-    network: str = Field("deeplab101", description="registered network of the keyframes")
+    network: NetworkChoice = Field("deeplab101", description="registered network of the keyframes")
     scale_field: Literal["channels", "single", "none"] = Field(
         "channels", description="factor on the carried map: one per channel (published), one for all, or none"
     )

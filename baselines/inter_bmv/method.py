@@ -16,6 +16,7 @@ from vssbench.baselines.inter_bmv.propagation import Propagation, carry, move
 from vssbench.errors import ConfigError
 from vssbench.method import BuildContext, FlowRule, Frame, Needs, Prediction, Stage, TrainingBatch
 from vssbench.networks import create
+from vssbench.networks.adapter import NetworkChoice
 from vssbench.networks.method import NetworkMethod, NetworkOptions
 from vssbench.ops import normalise_image, predict_labels
 from vssbench.ops.flow_chain import Reversal, compose_flow, match_blocks, reverse_flow
@@ -28,7 +29,7 @@ MissingLink = Literal["block-matching", "zero", "forward"]
 class InterBMVOptions(NetworkOptions):
     """Options of block-motion feature interpolation. Parts for `weights`: 'network', and 'fusion' if it is learned."""
 
-    network: str = Field("deeplab101", description="registered network of the keyframes")
+    network: NetworkChoice = Field("deeplab101", description="registered network of the keyframes")
     cut: Literal["task", "classifier"] | None = Field(
         None,
         description="what is carried: the map before N_task (default where it exists) or before the final 1x1",

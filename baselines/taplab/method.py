@@ -14,6 +14,7 @@ from torch import Tensor
 from vssbench.baselines.taplab.policy import RefreshRule, block_energies, candidates, default_block
 from vssbench.method import BuildContext, FlowRule, Frame, Needs, Prediction
 from vssbench.networks import create
+from vssbench.networks.adapter import NetworkChoice
 from vssbench.networks.method import NetworkMethod, NetworkOptions
 from vssbench.ops import normalise_image, predict_labels, resize, warp
 from vssbench.ops.compensation import EnergySpace, compensated_difference, residual_energy
@@ -22,7 +23,7 @@ from vssbench.ops.compensation import EnergySpace, compensated_difference, resid
 class TapLabOptions(NetworkOptions):
     """Options of TapLab. Part for `weights`: 'network'."""
 
-    network: str = Field("light-fpn18", description="registered network")
+    network: NetworkChoice = Field("light-fpn18", description="registered network")
     refresh: bool = Field(True, description="RGFS: segment the whole frame when residuals are large")
     threshold_scale: float = Field(
         1.0, ge=0, allow_inf_nan=False, description="factor on its two published thresholds. The budget knob"

@@ -9,20 +9,21 @@ from pydantic import Field
 from vssbench.baselines.tdnet.exchange import Norm
 from vssbench.baselines.tdnet.paths import Place
 from vssbench.method import MethodOptions
+from vssbench.networks.adapter import NetworkChoice
 from vssbench.networks.method import NetworkOptions
 
 
 class TeacherOptions(MethodOptions):
     """The network that the distillation stage learns from. Its weights go to the part 'teacher'."""
 
-    network: str = Field("bisenet18", description="registered network")
+    network: NetworkChoice = Field("bisenet18", description="registered network")
     width: int = Field(64, ge=1, description="base channels")
 
 
 class TDNetOptions(NetworkOptions):
     """Options of TDNet. Parts for `weights`: 'path0' .. 'path3', 'exchange' (and 'teacher' for training)."""
 
-    network: str = Field("pspnet18-cityscapes", description="registered network of every path")
+    network: NetworkChoice = Field("pspnet18-cityscapes", description="registered network of every path")
     exchange_at: Place = Field(
         "pyramid",
         description="pyramid: TDNet's own place and head, for BiSeNet18 and the PSPNets; feature: the network's feature p, "

@@ -25,7 +25,7 @@ from vssbench.picture_folders import (
     require_folder,
     verify_sequence,
 )
-from vssbench.pictures import LABEL_SUFFIXES, read_label_values
+from vssbench.pictures import LABEL_SUFFIXES, read_image, read_label_values
 from vssbench.records import IGNORE_INDEX, ClassTable, Finding, Normalisation
 
 __all__ = ["CamVid", "CamVidOptions"]
@@ -51,6 +51,7 @@ class CamVidOptions(FileOptions):
     root: Path
     """Folder with train, val, test and *_labels (Kaggle), or with train and val_sequence (480x360, index labels)."""
     layout: Literal["auto", "kaggle", "index"] = "auto"
+    """Folder tree of the files; auto looks at the root."""
     protocol: Literal["standard", "paper"] = "standard"
     """standard: 11 classes, void ignored. paper: AR-Seg's 12 outputs with void scored and merged colours ignored."""
     decoded: Path | None = None
@@ -122,8 +123,10 @@ class CamVid(Dataset):
                 continue
             for sequence in found:
                 yield from verify_sequence(sequence)
-                if isinstance(sequence, PictureSequence) and self.options.protocol == "paper":
-                    yield from self._strange_colours(sequence)
+                if isinstance(sequence, PictureSequence) and self.layout() == "kaggle":
+                    if self.options.protocol == "paper":
+                        yield from self._strange_colours(sequence)
+                    yield from self._misnumbered(sequence, name)
 
     def _splits(self) -> list[Split]:
         if self.layout() == "index":
@@ -131,8 +134,6 @@ class CamVid(Dataset):
         return [split for split in SPLITS if (self.options.root / f"{split}_labels").is_dir()]
 
     def _strange_colours(self, sequence: PictureSequence) -> Iterator[Finding]:
-        if self.layout() != "kaggle":
-            return
         for path in sequence.label_paths.values():
             try:
                 share = float(np.mean(self._all_colours.unknown(read_label_values(path, colours=True))))
@@ -144,6 +145,27 @@ class CamVid(Dataset):
                     str(path),
                     f"{share:.2%} of the pixels have none of CamVid's 32 colours",
                     "the paper protocol ignores them; was the label scaled or stored as JPEG?",
+                )
+
+    def _misnumbered(self, sequence: PictureSequence, split: Split) -> Iterator[Finding]:
+        """Decoded drives: a label must lie on the picture that its still shows, not on a neighbour."""
+        if len(sequence.frame_paths) == 1:
+            return
+        stills = _pictures(self.options.root / split)
+        labels = _pictures(self.options.root / f"{split}_labels", LABEL_SUFFIXES)
+        still_of = {picture.path: stills[key].path for key, picture in labels.items()}
+        for index, label in sequence.label_paths.items():
+            still = still_of[label]
+            try:
+                offset = _nearest_offset(sequence, index, read_image(still))
+            except InputError:
+                continue  # reported by verify_sequence
+            if offset:
+                yield Finding(
+                    "warning",
+                    str(sequence.frame_paths[index]),
+                    f"the still {still.name} looks like the picture {abs(offset)} {'after' if offset > 0 else 'before'} it",
+                    "the decoded numbers are off; decode the whole drive again, numbers as in the dataset's README",
                 )
 
     def _sequence(
@@ -239,6 +261,27 @@ class CamVid(Dataset):
                     )
                 )
         return found
+
+
+def _nearest_offset(sequence: PictureSequence, index: int, still: NDArray[np.uint8]) -> int:
+    """Which of the pictures around `index` the still is: 0 unless another is clearly nearer."""
+    wanted = _thumbnail(still)
+    if _thumbnail(sequence.image(index)).shape != wanted.shape:
+        return 0
+    errors = {
+        near - index: float(np.mean((_thumbnail(sequence.image(near)) - wanted) ** 2))
+        for near in range(max(0, index - 2), min(len(sequence), index + 3))
+    }
+    best = min(errors, key=lambda offset: (errors[offset], abs(offset)))
+    return best if errors[best] < 0.7 * errors[0] else 0
+
+
+def _thumbnail(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Grey means of blocks of at most 1/64 of the width; stills and drives may differ in compression and size."""
+    side = max(1, image.shape[1] // 64)
+    rows, columns = image.shape[0] // side, image.shape[1] // side
+    grey = image[: rows * side, : columns * side].mean(axis=2, dtype=np.float32)
+    return np.asarray(grey.reshape(rows, side, columns, side).mean(axis=(1, 3)), np.float32)
 
 
 def _colour_tables(protocol: str) -> tuple[dict[tuple[int, int, int], int], ColourTable]:

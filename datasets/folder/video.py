@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vssbench.codec.video import Video
-from vssbench.dataset import VideoSequence, safe_name
+from vssbench.dataset import CodedFile, VideoSequence, safe_name
 from vssbench.errors import InputError
 from vssbench.picture_folders import LabelReader, files_identity
 
@@ -81,6 +81,19 @@ class VideoFileSequence(VideoSequence):
                 f"{path}: label of {label.shape[1]}x{label.shape[0]} pixels for a video of {self.size[1]}x{self.size[0]}; {remedy}"
             )
         return label
+
+    def frame_files(self) -> Sequence[Path]:
+        """The video."""
+        return [self.path]
+
+    def label_files(self) -> Sequence[Path]:
+        """The label pictures."""
+        return list(self.label_paths.values())
+
+    @property
+    def coded_file(self) -> CodedFile:
+        """The video file itself."""
+        return CodedFile(self.path, self._video.stream, self._video.orientation_option)
 
     def remarks(self) -> Sequence[str]:
         """How the file was read where that is a choice: turned upright, one of several streams, its colours."""

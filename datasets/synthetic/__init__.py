@@ -62,6 +62,7 @@ class SyntheticOptions(DatasetOptions):
     seed: int = Field(default=0, ge=0)
     """Names the world; the splits of one seed and of different seeds never share a scene."""
     frame_rate_hz: Literal[15, 30] = 30
+    """Pictures per second."""
     noise: float = Field(default=1.5, ge=0, le=50)
     """Standard deviation of the sensor noise in grey levels of 255."""
     motion: float = Field(default=1.0, ge=0, le=4)

@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -112,6 +113,10 @@ class StreetSequence(VideoSequence):
             f"{self.size[1]} rate={self.frame_rate_hz:g} noise={self._noise:g} motion={self._motion:g} "
             f"traffic={int(self._with_traffic)}"
         )
+
+    def label_files(self) -> Sequence[Path]:
+        """None: labels come from the generator too."""
+        return ()
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """RGB frame uint8 [H, W, 3]. Raises InputError outside 0..len-1."""

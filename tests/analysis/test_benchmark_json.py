@@ -93,7 +93,7 @@ def test_samples_that_were_not_saved_are_asked_for():
     ):
         from_document(document, "f.json")
     document["benchmarks"][0]["stats"]["data"] = [float("nan")]
-    with pytest.raises(InputError, match="benchmark a holds no samples, or NaN"):
+    with pytest.raises(InputError, match="benchmark a holds no samples, NaN or negative ones"):
         from_document(document, "f.json")
     with pytest.raises(InputError, match="holds no benchmark"):
         from_document({**document, "benchmarks": []}, "f.json")

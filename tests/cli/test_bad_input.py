@@ -113,6 +113,16 @@ def test_the_command_prints_one_line_and_returns_the_code(tmp_path):
     assert "Traceback" not in finished.stderr
 
 
+def test_a_closed_pipe_is_no_error(tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    for words in (["schema"], ["list", "methods"], ["--help"]):
+        command = [sys.executable, "-P", "-m", "vssbench", *words]
+        finished = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, cwd=tmp_path, check=False)
+        assert (finished.returncode, finished.stderr) == (0, b"")
+    os.close(writer)
+
+
 SOON = 5.0
 """Seconds that Ctrl-C may take here: about one on an idle machine (tests/faults/interrupts.py measures it), while a busy
 one may serve its other processes first. The work that is interrupted would take longer."""

@@ -79,11 +79,17 @@ def test_the_gate_passes_and_fails_with_the_codes_of_the_help(make_run, call, tm
     assert "lower by" in (tmp_path / "s.md").read_text()
     assert ElementTree.parse(tmp_path / "s.xml").getroot().get("failures") == "2"  # miou and miou_0
     make_run(tmp_path / "unlike", kbps=500)
-    assert call("check", "unlike", "--baseline", "b.json") == 2
-    assert "codecs.0.settings.bitrate_kbps (300 there, 500 here)" in capsys.readouterr().err
+    summaries = ("--markdown", "s.md", "--junit", "s.xml")
+    assert call("check", "unlike", "--baseline", "b.json", *summaries) == 2
+    assert "NOT COMPARABLE: codecs.hevc.bitrate_kbps (300 there, 500 here)" in capsys.readouterr().out
+    assert "NOT COMPARABLE" in (tmp_path / "s.md").read_text()
+    assert ElementTree.parse(tmp_path / "s.xml").getroot().get("errors") == "1"
     (tmp_path / "b.json").write_text("{")
-    assert call("check", "base", "--baseline", "b.json") == 3
-    assert "b.json: not a readable baseline" in capsys.readouterr().err
+    assert call("check", "base", "--baseline", "b.json", *summaries) == 3
+    assert "b.json: not readable as JSON" in capsys.readouterr().err
+    assert "not readable as JSON" in (tmp_path / "s.md").read_text()
+    (error,) = ElementTree.parse(tmp_path / "s.xml").getroot().iter("error")
+    assert "not readable as JSON" in error.get("message", "")
 
 
 def test_limits_of_single_metrics_come_from_the_experiment_and_the_command_line(

@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from vssbench.cli.profile import parse_size, profile
-from vssbench.errors import ConfigError, InputError, StorageError
+from vssbench.errors import CheckpointError, ConfigError, InputError, StorageError
 
 APP = typer.Typer()
 APP.command()(profile)
@@ -122,3 +122,39 @@ def test_wrong_requests_are_refused_with_a_remedy():
     for text in ("64", "64x", "0x64", "ax64"):
         with pytest.raises(ConfigError, match="expected height x width"):
             parse_size(text)
+
+
+def test_weights_of_a_method_are_looked_at_as_in_a_run(tmp_path, recwarn):
+    from vssbench.networks import create, save_weights
+    from vssbench.networks.weights import WeightsMetadata
+
+    network = create("bisenet18", 5, width=8)
+    file = tmp_path / "mine.safetensors"
+    save_weights(network, file, WeightsMetadata.describing(network))
+    with_weights = _run("constant", *SLIM, "--set", f"weights={{network: {file}}}", "--json", "-")
+    assert (
+        json.loads(with_weights)[0]["gop_mean_gmacs"]
+        == json.loads(_run("constant", *SLIM, "--json", "-"))[0]["gop_mean_gmacs"]
+    )
+    assert [w for w in recwarn if "meta" in str(w.message)] == []
+    with pytest.raises(
+        CheckpointError, match=r"method constant, part network.*absent.safetensors.*no such weight file"
+    ):
+        _run("constant", *SLIM, "--set", "weights={network: absent.safetensors}")
+    with pytest.raises(CheckpointError, match=r"width 8, but this method was built with width 16"):
+        _run("constant", *SLIM, "--set", "width=16", "--set", f"weights={{network: {file}}}")
+    with pytest.raises(CheckpointError, match=r"weights name the parts \['hr'\]"):
+        _run("constant", *SLIM, "--set", f"weights={{hr: {file}}}")
+
+
+def test_weights_of_other_classes_are_refused_in_an_experiment(tmp_path):
+    from vssbench.networks import create, save_weights
+    from vssbench.networks.weights import WeightsMetadata
+
+    network = create("swiftnet18", 11, width=13)
+    file = tmp_path / "other.safetensors"
+    save_weights(
+        network, file, WeightsMetadata.describing(network, class_names=tuple(f"c{i}" for i in range(11)))
+    )
+    with pytest.raises(CheckpointError, match="class 0 is 'c0' there and 'sky' in the dataset"):
+        _run("quickstart", "--set", f"methods.1.0x.weights={{network: {file}}}", "--json", "-")

@@ -21,7 +21,7 @@ from vssbench.codec import CodecSettings
         ({"qp": 52}, "less than or equal to 51"),
         ({"qp": 30, "b_frames": -1}, "greater than or equal to 0"),
         ({"qp": 30, "references": 0}, "greater than or equal to 1"),
-        ({"qp": 30, "codec": "av1"}, "'hevc', 'h264' or 'mpeg4'"),
+        ({"qp": 30, "codec": "av1"}, "'hevc', 'h264', 'mpeg4' or 'source'"),
         ({"qp": 30, "preset": "quick"}, "'ultrafast'"),
         ({"qp": 30, "bframes": 2}, "Extra inputs are not permitted"),
         ({"codec": "mpeg4", "qp": 30, "references": 2}, "predicts from one picture, got references=2"),

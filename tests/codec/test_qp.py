@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vssbench.codec import CodecSettings, encode
-from vssbench.codec.qp import read_qp
+from vssbench.codec.source import read_qp
 
 
 def frames(count: int = 4) -> list[np.ndarray]:

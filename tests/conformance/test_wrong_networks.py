@@ -112,11 +112,11 @@ class WrongFeatureChannels(Honest):
         return 2 * self.width
 
 
-@caught_by("last convolution", r"kernel of \(3, 3\)")
+@caught_by("last convolution", "makes 5x7 of a 7x9 feature")
 class ClassifierOfThree(Honest):
     def __init__(self, classes, *, width=64):
         super().__init__(classes, width=width)
-        self.classifier = nn.Conv2d(width, classes, 3, padding=1)
+        self.classifier = nn.Conv2d(width, classes, 3)
 
 
 @caught_by("last convolution", "classifier is Sequential")
@@ -244,6 +244,14 @@ class HonestPadded(Honest):
         return super().partial(nn.functional.pad(image, (0, -width % 8, 0, -height % 8)), cut)
 
 
-@pytest.mark.parametrize("kind", [Honest, HonestPadded])
+class WithWideClassifier(Honest):
+    """A classifier that looks at the neighbours, as that of the light feature pyramid."""
+
+    def __init__(self, classes, *, width=64):
+        super().__init__(classes, width=width)
+        self.classifier = nn.Conv2d(width, classes, 3, padding=1)
+
+
+@pytest.mark.parametrize("kind", [Honest, HonestPadded, WithWideClassifier])
 def test_an_honest_network_passes_every_check(subject_of, kind):
     assert {one.check: one.problem for one in run_network_checks(subject_of(kind)) if one.problem} == {}

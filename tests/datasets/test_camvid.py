@@ -189,3 +189,26 @@ def test_the_shared_clip_has_101_labelled_frames_and_the_published_class_shares(
 def test_the_shared_train_stills_are_367_and_349_when_strict(shared):
     assert len(opened(shared / "data/camvid").sequences("train")) == 367
     assert len(opened(shared / "data/camvid", strict=True).sequences("train")) == 349
+
+
+@pytest.mark.parametrize("first", [391, 392, 393, 394])
+def test_verify_finds_drives_whose_decoded_numbers_are_off(tmp_path, first):
+    """Dataset number 390 of drive 0016E5 is decoded frame 392; numbering that begins elsewhere shifts every label."""
+    world = np.random.default_rng(1).integers(0, 256, (6, 30, 3), dtype=np.uint8).repeat(16, 0).repeat(16, 1)
+    drive = [np.ascontiguousarray(np.roll(world, -3 * t, axis=1)[:, :160]) for t in range(12)]
+    numbers = [393, 396]
+    for number in numbers:
+        save(tmp_path / "val" / f"0016E5_{number:05d}.png", drive[number - 390])
+        save(
+            tmp_path / "val_labels" / f"0016E5_{number:05d}_L.png",
+            np.full((96, 160, 3), 128, np.uint8) * [1, 0, 0],
+        )
+    noise = np.random.default_rng(2)
+    for t, picture in enumerate(drive):
+        noisy = np.clip(picture + noise.normal(0, 4, picture.shape), 0, 255).astype(np.uint8)
+        save(tmp_path / "sequences" / "0016E5" / f"0016E5_{first + t:06d}.png", noisy)
+    found = [f for f in opened(tmp_path).verify("val") if "looks like" in f.message]
+    assert len(found) == (0 if first == 392 else 2)
+    for finding in found:
+        side = "after" if first > 392 else "before"
+        assert f"the picture {abs(first - 392)} {side} it" in finding.message

@@ -28,8 +28,8 @@ TEXTS = [
     *sorted((ROOT / "datasets").rglob("*.md")),
     *sorted((ROOT / "reports" / "experiments").glob("*/*.yaml")),
 ]
-NO_KEYS = ("KEY", "key", "method.step", "method.needs")
-"""What only looks like one: placeholders, parts of a class."""
+NO_KEYS = ("KEY", "key", "method.step", "method.needs", "args.decoder")
+"""What only looks like one: placeholders, parts of a class, arguments of a module from elsewhere."""
 ONE_KEY = re.compile(r"--set[ =]+['\"]?((?:\"[^\"]*\"|[\w.-])+)=")
 DOTTED = re.compile(
     r"(?<![\w./-])((?:dataset|codec|method|protocol|measure|pictures|limits|pairs|validation|augmentation|contestant|"

@@ -52,7 +52,7 @@ def contents(run: Path) -> dict[str, str]:
             continue
         if name.startswith("units/"):
             values = json.loads(path.read_text())
-            del values["timings"]
+            del values["timings"], values["timings_digest"]
             found[name] = json.dumps(values, indent=1)
         else:
             found[name] = path.read_bytes().hex()

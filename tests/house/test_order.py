@@ -10,7 +10,7 @@ from .conftest import ROOT, imported, module_name, modules, sources
 
 ORDER = (
     ("records", "errors", "files", "registry"),
-    ("method", "network", "dataset", "pictures", "class_tables", "picture_folders"),
+    ("method", "network", "dataset", "pictures", "class_tables", "picture_folders", "picture_layouts"),
     ("codec",),
     ("ops",),
     ("metrics",),
@@ -30,7 +30,7 @@ ORDER = (
 GROUND = 1
 """Rows whose rooms may import one another: single files."""
 LEVEL = {room: level for level, row in enumerate(ORDER) for room in row}
-PLUG_IN_MAY_IMPORT = {"records", "errors", "files", "registry", "method", "network", "dataset", "pictures", "class_tables", "picture_folders"} | {
+PLUG_IN_MAY_IMPORT = {"records", "errors", "files", "registry", "method", "network", "dataset", "pictures", "class_tables", "picture_folders", "picture_layouts"} | {
     "codec", "metrics", "ops", "networks", "cost",
 }  # fmt: skip
 

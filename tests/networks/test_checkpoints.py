@@ -14,7 +14,8 @@ from vssbench import networks
 from vssbench.baselines.ar_seg import CReFF
 from vssbench.errors import CheckpointError, ConfigError
 from vssbench.networks import load_ar_seg_checkpoint
-from vssbench.networks.checkpoints import ar_seg_key_map, fusion_key_map, load_imagenet_backbone
+from vssbench.networks.checkpoints import ar_seg_key_map, fusion_key_map
+from vssbench.networks.imagenet import load_imagenet_backbone
 
 MODELS = {
     "camvid-psp18": ("pspnet18-camvid", 12),

@@ -23,7 +23,7 @@ def trained_like(name: str, width: int) -> nn.Module:
     return network
 
 
-@pytest.mark.parametrize("name", ["bisenet18", "pspnet18-camvid", "pspnet18-cityscapes"])
+@pytest.mark.parametrize("name", ["bisenet18", "pspnet18-camvid", "pspnet18-cityscapes", "lite0"])
 def test_folding_changes_nothing_but_rounding(name):
     network = trained_like(name, 4)
     norms = sum(isinstance(m, nn.BatchNorm2d) for m in network.modules())

@@ -147,7 +147,7 @@ def test_every_packaged_file_exists_and_matches_its_checksum():
         assert described is not None
 
 
-LIMIT_OF_ONE_BYTES, LIMIT_OF_ALL_BYTES = 4_000_000, 15_000_000
+LIMIT_OF_ONE_BYTES, LIMIT_OF_ALL_BYTES = 7_000_000, 20_000_000
 
 
 def test_packaged_weights_are_small_and_say_where_they_come_from():

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from vssbench.analysis.run import Run, load_run
 from vssbench.experiment.schema import load_experiment
 from vssbench.records import ClassTable, FlowField
+from vssbench.results.costs import cost_path
 from vssbench.results.frames import FrameArchive, archive_name
 from vssbench.results.roster import make_roster
 from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord
@@ -139,7 +141,14 @@ def write_frames(
     the first 16 columns.
     """
     palette = np.array(PALETTE, np.uint8)
-    archive = FrameArchive(dataset, codec, sequence, "frame-000000", ClassTable(CLASSES, PALETTE))
+    archive = FrameArchive(
+        dataset,
+        codec,
+        sequence,
+        "frame-000000",
+        ClassTable(CLASSES, PALETTE),
+        belonging(folder, dataset, sequence),
+    )
     for d in range(count):
         frame, distance = place(d)
         truth = _street(*size, d)
@@ -158,6 +167,11 @@ def write_frames(
     archive.write(folder.path / archive_name(dataset, codec, sequence, "frame-000000"))
 
 
+def belonging(folder: RunFolder, dataset: str, sequence: str) -> str:
+    """What the product would say kept frames of a sequence belong to."""
+    return load_run(folder.path).basis.of_sequence(dataset, sequence)[-1]
+
+
 def write_still(
     folder: RunFolder, dataset: str, codec: str, methods: list[str], size: tuple[int, int] = (144, 192)
 ) -> None:
@@ -170,7 +184,14 @@ def write_still(
     flow = np.stack([(columns - size[1] / 2) / 12, (rows - size[0] / 2) / 14])
     valid = np.ones(size, bool)
     valid[40:60, 30:80] = False
-    archive = FrameArchive(dataset, codec, "seq-1", "frame-000020", ClassTable(CLASSES, PALETTE))
+    archive = FrameArchive(
+        dataset,
+        codec,
+        "seq-1",
+        "frame-000020",
+        ClassTable(CLASSES, PALETTE),
+        belonging(folder, dataset, "seq-1"),
+    )
     archive.add(
         frame=20,
         distance=11,
@@ -235,7 +256,7 @@ def fabricate_run(
         records,
         gmacs={method: spec[3] for method, spec in methods.items()},
         classes=ClassTable(classes, PALETTE),
-        sequences={f"seq-{s}": (124, 4) for s in range(sequences)},
+        sequences={f"seq-{s}": (124, 4) for s in range(max(2, sequences))},
         **more,
     )
     for codec in codecs if pictures else ():
@@ -322,7 +343,17 @@ def as_in_the_paper() -> Callable[[Run], Run]:
             "protocol": {"kind": "clip", "distances": "all", "keyframe_interval": 12},
         }  # fmt: skip
         experiment = load_experiment(paper)
-        write_start(made.folder, experiment, make_roster(experiment), made.plan, made.datasets)
+        units = list(made.units())
+        basis = write_start(
+            made.folder, experiment, make_roster(experiment), made.plan, made.datasets, made.environment
+        )
+        for record in units:
+            if basis.of_unit(record.key):
+                made.folder.write_unit(replace(record, belongs=basis.of_unit(record.key)[-1]))
+            else:
+                made.folder.unit_path(record.key).unlink()
+        for (dataset, method), cost in made.costs.items():
+            made.folder.write_record(cost_path(dataset, method), cost, basis.of_dataset(dataset)[-1])
         return load_run(made.path)
 
     return change

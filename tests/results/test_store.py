@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from vssbench.errors import ConfigError, InputError
+from vssbench.results.roster import Roster
 from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord, from_json, to_json
-from vssbench.results.store import RunFolder, require_distinct_slugs, slug
+from vssbench.results.store import RunFolder, require_distinct_slugs, slug, unit_name
 
 
 @pytest.fixture
@@ -36,10 +38,13 @@ def test_a_record_survives_the_file_unchanged(record):
     assert to_json(again) == to_json(record)
 
 
-def test_timings_are_outside_the_digest(record):
-    values = json.loads(to_json(record))
-    values["timings"] = {"step_key": 99.0, "steps_key": 3}
-    assert from_json(json.dumps(values), "x").timings == {"step_key": 99.0, "steps_key": 3}
+def test_timings_have_a_digest_of_their_own(record):
+    slower = replace(record, timings={"step_key": 99.0, "steps_key": 3})
+    values, others = json.loads(to_json(record)), json.loads(to_json(slower))
+    assert values["digest"] == others["digest"]
+    values["timings"] = others["timings"]
+    with pytest.raises(InputError, match="does not match its digest"):
+        from_json(json.dumps(values), "x")
 
 
 @pytest.mark.parametrize(
@@ -72,10 +77,10 @@ def test_an_edited_record_is_refused(record, field):
 def test_a_half_written_record_is_set_aside_and_counts_as_missing(tmp_path, record):
     folder = RunFolder(tmp_path)
     folder.write_unit(record)
-    assert folder.has_unit(record.key)
+    assert folder.has_unit(record.key, record.belongs)
     path = folder.unit_path(record.key)
     path.write_text(path.read_text()[:100])
-    assert not folder.has_unit(record.key)
+    assert not folder.has_unit(record.key, record.belongs)
     assert not path.exists()
     assert len(folder.set_aside_damaged()) == 1
 
@@ -107,3 +112,55 @@ def test_titles_that_would_share_record_files_are_refused():
 def test_zeros_are_no_record_whatever_their_number(length: int) -> None:
     with pytest.raises(InputError, match="JSONDecodeError"):  # json takes four zeros for UTF-32
         from_json(b"\0" * length, "unit.json")
+
+
+def test_a_record_of_another_run_is_set_aside_and_counts_as_missing(tmp_path, record):
+    folder = RunFolder(tmp_path)
+    folder.write_unit(replace(record, belongs="there"))
+    assert not folder.has_unit(record.key, "here")
+    folder.write_unit(replace(record, belongs="there"))
+    found, (told,) = folder.intact_units({unit_name(record.key): ("here",)})
+    assert not found
+    assert "belongs to another run" in told
+    assert len(folder.set_aside_damaged()) == 2
+
+
+def test_what_belongs_is_read_once(tmp_path, record, monkeypatch):
+    folder = RunFolder(tmp_path)
+    folder.write_unit(replace(record, belongs="here"))
+    planned = {unit_name(record.key): ("here",)}
+    assert folder.intact_units(planned) == (set(planned), [])
+    monkeypatch.setattr(RunFolder, "read_unit", None)
+    assert folder.intact_units(planned) == (set(planned), [])
+
+
+def test_a_record_in_the_place_of_another_is_refused(tmp_path, record):
+    folder, other = RunFolder(tmp_path), replace(record, key=replace(record.key, method="other"))
+    folder.write_unit(other)
+    folder.unit_path(record.key).parent.mkdir(parents=True)
+    folder.unit_path(other.key).rename(folder.unit_path(record.key))
+    with pytest.raises(InputError, match="belongs in another place"):
+        list(folder.units(lambda key: (other.belongs,)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 200_000, "{\"a\":" * 200_000, "null", "[]", '"a"', "1" * 5000, '{"schema": 1}', "\0", "NaN",
+        '{"schema": ' + "9" * 5000 + "}",
+    ],
+)  # fmt: skip
+def test_json_of_any_shape_is_one_error(tmp_path, text):
+    with pytest.raises(InputError, match=r"^unit\.json: "):
+        from_json(text, "unit.json")
+    (tmp_path / "roster.json").write_text(text)
+    with pytest.raises(InputError, match=r"roster\.json: .*makes it again"):
+        RunFolder(tmp_path).read_record("roster.json", Roster)
+
+
+@pytest.mark.parametrize("shape", [[2, 10**5, 10**5], [10**30], [-1, -3], ["2"], [2.5], None])
+def test_counts_of_impossible_shapes_are_one_error(record, shape):
+    values = json.loads(to_json(record))
+    values["counts"]["shape"] = shape
+    with pytest.raises(InputError, match=r"^unit\.json: not a readable unit record"):
+        from_json(json.dumps(values), "unit.json")

@@ -37,7 +37,7 @@ def records(path: Path) -> dict[str, dict]:
     found = {}
     for file in sorted((path / "units").rglob("*.json")):
         values = json.loads(file.read_text())
-        values.pop("timings")
+        del values["timings"], values["timings_digest"]
         found[str(file.relative_to(path))] = values
     return found
 
@@ -230,3 +230,11 @@ def test_the_commands_of_the_kubernetes_file_exist_as_written():
         assert (program, name) == ("dask", part)  # the old names dask-worker and dask-scheduler are gone
         result = CliRunner().invoke(command, [*options, "--help"])
         assert result.exit_code == 0, result.output
+
+
+def test_the_local_cluster_listens_on_loopback_only():
+    with open_cluster("local:1", Listener()) as nodes:
+        client = nodes._client
+        workers = client.scheduler_info(n_workers=-1)["workers"]
+        addresses = [client.scheduler.address, *workers, *(w["nanny"] for w in workers.values())]
+    assert all(address.startswith("tcp://127.0.0.1:") for address in addresses)

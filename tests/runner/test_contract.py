@@ -35,7 +35,7 @@ def records(path):
     found = {}
     for file in sorted((path / "units").rglob("*.json")):
         values = json.loads(file.read_text())
-        values.pop("timings")
+        del values["timings"], values["timings_digest"]
         found[str(file.relative_to(path))] = values
     return found
 

@@ -38,7 +38,7 @@ def table5(tmp_path_factory):
 
 
 def test_rows_hold_ours_and_what_macs_allow(table5):
-    rows = runtime_rows(table5.folder)
+    rows = runtime_rows(table5.folder, table5.basis)
     assert [row.method for row in rows] == ["PSP18 1.0x", "AR0.5-PSP18", "AR0.3-PSP18"]
     assert [row.published_ms for row in rows] == [
         None

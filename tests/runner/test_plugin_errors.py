@@ -97,6 +97,35 @@ def test_a_step_that_returns_nothing_is_named(register, tmp_path):
         run(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        ("image", r"dataset streets, sequence val-0000, frame 0: .*KeyError: 'image'"),
+        ("label", r"dataset streets, sequence val-0000, frame 0: .*KeyError: 'label'"),
+        ("label_files", r"sequence val-0000: .*KeyError: 'label_files'"),
+    ],
+)
+def test_a_dataset_that_raises_is_named_with_sequence_and_frame(monkeypatch, tmp_path, broken, words):
+    from vssbench.datasets.synthetic.sequence import StreetSequence
+
+    def fails(self, *arguments):
+        raise KeyError(broken)
+
+    monkeypatch.setattr(StreetSequence, broken, fails)
+    honest = {"name": "constant", "network": "bisenet18", "width": 4}
+    datasets = [{**VALUES["datasets"][0], "label": "streets"}]
+    with pytest.raises(PluginError, match=words):
+        run(tmp_path, datasets=datasets, methods=[honest])
+
+
+def test_a_dataset_that_cannot_be_opened_is_named(monkeypatch, tmp_path):
+    from vssbench.datasets.synthetic import SyntheticStreets
+
+    monkeypatch.setattr(SyntheticStreets, "sequences", lambda self, split: 1 // 0)
+    with pytest.raises(PluginError, match=r"dataset synthetic, split val: .*ZeroDivisionError"):
+        run(tmp_path, methods=[{"name": "constant", "network": "bisenet18", "width": 4}])
+
+
 def test_clips_in_lockstep_name_the_frames_of_all(register, tmp_path):
     register(Late)
     batched = [{**VALUES["methods"][0], "inference": {"batch": 2}}]

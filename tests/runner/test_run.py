@@ -14,8 +14,9 @@ from vssbench.analysis.differences import reference_method
 from vssbench.errors import CapabilityError, CheckpointError, ConfigError, InputError, StorageError
 from vssbench.experiment.schema import load_experiment
 from vssbench.networks.weights import WeightsMetadata, save_weights
-from vssbench.results.frames import read_frames
+from vssbench.results.documents import EnvironmentRecord
 from vssbench.results.store import RunFolder
+from vssbench.results.stored import ENVIRONMENT_FILE
 from vssbench.runner.plan import load_dataset
 from vssbench.runner.session import Listener
 
@@ -41,7 +42,7 @@ def records(path) -> dict[str, dict]:
     found = {}
     for file in sorted((path / "units").rglob("*.json")):
         values = json.loads(file.read_text())
-        values.pop("timings")
+        del values["timings"], values["timings_digest"]
         found[str(file.relative_to(path))] = values
     return found
 
@@ -162,7 +163,8 @@ def test_clip_and_stream_protocols_score_the_same_cases(tmp_path, cache, undistu
 def test_a_still_of_each_codec_is_kept_where_the_viewer_has_none(tmp_path, cache):
     values = {**TINY, "pictures": {"per_codec": 1, "frames": 0}, "measure": {"macs": False}}
     run = vssbench.run(values, tmp_path / "run", workers=1, cache=cache, device="cpu")
-    kept = list(read_frames(run.path, ["1.0x", "0.5x", "warp", "AR"]))
+    kept, told = run.kept_frames
+    assert told == []
     assert sorted((case.codec, case.distance) for case in kept) == [("h264", 3), ("hevc", 3)]
     still = kept[0].picture()
     assert list(still.predictions) == ["1.0x", "0.5x", "warp", "AR"]
@@ -171,7 +173,7 @@ def test_a_still_of_each_codec_is_kept_where_the_viewer_has_none(tmp_path, cache
 
 
 def test_a_still_that_the_viewer_shows_is_kept_once(undisturbed):
-    places = [case.place for case in read_frames(undisturbed.path, [])]
+    places = [case.place for case in undisturbed.kept_frames[0]]
     assert len(places) == len(set(places)) > 2
 
 
@@ -186,7 +188,7 @@ def test_damaged_frames_are_set_aside_and_made_again(undisturbed, tmp_path, cach
     listener = Listener(on_stage=told.append)
     vssbench.run(TINY, tmp_path / "copy", workers=1, cache=cache, device="cpu", listener=listener)
     assert archive.read_bytes() == before
-    assert any("damaged frames set aside" in text for text in told)
+    assert any("these frames are made again" in text for text in told)
 
 
 def test_another_experiment_in_the_same_folder_is_refused(undisturbed, cache):
@@ -213,9 +215,9 @@ def test_another_environment_is_refused_unless_forced(undisturbed, tmp_path, cac
 
     shutil.copytree(undisturbed.path, tmp_path / "copy")
     folder = RunFolder(tmp_path / "copy")
-    environment = folder.read_json("environment.json")
-    environment["bits"]["packages"]["av"] = "0.0.1"
-    folder.write_json("environment.json", environment)
+    environment = folder.read_record(ENVIRONMENT_FILE, EnvironmentRecord)
+    environment.bits["packages"]["av"] = "0.0.1"
+    folder.write_record(ENVIRONMENT_FILE, environment)
     with pytest.raises(ConfigError, match=r"packages\.av: 0\.0\.1 -> .*--force"):
         vssbench.run(TINY, folder.path, cache=cache)
     forced = vssbench.run(TINY, folder.path, cache=cache, force=True, device="cpu")

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from vssbench.errors import CheckpointError, ConfigError, InputError
 from vssbench.experiment.training import load_training_experiment
-from vssbench.networks.checkpoints import imagenet_networks
+from vssbench.networks.imagenet import imagenet_networks
 from vssbench.training.trainer import Trainer
 
 BLOCKS = [(f"layer{stage}.{block}", stage, block) for stage in (1, 2, 3, 4) for block in (0, 1)]

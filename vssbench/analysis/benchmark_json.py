@@ -5,7 +5,6 @@ A file holds `benchmarks`, each with a full name, a group and `stats` with summa
 
 from __future__ import annotations
 
-import json
 import platform
 import statistics
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ import numpy as np
 
 from vssbench.analysis.gate import Limits, Verdict, judge_latency
 from vssbench.errors import ConfigError, InputError
+from vssbench.files import read_json
 from vssbench.results.stored import StoredRun
 
 FORMAT = "5.0.0"
@@ -47,7 +47,7 @@ def of_run(run: StoredRun) -> Benchmarks:
     }
     if not samples:
         raise InputError(f"{run.path}: no step time is stored; run it with measure.step_time=true")
-    return Benchmarks(str(run.path), run.environment["machine"]["processor"], samples)
+    return Benchmarks(str(run.path), " and ".join(run.environment.processors), samples)
 
 
 def to_document(benchmarks: Benchmarks) -> dict[str, Any]:
@@ -131,10 +131,12 @@ def from_document(values: Mapping[str, Any], where: str) -> Benchmarks:
                     f"{where}: benchmark {entry['fullname']} was saved without its samples; write it with "
                     "--benchmark-json, or save it with --benchmark-save-data"
                 )
-            if not data or not np.isfinite(data).all():
-                raise InputError(f"{where}: benchmark {entry['fullname']} holds no samples, or NaN")
+            if not data or not np.isfinite(data).all() or min(data) < 0:
+                raise InputError(
+                    f"{where}: benchmark {entry['fullname']} holds no samples, NaN or negative ones"
+                )
             samples[str(entry["fullname"])] = [1000 * float(value) for value in data]
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise InputError(f"{where}: not pytest-benchmark's JSON ({type(error).__name__}: {error})") from error
     if not samples:
         raise InputError(f"{where}: holds no benchmark; did pytest run any?")
@@ -143,10 +145,7 @@ def from_document(values: Mapping[str, Any], where: str) -> Benchmarks:
 
 def read_benchmarks(path: Path) -> Benchmarks:
     """Read a file of pytest-benchmark. Raises InputError if it is none or damaged."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable as pytest-benchmark's JSON ({error})") from error
+    values = read_json(path, "expected pytest-benchmark's JSON, as --benchmark-json writes it")
     if not is_benchmark_document(values):
         raise InputError(f"{path}: not pytest-benchmark's JSON; write one with --benchmark-json")
     return from_document(values, str(path))
@@ -166,8 +165,8 @@ def compare_benchmarks(
             f"{head.where} and {base.where} share no benchmark; here for example {min(head.samples_ms)!r}, "
             f"there {min(base.samples_ms)!r}"
         )
-    same = head.processor == base.processor
-    if paired and not same:
+    same = head.processor == base.processor and (paired or head.processor != "")
+    if paired and head.processor != base.processor:
         raise ConfigError(
             f"{head.where}: unlike {base.where} in machine.processor ({base.processor!r} there, {head.processor!r} here); "
             "--paired is for two measurements of one job on one machine"
@@ -180,7 +179,8 @@ def compare_benchmarks(
                 Verdict(*key, "present", "yes", None, "regression", "the benchmark is missing from this file")
             )
         elif not same:
-            reason = f"measured on {base.processor!r}, here {head.processor!r}; measure both in one job"
+            where = [one.processor or "an unknown CPU" for one in (base, head)]
+            reason = f"measured on {where[0]}, here {where[1]}; measure both in one job"
             rows.append(Verdict(*key, "time_ms", None, None, "skipped", reason))
         else:
             rows.append(judge_latency(key, "time_ms", old, head.samples_ms[name], limits))

@@ -10,7 +10,6 @@ from typing import TypeVar
 from vssbench.analysis.remarks import unlike_bits
 from vssbench.errors import ConfigError, InputError, nearest
 from vssbench.metrics.intervals import PairedDifference, compare_methods
-from vssbench.results.documents import DatasetRecord
 from vssbench.results.group import Group
 from vssbench.results.stored import StoredRun
 
@@ -80,11 +79,6 @@ def _section(run: StoredRun, groups: Sequence[Group]) -> tuple[SectionDifference
     return section, [] if note else pairs
 
 
-def _scored_by(dataset: DatasetRecord) -> dict[str, object]:
-    """What two runs must share of a dataset, besides the protocol, for their numbers to be compared."""
-    return {"class_names": dataset.class_names, "ignore_index": dataset.ignore_index}
-
-
 @dataclass(frozen=True, slots=True)
 class RunDifference:
     """One method on one dataset and codec in two runs; second minus first on the same frames."""
@@ -97,13 +91,17 @@ class RunDifference:
     """Cost in the first and the second run, NaN where not measured."""
     same_pixels: bool
     """Whether both runs decoded the same pixels and motion."""
+    kbps: tuple[float, float]
+    """Achieved bit rates."""
+    step_ms: dict[str, tuple[float, float]]
+    """Place in the GOP -> mean milliseconds per frame; empty where the times do not compare."""
 
 
 def compare_runs(first: StoredRun, second: StoredRun) -> list[RunDifference]:
     """Every (dataset, codec, method) that both runs hold, p-values adjusted over all of them (Holm).
 
-    Raises InputError naming what differs if the runs were scored by other rules, share nothing, or were scored on
-    different frames.
+    Raises InputError if the runs share nothing, or were scored on different frames. Whether what they share is alike is
+    `comparability.require_alike`.
     """
     groups = {(g.dataset, g.codec, g.method): g for g in first.groups}
     pairs = [(groups[key], g) for g in second.groups if (key := (g.dataset, g.codec, g.method)) in groups]
@@ -111,7 +109,7 @@ def compare_runs(first: StoredRun, second: StoredRun) -> list[RunDifference]:
         raise InputError(
             f"{first.path} and {second.path} share no dataset, codec and method; compare runs with equal labels"
         )
-    _require_same_rules(first, second, sorted({g.dataset for g, _ in pairs}))
+    machines = [(one.environment.processors, one.environment.bits.get("device")) for one in (first, second)]
     margin = first.roster.equivalence_margin
     found = compare_methods([(a.unit_counts(), b.unit_counts()) for a, b in pairs], margin)
     return [
@@ -120,26 +118,15 @@ def compare_runs(first: StoredRun, second: StoredRun) -> list[RunDifference]:
             b.codec,
             b.method,
             difference,
-            (first.gmacs(a.dataset, a.method), second.gmacs(b.dataset, b.method)),
+            (first.gmacs(a.dataset, a.method, a.codec), second.gmacs(b.dataset, b.method, b.codec)),
             a.decoded_digests == b.decoded_digests,
+            (a.kbps, b.kbps),
+            {place: (a.step_ms[place], b.step_ms[place]) for place in a.step_ms if place in b.step_ms}
+            if machines[0] == machines[1] and a.workers == b.workers
+            else {},
         )
         for (a, b), difference in zip(pairs, found, strict=True)
     ]
-
-
-def _require_same_rules(first: StoredRun, second: StoredRun, datasets: Sequence[str]) -> None:
-    if first.roster.protocol != second.roster.protocol:
-        raise InputError(
-            f"{first.path} and {second.path} were cut and scored by different protocols "
-            f"({first.roster.protocol} and {second.roster.protocol}); their mIoU is not comparable"
-        )
-    for name in datasets:
-        here, there = _scored_by(first.datasets[name]), _scored_by(second.datasets[name])
-        for key, value in here.items():
-            if value != there[key]:
-                raise InputError(
-                    f"{first.path} and {second.path}: {key} of dataset {name} differs; their mIoU is not comparable"
-                )
 
 
 def measured_against(run: Opened, reference: str) -> Opened:
@@ -159,7 +146,7 @@ def reference_method(run: StoredRun, dataset: str, codec: str) -> str:
             return entry.title
 
     def cost(title: str) -> float:
-        value = run.gmacs(dataset, title)
+        value = run.gmacs(dataset, title, codec)
         return value if math.isfinite(value) else -1.0
 
     # max keeps the first of equals, so without costs the first constant method is taken

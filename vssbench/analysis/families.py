@@ -98,7 +98,7 @@ def family_comparisons(run: StoredRun) -> list[FamilyComparison]:
         for name, members in zip(_names([one[0].entry for one in tested]), tested, strict=True):
             anchor = _anchor_of(members[0].entry, anchors)
             if anchor is not None:
-                found.append(_compare(anchor, name, members, run.roster.protocol.keyframe_interval))
+                found.append(_compare(anchor, name, members, run.pictures_per_keyframe(anchor[0].groups[0])))
     return found
 
 
@@ -141,7 +141,7 @@ def _anchor_of(entry: MethodEntry, anchors: Sequence[list[Seeded]]) -> list[Seed
 
 
 def _compare(
-    anchor: Sequence[Seeded], family: str, members: Sequence[Seeded], interval: int
+    anchor: Sequence[Seeded], family: str, members: Sequence[Seeded], interval: float
 ) -> FamilyComparison:
     curves = [
         _curve(name, methods, [1e9 * method.gmacs for method in methods], "MACs")
@@ -180,7 +180,7 @@ def _difference(
         return None
 
 
-def _time_curve(name: str, methods: Sequence[Seeded], interval: int) -> MeasuredCurve | None:
+def _time_curve(name: str, methods: Sequence[Seeded], interval: float) -> MeasuredCurve | None:
     """Over mean step time, of all seeds; None where a time is missing or two are equal."""
     costs = [float(np.mean([_gop_mean_ms(group, interval) for group in m.groups])) for m in methods]
     if not all(math.isfinite(c) and c > 0 for c in costs) or len(set(costs)) < len(costs):
@@ -188,7 +188,7 @@ def _time_curve(name: str, methods: Sequence[Seeded], interval: int) -> Measured
     return _curve(name, methods, costs, "ms")
 
 
-def _gop_mean_ms(group: Group, interval: int) -> float:
+def _gop_mean_ms(group: Group, interval: float) -> float:
     """Mean step time over a group of pictures; NaN where nothing was timed."""
     key, other = (group.step_ms.get(place, math.nan) for place in ("key", "non_key"))
     if math.isnan(key):

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vssbench.analysis.baseline import Baseline, BaselineRow, row_of
+from vssbench.analysis.comparability import Unlike, checked_kinds, facts_of, unlike
 from vssbench.errors import ConfigError, InputError, nearest
-from vssbench.results.group import Group
+from vssbench.metrics.confusion import iou, mean_of_present
+from vssbench.results.documents import EnvironmentRecord
 from vssbench.results.stored import StoredRun
 
-BASELINE_SCHEMA = 3
-"""Raised when the form of a baseline changes; others are refused."""
+ACROSS_CPUS = 1e-5
+"""Share of the scored pixels that may be classified otherwise on another kind of CPU or device, whose sums round otherwise."""
+CLASS = "iou."
+"""Beginning of the names of limits of single classes."""
+LOW_QUANTILE = 0.1
+"""A slower method has slower fast steps too; what else the machine does makes some steps slow, hardly all."""
 
-MUST_MATCH = ("datasets", "codecs", "protocol")
-"""Parts of the roster that must be equal before two runs may be compared."""
-
-NEUTRAL = "share of pixels"
-"""Beginning of the names of further metrics that are neither good nor bad."""
-
-Outcome = Literal["pass", "regression", "improved", "skipped"]
+Outcome = Literal["pass", "regression", "improved", "skipped", "incomparable"]
+Key = tuple[str, str, str]
+"""Dataset, codec, method."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,8 @@ class Limits:
 
     miou_drop: float = 1e-9
     """Absolute, in 0..1. Runs are deterministic, so the default only absorbs float summation."""
+    pixels: int | None = None
+    """Pixels of one method that may be classified otherwise; None: none, and ACROSS_CPUS of them on another kind of CPU."""
     macs_rise: float = 0.0
     """Relative. MACs are exact."""
     latency_rise: float = 0.10
@@ -42,7 +47,7 @@ class Limits:
     """One-sided confidence with which the rise must exceed `latency_rise`."""
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Limit of single metrics by the name that `check` prints, in place of the general one: absolute for shares (0..1),
-    relative for MACs and step times."""
+    relative for MACs and step times. 'iou.CLASS' holds one class."""
 
     def of(self, metric: str, general: float) -> float:
         """The limit of a metric, or the general one."""
@@ -63,181 +68,194 @@ class Verdict:
     reason: str
 
 
-def make_baseline(run: StoredRun) -> dict[str, Any]:
-    """Plain JSON data of a complete run that later runs are held against. Raises InputError if it is incomplete."""
-    if not run.complete:
-        raise InputError(
-            f"{run.path}: {run.unit_count} of {run.plan.units} units are stored; a baseline needs a complete run"
-        )
-    return {
-        "schema": BASELINE_SCHEMA,
-        "must_match": _must_match(run),
-        "environment": run.environment,
-        "rows": [_row_of(run, group) for group in run.groups],
-    }
-
-
-def _must_match(run: StoredRun) -> dict[str, Any]:
-    """What two runs must share: parts of the roster, and the class tables behind the numbers."""
-    tables = {
-        name: {"class_names": list(dataset.class_names), "ignore_index": dataset.ignore_index}
-        for name, dataset in sorted(run.datasets.items())
-    }
-    return {**run.roster.model_dump(mode="json", include=set(MUST_MATCH)), "classes": tables}
-
-
-def _row_of(run: StoredRun, group: Group) -> dict[str, Any]:
-    gmacs = run.gmacs(group.dataset, group.method)
-    return {
-        "dataset": group.dataset,
-        "codec": group.codec,
-        "method": group.method,
-        "miou": group.miou,
-        "miou_d": {str(d): float(v) for d, v in zip(group.distances, group.miou_d, strict=True)},
-        "further": {
-            row.metric: row.value
-            for row in group.further
-            if (row.distance, row.class_index) == (-1, -1) and not row.metric.startswith(NEUTRAL)
-        },
-        "gop_mean_gmacs": gmacs if np.isfinite(gmacs) else None,
-        "uncounted": _uncounted(run, group),
-        "achieved_kbps": group.kbps,
-        "decoded_digest": _digest_of(group),
-        "step_ms": {
-            kind: [round(float(v), 6) for v in values] for kind, values in sorted(group.unit_step_ms.items())
-        },
-    }
-
-
-def _uncounted(run: StoredRun, group: Group) -> list[str]:
-    """Work that is missing from the method's MACs."""
-    cost = run.costs.get((group.dataset, group.method))
-    return list(cost.uncounted) if cost is not None else []
-
-
-def _digest_of(group: Group) -> str:
-    return hashlib.sha256("\n".join(group.decoded_digests).encode()).hexdigest()
-
-
 def compare(
-    run: StoredRun, baseline: dict[str, Any], limits: Limits = Limits(), *, paired: bool = False
+    run: StoredRun,
+    baseline: Baseline,
+    limits: Limits = Limits(),
+    *,
+    paired: bool = False,
+    allow: Collection[str] = (),
 ) -> list[Verdict]:
     """Hold every metric of `run` against `baseline`.
 
     paired: both were measured in one job on one machine, so step times must be comparable; without it they are
-    compared only if the processor is the same, and skipped otherwise.
-    Raises ConfigError naming the keys in which the runs are unlike, or a limit of a metric that nothing has;
-    InputError for an unreadable baseline.
+    compared only if CPU model and number of workers are equal, and skipped otherwise. allow: kinds of difference in
+    spite of which numbers are compared (`comparability.ALLOWABLE`); with any other the rows say only what differs.
+    Raises ConfigError for a limit of a metric that nothing has, InputError for an incomplete run.
     """
-    _refuse_unlike(run, baseline, paired)
+    kinds = checked_kinds(allow)
     if not run.complete:
         raise InputError(
             f"{run.path}: {run.unit_count} of {run.plan.units} units are stored; finish it with `vssbench run` first"
         )
+    differences = [_told(one, one.kind in kinds) for one in unlike(baseline.facts, facts_of(run))]
+    if paired:
+        differences += _unlike_machines(run, baseline)
+    if any(row.outcome == "incomparable" for row in differences):
+        return differences
     groups = {(g.dataset, g.codec, g.method): g for g in run.groups}
     rows: list[Verdict] = []
-    for old in baseline["rows"]:
-        key = (old["dataset"], old["codec"], old["method"])
-        if key not in groups:
-            rows.append(
-                Verdict(*key, "present", "yes", None, "regression", "the method is missing from this run")
+    for old in baseline.rows:
+        key = (old.dataset, old.codec, old.method)
+        if key in groups:
+            names = run.datasets[old.dataset].class_names
+            rows += _compare_rows(
+                row_of(run, groups.pop(key)), old, names, limits, _Machines.of(run, baseline)
             )
-            continue
-        rows += _compare_group(run, groups.pop(key), old, baseline, limits, paired)
+        else:
+            missing = "the method is missing from this run"
+            rows.append(Verdict(*key, "present", "yes", None, "regression", missing))
     rows += [
         Verdict(*key, "present", None, "yes", "skipped", "not in the baseline; update it") for key in groups
     ]
-    refuse_unknown_limits(limits, rows)
-    return rows
+    refuse_unknown_limits(limits, rows, [n for d in run.datasets.values() for n in d.class_names])
+    return [*differences, *rows]
 
 
-def refuse_unknown_limits(limits: Limits, rows: Sequence[Verdict]) -> None:
+def _told(one: Unlike, allowed: bool) -> Verdict:
+    place = (one.dataset, one.codec, "", one.kind)
+    if allowed:
+        return Verdict(
+            *place, None, None, "skipped", f"{one.text}; compared nevertheless, because it is allowed"
+        )
+    return Verdict(*place, None, None, "incomparable", one.text)
+
+
+def _unlike_machines(run: StoredRun, baseline: Baseline) -> Iterator[Verdict]:
+    there, here = baseline.environment.processors, run.environment.processors
+    if there != here:
+        text = (
+            f"{' and '.join(there)} there, {' and '.join(here)} here; --paired is for one job on one machine"
+        )
+        yield Verdict("", "", "", "processor", None, None, "incomparable", text)
+
+
+def refuse_unknown_limits(limits: Limits, rows: Sequence[Verdict], classes: Sequence[str] = ()) -> None:
     """Raise ConfigError for a limit whose metric none of the rows has: it would hold nothing."""
     known = sorted({row.metric for row in rows})
     for name in limits.metrics:
         if name not in known:
-            raise ConfigError(f"limits.metrics: no metric is called {name!r}; {nearest(name, known)}")
+            among = [f"{CLASS}{one}" for one in classes] if name.startswith(CLASS) else known
+            raise ConfigError(f"limits.metrics: no metric is called {name!r}; {nearest(name, among)}")
 
 
-def _refuse_unlike(run: StoredRun, baseline: dict[str, Any], paired: bool) -> None:
-    if not isinstance(baseline, dict) or baseline.get("schema") != BASELINE_SCHEMA:
-        raise InputError(
-            f"not a baseline of schema {BASELINE_SCHEMA}; make one with `vssbench baseline update`"
-        )
-    missing = [key for key in ("must_match", "environment", "rows") if key not in baseline]
-    if missing:
-        raise InputError(
-            f"the baseline lacks {', '.join(missing)}: it was damaged or edited; make it anew with `vssbench baseline update`"
-        )
-    wanted, here = baseline["must_match"], _must_match(run)
-    unlike = [path for key in here for path in _differing(wanted.get(key), here[key], key)]
-    if paired:
-        there, now = (e["machine"]["processor"] for e in (baseline["environment"], run.environment))
-        unlike += _differing(there, now, "machine.processor")
-    if unlike:
-        raise ConfigError(
-            f"{run.path}: unlike the baseline in {'; '.join(unlike[:6])}. Only runs of the same data, classes, codecs and protocol compare"
-            + (", and with --paired of one machine" if paired else "")
-        )
+@dataclass(frozen=True)
+class _Machines:
+    """What of two machines decides whether pixels and times compare."""
+
+    there: EnvironmentRecord
+    here: EnvironmentRecord
+
+    @classmethod
+    def of(cls, run: StoredRun, baseline: Baseline) -> _Machines:
+        return cls(baseline.environment, run.environment)
+
+    @property
+    def same_kind(self) -> bool:
+        kinds = [(one.processors, one.bits.get("device")) for one in (self.there, self.here)]
+        return kinds[0] == kinds[1]
+
+    def why_not_times(self, old: BaselineRow, new: BaselineRow) -> str:
+        """Why step times of two rows do not compare; '' if they do."""
+        there, here = (" and ".join(one.processors) for one in (self.there, self.here))
+        if not self.same_kind:
+            return f"measured on {there or 'an unknown CPU'}, here {here}; measure both in one job"
+        if old.workers != new.workers:
+            counts = [" and ".join(map(str, row.workers)) or "unknown" for row in (old, new)]
+            return f"measured with {counts[0]} worker processes, here {counts[1]}; use --workers alike"
+        return ""
 
 
-def _differing(old: Any, new: Any, path: str) -> Iterator[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted(set(old) | set(new)):
-            yield from _differing(old.get(key), new.get(key), f"{path}.{key}")
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for index, (a, b) in enumerate(zip(old, new, strict=True)):
-            yield from _differing(a, b, f"{path}.{index}")
-    elif old != new:
-        yield f"{path} ({old!r} there, {new!r} here)"
-
-
-def _compare_group(
-    run: StoredRun, group: Group, old: dict[str, Any], baseline: dict[str, Any], limits: Limits, paired: bool
+def _compare_rows(
+    new: BaselineRow, old: BaselineRow, names: Sequence[str], limits: Limits, machines: _Machines
 ) -> Iterator[Verdict]:
-    key = (group.dataset, group.codec, group.method)
-    new = _row_of(run, group)
-    before = {"miou": old["miou"], **{f"miou_{d}": old["miou_d"][d] for d in sorted(old["miou_d"], key=int)}}
-    now = {
-        "miou": new["miou"],
-        **{f"miou_{d}": value for d, value in new["miou_d"].items()},
-        **new["further"],
-    }
-    for metric, value in {**before, **old["further"]}.items():
+    key = (old.dataset, old.codec, old.method)
+    before, now = np.array(old.counts, dtype=np.int64), np.array(new.counts, dtype=np.int64)
+    yield from _compare_scores(key, before, now, names, limits, machines)
+    moved = _Moved.between(before, now, limits, machines)
+    for metric, value in old.further.items():
         limit = limits.of(metric, limits.miou_drop)
-        yield _lower_is_worse(key, metric, value, now.get(metric, float("nan")), limit)
-    for metric in sorted(set(new["further"]) - set(old["further"])):
-        yield Verdict(*key, metric, None, now[metric], "skipped", "not in the baseline; update it")
+        yield _lower_is_worse(key, metric, value, new.further.get(metric, math.nan), limit, moved)
+    for metric in sorted(new.further.keys() - old.further.keys()):
+        yield Verdict(*key, metric, None, new.further[metric], "skipped", "not in the baseline; update it")
     macs_limit = limits.of("gop_mean_gmacs", limits.macs_rise)
-    macs = _compare_macs(key, old["gop_mean_gmacs"], new["gop_mean_gmacs"], macs_limit)
-    yield _of_lower_bounds(macs, old.get("uncounted", []), new["uncounted"])
-    for metric in ("achieved_kbps", "decoded_digest"):
-        same = old[metric] == new[metric]
-        reason = (
-            ""
-            if same
-            else "other bits: encoder, settings or source frames changed; accuracies are not comparable"
-        )
-        yield Verdict(*key, metric, old[metric], new[metric], "pass" if same else "regression", reason)
-    processors = [e["machine"]["processor"] for e in (baseline["environment"], run.environment)]
-    for kind in sorted(old["step_ms"]):
-        if not paired and processors[0] != processors[1]:
-            reason = f"measured on {processors[0]!r}, here {processors[1]!r}; compare with --paired"
+    macs = _compare_macs(key, old.gop_mean_gmacs, new.gop_mean_gmacs, macs_limit)
+    yield _of_lower_bounds(macs, old.uncounted, new.uncounted)
+    reason = machines.why_not_times(old, new)
+    for kind in sorted(old.step_ms):
+        if reason:
             yield Verdict(*key, f"{kind}_ms", None, None, "skipped", reason)
         else:
-            yield judge_latency(key, f"{kind}_ms", old["step_ms"][kind], new["step_ms"].get(kind, []), limits)
+            yield judge_latency(key, f"{kind}_ms", old.step_ms[kind], new.step_ms.get(kind, ()), limits)
 
 
-def _lower_is_worse(key: tuple[str, str, str], metric: str, old: float, new: float, limit: float) -> Verdict:
-    if np.isnan(old) and np.isnan(new):
+@dataclass(frozen=True, slots=True)
+class _Moved:
+    """How many pixels are classified otherwise than before, at least, and how many may be."""
+
+    pixels: int
+    of: int
+    may: int
+
+    @classmethod
+    def between(
+        cls, before: NDArray[np.int64], now: NDArray[np.int64], limits: Limits, machines: _Machines
+    ) -> _Moved:
+        scored = int(now.sum())
+        share = 0 if machines.same_kind else math.ceil(ACROSS_CPUS * scored)
+        may = share if limits.pixels is None else limits.pixels
+        same = before.shape == now.shape
+        return cls(int(np.abs(now - before).sum() + 1) // 2 if same else scored, scored, may)
+
+    def __str__(self) -> str:
+        return f"at least {self.pixels} of {self.of} pixels are classified otherwise, {self.may} may be"
+
+
+def _compare_scores(
+    key: Key,
+    before: NDArray[np.int64],
+    now: NDArray[np.int64],
+    names: Sequence[str],
+    limits: Limits,
+    machines: _Machines,
+) -> Iterator[Verdict]:
+    """mIoU over all distances and at each, and the classes that have a limit. Counts [distance, truth, predicted]."""
+    whole = _Moved.between(before, now, limits, machines)
+    miou = [float(np.mean(_miou_d(counts))) for counts in (before, now)]
+    yield _lower_is_worse(key, "miou", miou[0], miou[1], limits.of("miou", limits.miou_drop), whole)
+    if before.shape != now.shape:
+        yield Verdict(
+            *key, "miou_d", None, None, "skipped", "other distances or classes than in the baseline"
+        )
+        return
+    for d, (old, new) in enumerate(zip(_miou_d(before), _miou_d(now), strict=True)):
+        moved = replace(_Moved.between(before[d], now[d], limits, machines), may=whole.may)
+        yield _lower_is_worse(key, f"miou_{d}", old, new, limits.of(f"miou_{d}", limits.miou_drop), moved)
+    of_classes = [mean_of_present(np.stack([iou(one) for one in counts]).T) for counts in (before, now)]
+    for name, old, new in zip(names, *of_classes, strict=True):
+        if f"{CLASS}{name}" in limits.metrics:
+            limit = limits.metrics[f"{CLASS}{name}"]
+            yield _lower_is_worse(key, f"{CLASS}{name}", float(old), float(new), limit, whole)
+
+
+def _miou_d(counts: NDArray[np.int64]) -> list[float]:
+    return [float(mean_of_present(iou(one))) for one in counts]
+
+
+def _lower_is_worse(key: Key, metric: str, old: float, new: float, limit: float, moved: _Moved) -> Verdict:
+    if math.isnan(old) and math.isnan(new):
         return Verdict(*key, metric, old, new, "pass", "undefined in both")
     drop = old - new
+    if drop == 0:
+        return Verdict(*key, metric, old, new, "pass", "")
+    if 0 < moved.may >= moved.pixels:
+        return Verdict(*key, metric, old, new, "pass", str(moved))
     if not drop <= limit:  # also true for NaN
-        return Verdict(*key, metric, old, new, "regression", f"lower by {drop:.6f}, limit {limit:g}")
-    return Verdict(*key, metric, old, new, "improved" if drop < -limit else "pass", "")
+        return Verdict(*key, metric, old, new, "regression", f"lower by {drop:.3g}, limit {limit:g}; {moved}")
+    return Verdict(*key, metric, old, new, "improved" if drop < -limit else "pass", str(moved))
 
 
-def _of_lower_bounds(verdict: Verdict, old: list[str], new: list[str]) -> Verdict:
+def _of_lower_bounds(verdict: Verdict, old: Sequence[str], new: Sequence[str]) -> Verdict:
     """MACs that are at least what was counted: an improvement is none where other work than before is not counted."""
     if not old and not new:
         return verdict
@@ -245,11 +263,11 @@ def _of_lower_bounds(verdict: Verdict, old: list[str], new: list[str]) -> Verdic
         f"at least that; not counted: {', '.join(new) or 'nothing'} (baseline: {', '.join(old) or 'nothing'})"
     )
     reason = f"{verdict.reason}; {missing}" if verdict.reason else missing
-    other = old != new and verdict.outcome in ("improved", "pass")
+    other = tuple(old) != tuple(new) and verdict.outcome in ("improved", "pass")
     return replace(verdict, outcome="skipped" if other else verdict.outcome, reason=reason)
 
 
-def _compare_macs(key: tuple[str, str, str], old: float | None, new: float | None, limit: float) -> Verdict:
+def _compare_macs(key: Key, old: float | None, new: float | None, limit: float) -> Verdict:
     if old is None or new is None:
         return Verdict(*key, "gop_mean_gmacs", old, new, "skipped", "MACs were not counted in both runs")
     rise = new / old - 1 if old else float(new > 0)
@@ -259,26 +277,21 @@ def _compare_macs(key: tuple[str, str, str], old: float | None, new: float | Non
 
 
 def judge_latency(
-    key: tuple[str, str, str], metric: str, old: Sequence[float], new: Sequence[float], limits: Limits
+    key: Key, metric: str, old: Sequence[float], new: Sequence[float], limits: Limits
 ) -> Verdict:
     """Ratio of medians of milliseconds with a seeded bootstrap.
 
-    A regression must exceed the relative limit with the wanted confidence, and the absolute floor.
+    A regression must exceed the relative limit with the wanted confidence, in the fastest tenth of the steps too, and
+    the absolute floor.
     """
     limit = limits.of(metric, limits.latency_rise)
     if len(old) < 3 or len(new) < 3:
-        return Verdict(
-            *key,
-            metric,
-            None,
-            None,
-            "skipped",
-            f"{len(old)} and {len(new)} samples; at least 3 each are needed",
-        )
+        few = f"{len(old)} and {len(new)} samples; at least 3 each are needed"
+        return Verdict(*key, metric, None, None, "skipped", few)
     before, after = float(np.median(old)), float(np.median(new))
     low = float(np.quantile(_median_ratios(np.asarray(old), np.asarray(new)), 1 - limits.confidence))
-    worse = low > 1 + limit and after - before > limits.latency_floor_ms
-    if worse:
+    fast = float(np.quantile(new, LOW_QUANTILE) / np.quantile(old, LOW_QUANTILE))
+    if min(low, fast) > 1 + limit and after - before > limits.latency_floor_ms:
         reason = (
             f"{after / before - 1:+.1%} ({after - before:+.2f} ms); at {limits.confidence:.0%} confidence at least "
             f"{low - 1:+.1%}, limit {limit:.0%}"
@@ -300,6 +313,7 @@ def _median_ratios(
     return np.asarray(np.median(b, axis=1) / np.median(a, axis=1))
 
 
-def regressed(rows: Sequence[Verdict]) -> bool:
-    """True if any row is a regression."""
-    return any(row.outcome == "regression" for row in rows)
+def exit_code(rows: Sequence[Verdict]) -> int:
+    """2 where the runs, or none of their metrics, compare; 1 where any metric regressed; else 0."""
+    outcomes = {row.outcome for row in rows}
+    return 2 if "incomparable" in outcomes or outcomes <= {"skipped"} else int("regression" in outcomes)

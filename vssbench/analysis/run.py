@@ -23,7 +23,7 @@ from vssbench.analysis.remarks import data_remarks, noisy_times
 from vssbench.analysis.seeds import SeedRow, seed_rows
 from vssbench.metrics.confusion import mean_of_present
 from vssbench.metrics.intervals import Interval
-from vssbench.results.documents import CostRecord
+from vssbench.results.costs import CostRecord
 from vssbench.results.group import Group as Group
 from vssbench.results.stored import StoredRun
 
@@ -42,11 +42,14 @@ class Run(StoredRun):
             lines.append(
                 f"incomplete: {self.unit_count} of {self.plan.units} units are stored; run the same command again"
             )
-        for changed in self.environment.get("forced", []):
+        for changed in self.environment.forced:
             lines.append("resumed by force in another environment: " + "; ".join(changed))
         damaged = self.folder.set_aside_damaged()
         if damaged:
-            lines.append(f"{len(damaged)} damaged unit files were set aside and redone")
+            lines.append(
+                f"{len(damaged)} files that were damaged or from another run were set aside and made again"
+            )
+        lines += self.kept_frames[1]
         for group in self.groups:
             if (group.frames == 0).any():
                 lines.append(
@@ -56,9 +59,9 @@ class Run(StoredRun):
             lines
             + self.roster.weights_warnings
             + [
-                f"{method} on {dataset}: GMACs are at least what is given, because some work cannot be counted: "
+                f"{cost.method} on {cost.dataset}: GMACs are at least what is given, because some work cannot be counted: "
                 + ", ".join(cost.uncounted)
-                for (dataset, method), cost in sorted(self.costs.items())
+                for cost in sorted(self.all_costs, key=lambda one: (one.dataset, one.method, one.codec))
                 if cost.uncounted
             ]
             + data_remarks(self.groups, self.datasets)
@@ -93,7 +96,7 @@ class Run(StoredRun):
         """
         rows = []
         for group in self.groups:
-            cost = self.costs.get((group.dataset, group.method))
+            cost = self.cost(group.dataset, group.method, group.codec)
             rows.append(
                 {
                     "dataset": group.dataset,
@@ -186,7 +189,7 @@ class Run(StoredRun):
             for name, value in zip(names, row, strict=True):
                 yield (*head, d, name, "iou", value, *nothing)
         yield from ((*head, *row, *nothing) for row in relatives(group, dataset.categories))
-        for metric, value in _gmacs(self.costs.get((group.dataset, group.method))).items():
+        for metric, value in _gmacs(self.cost(group.dataset, group.method, group.codec)).items():
             if np.isfinite(value):
                 yield (*head, -1, "", metric, value, *nothing)
         for kind, value in sorted(group.step_ms.items()):

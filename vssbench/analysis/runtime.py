@@ -9,7 +9,8 @@ from pathlib import Path
 
 from vssbench.files import write_atomically
 from vssbench.metrics.gop import gop_mean
-from vssbench.results.documents import CostRecord, read_costs
+from vssbench.results.basis import Basis
+from vssbench.results.costs import CostRecord, read_costs, read_source_costs
 from vssbench.results.latency_records import LatencyRecord, latency_records
 from vssbench.results.published import published_time
 from vssbench.results.roster import Roster, read_roster
@@ -39,22 +40,26 @@ class RuntimeRow:
     stable: bool
 
 
-def runtime_rows(folder: RunFolder) -> list[RuntimeRow]:
+def runtime_rows(folder: RunFolder, basis: Basis) -> list[RuntimeRow]:
     """Rows of all latency records of a run folder, per dataset in the order of the experiment.
 
     Raises InputError if a file is damaged.
     """
-    roster, costs = read_roster(folder), read_costs(folder)
+    roster, costs = read_roster(folder), read_costs(folder, basis)
+    as_they_are = read_source_costs(folder, basis)
     order = list(roster.combinations())
     found: dict[str, list[LatencyRecord]] = {}
-    for record in latency_records(folder):
+    for record in latency_records(folder, basis):
         if _place(record) in order:
             found.setdefault(record.dataset, []).append(record)
     rows = []
     for records in found.values():
         records.sort(key=lambda record: order.index(_place(record)))
-        base = costs.get((records[0].dataset, records[0].method))
-        rows += [_row(roster, record, costs.get((record.dataset, record.method)), base) for record in records]
+        own = [
+            as_they_are.get((one.dataset, one.method, one.codec)) or costs.get((one.dataset, one.method))
+            for one in records
+        ]
+        rows += [_row(roster, record, cost, own[0]) for record, cost in zip(records, own, strict=True)]
     return rows
 
 

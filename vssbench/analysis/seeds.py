@@ -68,7 +68,7 @@ def seeded_methods(run: StoredRun) -> list[Seeded]:
         entry, first = members[0]
         groups = tuple(group for _, group in members)
         seeds = tuple(entry.training_seed for entry, _ in members)
-        gmacs = run.gmacs(dataset, first.method)
+        gmacs = run.gmacs(dataset, first.method, codec)
         result.append(Seeded(dataset, codec, title, entry, groups, seeds, gmacs))
     return result
 

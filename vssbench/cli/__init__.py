@@ -6,6 +6,8 @@ Exit codes: 0 fine, 1 regression, 2 wrong use, 3 broken input, 4 a plug-in faile
 from __future__ import annotations
 
 import functools
+import io
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -28,7 +30,9 @@ from vssbench.cli.profile import profile
 from vssbench.cli.report import report
 from vssbench.cli.run import run
 from vssbench.cli.schema import print_schema
+from vssbench.cli.segment import segment
 from vssbench.cli.train import train
+from vssbench.cli.weights import export
 from vssbench.errors import PluginError, VssbenchError
 
 app = typer.Typer(
@@ -80,12 +84,14 @@ def _resumable(command: Callable[..., None]) -> Callable[..., None]:
 
 
 app.command()(_resumable(run))
+app.command()(_resumable(segment))
 app.command()(report)
 app.command()(compare)
 app.command()(check)
 app.add_typer(baseline_app, name="baseline", help="Baselines for `vssbench check`.")
 app.command()(_resumable(train))
 app.command()(profile)
+app.command()(export)
 app.command()(motion)
 app.command()(encode)
 app.command(name="list")(list_names)
@@ -96,8 +102,48 @@ app.add_typer(data_command.app, name="data", help="Look at and check datasets.")
 app.add_typer(weights_command.app, name="weights", help="Convert and describe network weights.")
 
 
+class _Output:
+    """Standard output whose reader may go away (`| head`): the rest is then written nowhere, and the command goes on."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """As of the stream."""
+        try:
+            return int(self._stream.write(text))
+        except BrokenPipeError:
+            self._give_up()
+            return len(text)
+
+    def flush(self) -> None:
+        """As of the stream."""
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
+
+
+def _prepare_output() -> None:
+    """What the terminal's encoding cannot say is written as escapes; a closed pipe is no error."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+            setattr(sys, name, _Output(stream))
+
+
 def main() -> None:
     """Entry point of the `vssbench` command."""
+    _prepare_output()
     try:
         app()
     except VssbenchError as error:
@@ -113,6 +159,3 @@ def main() -> None:
         if finished.code == EXIT_CODE:
             end_now()
         raise
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output went away (| head); nothing to say and nobody to say it to
-        raise SystemExit(0) from None

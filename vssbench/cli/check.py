@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from vssbench.analysis.benchmark_json import Benchmarks
     from vssbench.analysis.gate import Limits, Verdict
 
+LIMIT_HELP = "Limit of one metric by its printed name, iou.CLASS for one class; repeatable."
+ALLOW_HELP = "Compare in spite of other classes, frames, labels, distances or bits; repeatable."
 baseline_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -35,51 +37,69 @@ def check(
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML.")] = None,
     miou_drop: Annotated[float | None, typer.Option(help="Accepted absolute drop of mIoU (0..1).")] = None,
     macs_rise: Annotated[float | None, typer.Option(help="Accepted relative rise of MACs.")] = None,
+    pixels: Annotated[
+        int | None, typer.Option(help="Pixels of one method that may be classified otherwise.")
+    ] = None,
     latency_rise: Annotated[float | None, typer.Option(help="Accepted relative rise of step times.")] = None,
     limit: Annotated[
         list[str] | None,
-        typer.Option(metavar="METRIC=VALUE", help="Limit of one metric by its printed name; repeatable."),
+        typer.Option(metavar="METRIC=VALUE", help=LIMIT_HELP),
     ] = None,
+    allow: Annotated[list[str] | None, typer.Option(metavar="KIND", help=ALLOW_HELP)] = None,
 ) -> None:
     """Fail if a run is worse than its baseline.
 
-    mIoU, MACs, bits and decoded pixels are deterministic and held tightly; step times are held beyond noise.
+    mIoU and MACs are held tightly, step times beyond noise. Other frames, labels, classes, distances or bits are said
+    first, and nothing is compared unless they are allowed. Summaries are written in any case.
     Exit code 0: fine; 1: a regression; 2: the runs cannot be compared; 3: a file is damaged.
     """
     from rich.console import Console
 
-    from vssbench.analysis.gate import regressed
-    from vssbench.files import write_atomically
-    from vssbench.rendering.tables.markdown import section
+    from vssbench.analysis.gate import exit_code
+    from vssbench.errors import VssbenchError
+    from vssbench.rendering.tables.markdown import escape, section
     from vssbench.rendering.tables.terminal import terminal_table
-    from vssbench.rendering.tables.verdicts import headline, junit_xml, verdict_table
+    from vssbench.rendering.tables.verdicts import headline, junit_of_error, junit_xml, verdict_table
 
-    given = {"miou_drop": miou_drop, "macs_rise": macs_rise, "latency_rise": latency_rise}
-    rows = _compared(run, baseline, {k: v for k, v in given.items() if v is not None}, limit or [], paired)
+    given = {"miou_drop": miou_drop, "pixels": pixels, "macs_rise": macs_rise, "latency_rise": latency_rise}
+    limits = {k: v for k, v in given.items() if v is not None}
+    try:
+        rows = _compared(run, baseline, limits, limit or [], paired, allow or [])
+    except VssbenchError as error:
+        said = str(error)
+        _write({markdown: f"### vssbench check: no verdict\n\n{escape(said)}\n", junit: junit_of_error(said)})
+        raise
     table = verdict_table(rows)
+    _write({markdown: f"{section(table, 3)}\n", junit: junit_xml(rows)})
     if table.rows:
         Console().print(terminal_table(table))
     typer.echo(headline(rows))
-    if markdown is not None:
-        write_atomically(markdown, f"{section(table, 3)}\n".encode())
-    if junit is not None:
-        write_atomically(junit, junit_xml(rows).encode())
-    if regressed(rows):
-        raise typer.Exit(1)
+    raise typer.Exit(exit_code(rows))
+
+
+def _write(texts: dict[Path | None, str]) -> None:
+    """Store the summaries that are wanted. Raises StorageError."""
+    from vssbench.files import write_atomically
+
+    for path, text in texts.items():
+        if path is not None:
+            write_atomically(path, text.encode())
 
 
 def _compared(
-    run: Path, baseline: Path, given: dict[str, float], single: list[str], paired: bool
+    run: Path, baseline: Path, given: dict[str, float], single: list[str], paired: bool, allow: list[str]
 ) -> list[Verdict]:
     """The rows of a check, by what the two arguments are: times only where one is pytest-benchmark's."""
+    from vssbench.analysis.baseline import make_baseline, read_baseline
     from vssbench.analysis.benchmark_json import (
         compare_benchmarks,
         is_benchmark_document,
         of_run,
         read_benchmarks,
     )
-    from vssbench.analysis.gate import compare, make_baseline
+    from vssbench.analysis.gate import compare
     from vssbench.analysis.run import load_run
+    from vssbench.files import read_json
 
     if run.is_file():
         return compare_benchmarks(
@@ -88,10 +108,10 @@ def _compared(
     opened = load_run(run)
     limits = _limits(opened.roster.limits.model_dump(), given, single)
     if baseline.is_dir():
-        return compare(opened, make_baseline(load_run(baseline)), limits, paired=paired)
-    if is_benchmark_document(_read_baseline(baseline)):
+        return compare(opened, make_baseline(load_run(baseline)), limits, paired=paired, allow=allow)
+    if is_benchmark_document(read_json(baseline, "make one with `vssbench baseline update`")):
         return compare_benchmarks(of_run(opened), read_benchmarks(baseline), limits, paired=paired)
-    return compare(opened, _read_baseline(baseline), limits, paired=paired)
+    return compare(opened, read_baseline(baseline), limits, paired=paired, allow=allow)
 
 
 def _benchmarks_of(path: Path) -> Benchmarks:
@@ -120,20 +140,6 @@ def _limits(stored: dict[str, Any], given: dict[str, float], single: list[str]) 
     return Limits(**{**stored, **given, "metrics": metrics})
 
 
-def _read_baseline(path: Path) -> dict[str, Any]:
-    from vssbench.errors import InputError
-
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path}: not a readable baseline ({error}); make one with `vssbench baseline update`"
-        ) from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: not a baseline; make one with `vssbench baseline update`")
-    return values
-
-
 @baseline_app.command()
 def update(
     run: Annotated[Path, typer.Argument(help="Complete run folder.")],
@@ -142,12 +148,10 @@ def update(
     ),
 ) -> None:
     """Write the baseline file that `vssbench check` holds later runs against."""
-    from vssbench.analysis.gate import make_baseline
+    from vssbench.analysis.baseline import make_baseline, write_baseline
     from vssbench.analysis.run import load_run
-    from vssbench.files import write_atomically
 
-    text = json.dumps(make_baseline(load_run(run)), indent=1, sort_keys=True) + "\n"
-    write_atomically(output, text.encode())
+    write_baseline(output, make_baseline(load_run(run)))
     typer.echo(f"baseline: {output}")
 
 

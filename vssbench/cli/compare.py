@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from vssbench.cli.check import ALLOW_HELP
+
 
 def compare(
     runs: Annotated[
@@ -19,14 +21,16 @@ def compare(
             help="Write every number of all runs as one long table (run, dataset, ..., value, low, high)."
         ),
     ] = None,
+    allow: Annotated[list[str] | None, typer.Option(metavar="KIND", help=ALLOW_HELP)] = None,
 ) -> None:
-    """Show the change of mIoU and MACs from the first run to each other, for every method that both hold.
+    """Show the change of mIoU, MACs, bits and step times from the first run to each other, for every method that both hold.
 
-    Both must have scored the same frames by the same protocol. Intervals are paired, p-values adjusted (Holm).
+    Both must have scored the same frames and labels by the same protocol. Intervals are paired, p-values adjusted (Holm).
     Nothing fails here: use `vssbench check` as a gate. With one run, --csv writes its table.
     """
     from rich.console import Console
 
+    from vssbench.analysis.comparability import require_alike
     from vssbench.analysis.differences import compare_runs
     from vssbench.analysis.run import load_run
     from vssbench.analysis.table import long_table
@@ -47,6 +51,8 @@ def compare(
     texts = []
     for path, other in zip(runs[1:], opened[1:], strict=True):
         names = (runs[0].resolve().name, path.resolve().name)
+        for one in require_alike(opened[0], other, allow or []):
+            typer.echo(f"allowed: {one.text}")
         found = run_comparison_table(*names, compare_runs(opened[0], other))
         Console().print(terminal_table(found.without_lone("dataset")))
         texts.append(section(found))

@@ -15,13 +15,18 @@ def conformance(
         str | None,
         typer.Argument(help="Registered method, yours included (entry point group vssbench.methods)."),
     ] = None,
-    network: Annotated[str | None, typer.Option(help="Check this registered network instead.")] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(help="Check this registered network instead, or a factory package.module:function."),
+    ] = None,
     dataset: Annotated[
         str | None, typer.Option(help="Check this registered dataset instead, on its files.")
     ] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Option of the method or dataset, key=value (YAML value); repeatable."),
+        typer.Option(
+            "--set", help="Option of the method, dataset or factory, key=value (YAML value); repeatable."
+        ),
     ] = None,
     size: Annotated[str, typer.Option(help="Frame size HEIGHTxWIDTH.")] = "64x96",
     keyframe_interval: Annotated[
@@ -43,11 +48,11 @@ def conformance(
     options: dict[str, Any] = {}
     for setting in option or []:
         apply_override(options, setting.removeprefix("method.").removeprefix("dataset."))
-    if network is not None and options:
-        raise ConfigError("--set: a network has no options; give --width")
+    if network is not None and options and ":" not in network:
+        raise ConfigError("--set: a registered network has no options; give --width")
     torch.use_deterministic_algorithms(True)
     if network is not None:
-        results = _of_network(network, width, _size(size), seed)
+        results = _of_network(network, options, width, _size(size), seed)
     elif dataset is not None:
         results = _of_dataset(dataset, options, split)
     else:
@@ -74,10 +79,17 @@ def _of_method(
     return run_checks(Subject(name, options, size, keyframe_interval=interval, seed=seed))
 
 
-def _of_network(name: str, width: int, size: tuple[int, int], seed: int) -> list[CheckResult]:
+def _of_network(
+    name: str, options: dict[str, Any], width: int, size: tuple[int, int], seed: int
+) -> list[CheckResult]:
     from vssbench.conformance import NetworkSubject, run_network_checks
+    from vssbench.experiment.validation import validate
+    from vssbench.networks import NetworkFactory
 
-    return run_network_checks(NetworkSubject(name, width, size, seed=seed))
+    factory = (
+        validate(NetworkFactory, {"factory": name, **options}, where="--network") if ":" in name else name
+    )
+    return run_network_checks(NetworkSubject(factory, width, size, seed=seed))
 
 
 def _of_dataset(name: str, options: dict[str, Any], split: str) -> list[CheckResult]:

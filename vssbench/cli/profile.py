@@ -61,8 +61,8 @@ def profile(
 ) -> None:
     """Count multiply-accumulates (MACs) without computing anything.
 
-    A method: key frame, non-key frame and GOP mean, by module. A table of the paper: published, by the paper's counter
-    (thop 0.0.31), and exact.
+    A method: key frame, non-key frame and GOP mean, by module; weights that it names must fit, as in a run. A table of
+    the paper: published, by the paper's counter (thop 0.0.31), and exact.
     """
     from vssbench.registry import methods
 
@@ -113,7 +113,8 @@ def _refuse_options(target: str, **given: object) -> None:
         )
 
 
-def _of_method(name: str, overrides: Sequence[str], task: _Task) -> tuple[str, Method]:
+def method_spec(name: str, overrides: Sequence[str]) -> MethodSpec:
+    """The registered method `name` with options of the command line. Raises ConfigError."""
     from vssbench.experiment.overrides import apply_override
     from vssbench.experiment.schema import MethodSpec, complete_options
     from vssbench.experiment.validation import validate
@@ -124,21 +125,35 @@ def _of_method(name: str, overrides: Sequence[str], task: _Task) -> tuple[str, M
     for override in overrides:
         apply_override(values, override.removeprefix("method."))
     where = f"method {name}"
-    spec = complete_options(validate(MethodSpec, values, where=where), methods, values, (), where)
-    size = task.size or parse_size(DEFAULT_SIZE)
-    return spec.title, _build(
-        spec, task.classes or DEFAULT_CLASSES, size, task.keyframe_interval or DEFAULT_INTERVAL
-    )
+    return complete_options(validate(MethodSpec, values, where=where), methods, values, (), where)
 
 
-def _build(spec: MethodSpec, classes: int, size: tuple[int, int], keyframe_interval: int) -> Method:
+def _of_method(name: str, overrides: Sequence[str], task: _Task) -> tuple[str, Method]:
+    spec = method_spec(name, overrides)
+    frames = _Frames(task.size or parse_size(DEFAULT_SIZE), task.classes or DEFAULT_CLASSES)
+    return spec.title, _build(spec, frames, task.keyframe_interval or DEFAULT_INTERVAL)
+
+
+@dataclass(frozen=True, slots=True)
+class _Frames:
+    """What a method is built for."""
+
+    size: tuple[int, int]
+    classes: int
+    class_names: tuple[str, ...] = ()
+
+
+def _build(spec: MethodSpec, frames: _Frames, keyframe_interval: int) -> Method:
+    """The method on torch's meta device: its weights are looked at, as in a run, and take no part in counting."""
     import torch
 
-    from vssbench.engine.build import untrained_method
+    from vssbench.engine.build import trained_method
     from vssbench.method import BuildContext
 
-    context = BuildContext(classes, size, keyframe_interval, torch.device("meta"))
-    return untrained_method(spec.name, spec.options(), context, where=f"method {spec.title}")
+    context = BuildContext(frames.classes, frames.size, keyframe_interval, torch.device("meta"))
+    return trained_method(
+        spec.name, spec.options(), context, title=spec.title, class_names=frames.class_names
+    )
 
 
 def _of_experiment(target: str, overrides: Sequence[str], task: _Task) -> Iterable[tuple[str, Method]]:
@@ -154,26 +169,29 @@ def _of_experiment(target: str, overrides: Sequence[str], task: _Task) -> Iterab
     experiment = load_experiment(target, overrides)
     interval = task.keyframe_interval or experiment.protocol.keyframe_interval
     for entry in experiment.datasets:
-        size, classes = _frames_of(entry, task)
+        frames = _frames_of(entry, task)
         specs = [
             spec for codec in experiment.codecs_of(entry) for spec in experiment.methods_on(entry, codec)
         ]
         for title, spec in {spec.title: spec for spec in specs}.items():
-            yield f"{entry.title}: {title}", _build(spec, classes, size, interval)
+            yield f"{entry.title}: {title}", _build(spec, frames, interval)
 
 
-def _frames_of(entry: DatasetSpec, task: _Task) -> tuple[tuple[int, int], int]:
+def _frames_of(entry: DatasetSpec, task: _Task) -> _Frames:
     """Frame size and classes of a dataset, read from it unless both were given."""
     from vssbench.errors import InputError
     from vssbench.registry import datasets
 
     if task.size is not None and task.classes is not None:
-        return task.size, task.classes
+        return _Frames(task.size, task.classes)
     try:
         dataset = datasets.load(entry.name)(entry.options())
-        return task.size or dataset.sequences(entry.split)[0].size, task.classes or len(dataset.classes)
+        size = task.size or dataset.sequences(entry.split)[0].size
     except InputError as error:
         raise InputError(f"{error}; --size and --classes together profile without the dataset") from error
+    if task.classes is not None:
+        return _Frames(size, task.classes)
+    return _Frames(size, len(dataset.classes), dataset.classes.names)
 
 
 def _methods(built: Sequence[tuple[str, Method]], json_: str | None, depth: int, cross_check: bool) -> None:
@@ -223,10 +241,12 @@ def _print_method(
         typer.echo(
             f"{count.tool}: GOP mean {_number(count.gop_mean)}, {explain(column, count, cost) or 'as exact'}"
         )
-    _print_remarks(cost)
+    _print_remarks(method, cost)
 
 
-def _print_remarks(cost: MethodCost) -> None:
+def _print_remarks(method: Method, cost: MethodCost) -> None:
+    for remark in method.remarks:
+        typer.echo(remark)
     if cost.uncounted:
         typer.echo(f"not counted and not known to be free: {', '.join(cost.uncounted)}")
     if cost.is_data_dependent:

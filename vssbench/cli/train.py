@@ -113,7 +113,7 @@ def train(
         Path | None,
         typer.Option(
             "--backbone-weights",
-            help="torchvision's ImageNet ResNet-18 (.pth or .safetensors) to start from; width 64 only",
+            help="ImageNet weights to start from: 'imagenet' (lite0, extra `pretrained`) or a ResNet-18 file of torchvision's",
         ),
     ] = None,
     only: Annotated[

@@ -1,7 +1,8 @@
-"""`vssbench weights`: convert released checkpoints, list and describe weight files."""
+"""`vssbench weights`: convert released checkpoints, list and describe weight files; `vssbench export`: networks as ONNX."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -17,14 +18,17 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 @app.command()
 def convert(
     folder: Annotated[
-        Path, typer.Argument(help="Unpacked AR-Seg release: camvid-psp18/HR, .../LR, .../AR with .pth files.")
+        Path,
+        typer.Argument(
+            help="Unpacked AR-Seg release (camvid-psp18/HR, .../LR, .../AR with .pth files), or ESPNetv2's .pth files."
+        ),
     ],
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Folder for the .safetensors files and manifest.json.")
     ],
     dtype: Annotated[str, typer.Option(help="float32, or float16 for half the size.")] = "float32",
 ) -> None:
-    """Turn the released AR-Seg checkpoints into safetensors with a manifest.
+    """Turn the released checkpoints of AR-Seg or ESPNetv2 into safetensors with a manifest.
 
     Of each scale the file with the highest epoch is taken. Nothing in the .pth files is executed, and nothing is
     written unless every file fits its network.
@@ -93,3 +97,54 @@ def _described(metadata: WeightsMetadata) -> Iterator[tuple[str, str]]:
             for name, value in sorted(metadata.metrics.items(), key=lambda m: (len(m[0]), m[0]))
         ),
     )
+
+
+def export(
+    method: Annotated[str, typer.Argument(help="Registered method, e.g. constant.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the .onnx files.")],
+    size: Annotated[str, typer.Option(help="Frame size HEIGHTxWIDTH.")] = "720x960",
+    classes: Annotated[
+        int | None, typer.Option(min=2, help="Number of classes; default: that of the weights, else 12.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="Option of the method, e.g. network=lite0; weights.network=FILE; repeatable."
+        ),
+    ] = None,
+) -> None:
+    """Write the halves of a method's networks, feature and classifier, as ONNX files with what is known of them.
+
+    Their inputs have the sides that the method gives its networks at this frame size, padding and lr_scale included.
+    """
+    import torch
+
+    from vssbench.cli.profile import method_spec, parse_size
+    from vssbench.engine.build import trained_method
+    from vssbench.engine.onnx_runtime import networks_of, require_onnx, write_onnx
+    from vssbench.method import BuildContext
+    from vssbench.networks.weights import read_metadata
+
+    require_onnx("export")
+    spec = method_spec(method, tuple(set_ or ()))
+    options = spec.options()
+    known = {part: read_metadata(reference) for part, reference in options.weights.items()}
+    told = next((metadata.classes for metadata in known.values() if metadata is not None), None)
+    context = BuildContext(classes or told or 12, parse_size(size), 12, torch.device("cpu"))
+    built = trained_method(spec.name, options, context, title=spec.title)
+    about = {}
+    for part, network in networks_of(built):
+        metadata = known.get(part)
+        about[part] = {
+            "producer": "vssbench",
+            "network": str(network.name),
+            "width": str(network.width),
+            "classes": json.dumps(list(metadata.class_names) if metadata else network.classes),
+            "normalisation": built.normalisation.describe(),
+            "frame_size": size,
+            "lr_scale": f"{built.lr_scale_of(part):g}",
+            "weights": options.weights.get(part, "untrained"),
+            "licence": metadata.licence if metadata else "",
+        }
+    for path in write_onnx(built, out, f"export {method}", about):
+        typer.echo(str(path))

@@ -10,9 +10,11 @@ from vssbench.codec.motion import (
     flow_to_keyframe,
     flow_to_previous,
     flows_to_keyframe,
+    flows_to_picture,
     prediction_residual,
 )
 from vssbench.codec.settings import CodecSettings
+from vssbench.codec.source import SourceStream, read_source
 from vssbench.codec.video import Video, open_video_frames, read_video
 
 __all__ = [
@@ -20,6 +22,7 @@ __all__ = [
     "BitstreamCache",
     "CodecSettings",
     "KeyframeFlow",
+    "SourceStream",
     "Video",
     "decode",
     "digest_decoded",
@@ -30,8 +33,10 @@ __all__ = [
     "flow_to_keyframe",
     "flow_to_previous",
     "flows_to_keyframe",
+    "flows_to_picture",
     "open_video_frames",
     "prediction_residual",
     "read_motion",
+    "read_source",
     "read_video",
 ]

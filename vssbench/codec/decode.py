@@ -7,6 +7,10 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from vssbench.codec.bits.reading import Parser
 from vssbench.codec.colour import ToRgb
@@ -22,12 +26,13 @@ from vssbench.dataset import OrientationOption
 from vssbench.errors import BitstreamError, CapabilityError
 from vssbench.records import DecodedFrame, MotionField
 
+Block = TypeVar("Block", bound=np.generic)
 Source = Bitstream | str | os.PathLike[str] | bytes
 """What can be decoded: our own bitstream, the path of a video file, or the bytes of either."""
 
 _RAW_FORMATS: dict[Codec, str] = {"hevc": "hevc", "h264": "h264", "mpeg4": "m4v"}
 _MOTION_CODECS = ("hevc", "h264", "mpeg4")
-_PARSED_CODECS = ("hevc", "h264")
+PARSED_CODECS = ("hevc", "h264")
 """Codecs whose motion vssbench parses itself; that of the others is what FFmpeg exports."""
 _TITLES = {"hevc": "HEVC", "h264": "H.264"}
 
@@ -39,22 +44,28 @@ def decode(
     threads: int = 1,
     orientation: OrientationOption = "upright",
     stream: int | None = None,
+    qp: bool = False,
 ) -> Iterator[DecodedFrame]:
     """Pictures of a stream in display order, with their motion fields if `motion`.
 
     source: `Bitstream`, path of a video file (elementary stream, mp4, mkv, ...) or its bytes. Of files the pictures come
     that a player shows: inside the edit list, cropped, and turned upright unless `orientation` is 'stored'; their motion
     is turned and cropped with them. `stream` is the index of the video stream, by default the file's main one. Odd sides
-    that were padded for encoding are cut back. `threads` changes the speed and never the pixels; 0 means all cores.
+    that were padded for encoding are cut back. `qp`: also the quantiser of every block, which comes with the motion of HEVC
+    and H.264. `threads` changes the speed and never the pixels; 0 means all cores.
 
     Raises CapabilityError at once where motion was asked for and the codec cannot give it;
     while iterating InputError if the source is missing or not a video, BitstreamError if it is damaged, truncated, or
     holds fewer or more pictures than its `Bitstream` record says.
     """
     opened = _Opened.of(source, stream)
-    if motion:
-        _check_motion_known(opened)
-    return _decoded(opened, motion, threads, orientation)
+    if motion or qp:
+        check_motion_known(opened.media)
+    if qp and opened.media.codec not in PARSED_CODECS:
+        raise CapabilityError(
+            f"{opened.media.name}: quantisers of codec {opened.media.codec!r} are not read by block; expected hevc or h264"
+        )
+    return _decoded(opened, motion or qp, threads, orientation, qp)
 
 
 def read_motion(
@@ -70,7 +81,7 @@ def read_motion(
     Raises as `decode`.
     """
     opened = _Opened.of(source, stream)
-    _check_motion_known(opened)
+    check_motion_known(opened.media)
     return _motion_alone(opened, threads, orientation)
 
 
@@ -119,15 +130,14 @@ class _Opened:
         return Film(self.media, Contents(count), Orientation(), self.bitstream.size, ())
 
 
-def _check_motion_known(opened: _Opened) -> None:
-    """Refuse up front, before anything is decoded, what cannot be had."""
-    media = opened.media
+def check_motion_known(media: Media) -> None:
+    """Refuse up front, before anything is decoded, what cannot be had. Raises CapabilityError."""
     if media.codec not in _MOTION_CODECS:
         raise CapabilityError(
             f"{media.name}: motion of codec {media.codec!r} cannot be read; expected hevc, h264 or mpeg4, "
             "re-encode with `vssbench encode`"
         )
-    if media.codec in _PARSED_CODECS:
+    if media.codec in PARSED_CODECS:
         _parser(media.codec)
 
 
@@ -146,36 +156,54 @@ def _parser(codec: str) -> Parser:
     return parser
 
 
-def _motion_reader(film: Film) -> MotionReader:
-    if film.media.codec in _PARSED_CODECS:
-        return ParsedMotion(_parser(film.media.codec), film)
+def _motion_reader(film: Film, details: bool) -> MotionReader:
+    if film.media.codec in PARSED_CODECS:
+        return ParsedMotion(_parser(film.media.codec), film, details=details)
     return ExportedMotion(film.media.name)
 
 
 def _decoded(
-    opened: _Opened, motion: bool, threads: int, orientation: OrientationOption
+    opened: _Opened, motion: bool, threads: int, orientation: OrientationOption, qp: bool
 ) -> Iterator[DecodedFrame]:
     film = opened.film(orientation, Film.of)
     to_rgb = ToRgb(film.media.name)
     size = opened.bitstream.size if opened.bitstream else None
-    pictures = _with_motion(film, threads) if motion else ((s, None) for s in film.pictures(threads=threads))
+    pictures = (
+        _with_motion(film, threads, qp) if motion else ((s, None) for s in film.pictures(threads=threads))
+    )
     for index, (shown, field) in enumerate(pictures):
+        laid = None if field is None else _laid_down(replace(field, details=None), opened, film)
+        details = field.details if field is not None else None
         yield DecodedFrame(
             index=index,
             image=film.orientation.turn(to_rgb(shown.picture, size)),
             frame_type=shown.frame_type if field is None else field.frame_type,
             coded_bytes=shown.coded_bytes,
-            motion=None if field is None else _laid_down(field, opened, film),
+            motion=laid,
+            qp=window(laid, film.orientation.turn(details.qp)) if laid and details else None,
+            decode_order=shown.packet,
         )
 
 
 def _motion_alone(opened: _Opened, threads: int, orientation: OrientationOption) -> Iterator[MotionField]:
     film = opened.film(orientation, Film.of_motion)
-    if film.media.codec in _PARSED_CODECS:
-        fields = ParsedMotion(_parser(film.media.codec), film, threads).alone()
+    if film.media.codec in PARSED_CODECS:
+        fields = (field for _, field in motion_alone(film, threads=threads))
     else:
         fields = (field for _, field in _with_motion(film, threads))
     return (_laid_down(field, opened, film) for field in fields)
+
+
+def motion_alone(film: Film, *, threads: int = 1, details: bool = False) -> Iterator[tuple[int, MotionField]]:
+    """(rank of the packet, motion as coded) of the pictures of an HEVC or H.264 file that are shown, in display order."""
+    return ParsedMotion(_parser(film.media.codec), film, threads, details).alone()
+
+
+def window(field: MotionField, blocks: NDArray[Block]) -> NDArray[Block]:
+    """[ceil(H/4), ceil(W/4)] of what a coded picture has by block: the part that is shown."""
+    left, top = field.crop_left_top
+    rows, columns = -(-field.size[0] // 4), -(-field.size[1] // 4)
+    return blocks[top // 4 : top // 4 + rows, left // 4 : left // 4 + columns]
 
 
 def _laid_down(field: MotionField, opened: _Opened, film: Film) -> MotionField:
@@ -185,9 +213,9 @@ def _laid_down(field: MotionField, opened: _Opened, film: Film) -> MotionField:
     return film.orientation.turn_motion(field)
 
 
-def _with_motion(film: Film, threads: int) -> Iterator[tuple[Shown, MotionField]]:
+def _with_motion(film: Film, threads: int, details: bool = False) -> Iterator[tuple[Shown, MotionField]]:
     """Pictures in display order with their motion, which the parser may have ready only a few packets later."""
-    reader = _motion_reader(film)
+    reader = _motion_reader(film, details)
     waiting: deque[Shown] = deque()
     for shown in film.pictures(options=reader.options, threads=threads, sink=reader.push):
         waiting.append(shown)

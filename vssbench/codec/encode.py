@@ -112,6 +112,7 @@ def encode(
     if not (math.isfinite(frame_rate_hz) and 0 < frame_rate_hz <= 1000):
         raise ConfigError(f"frame_rate_hz must be above 0 and at most 1000, got {frame_rate_hz}")
     rate = Fraction(frame_rate_hz).limit_denominator(1001)
+    _ = settings.encoded_interval  # codec source is refused before a frame is read
     encoder = _Encoder(settings, rate, max(1, threads))
     for image in frames:
         encoder.push(image)
@@ -183,7 +184,7 @@ def _checked_frame_types(packets: list[tuple[int, bytes]], frame_count: int, set
             f"{ENCODERS[settings.codec]}: made {len(packets)} pictures of {frame_count} frames; expected one each"
         )
     types = "".join(pictures[index].frame_type for index in range(frame_count))
-    interval = settings.keyframe_interval
+    interval = settings.encoded_interval
     for index, found in enumerate(types):
         is_key = index % interval == 0
         if (found == "I") != is_key or pictures[index].is_random_access != is_key:
@@ -207,7 +208,7 @@ def _new_context(settings: CodecSettings, size: tuple[int, int], rate: Fraction)
     context.height, context.width = height + height % 2, width + width % 2
     context.pix_fmt = "yuv420p"
     context.framerate, context.time_base = rate, 1 / rate
-    context.gop_size, context.max_b_frames = settings.keyframe_interval, settings.b_frames
+    context.gop_size, context.max_b_frames = settings.encoded_interval, settings.b_frames
     context.thread_count = 1
     context.color_primaries, context.color_trc = _BT601["colour_primaries"], _BT601["transfer"]
     context.colorspace, context.color_range = _BT601["matrix"], _LIMITED_RANGE
@@ -256,8 +257,8 @@ def _options(settings: CodecSettings, threads: int) -> dict[str, str]:
     if settings.codec == "mpeg4":
         return _mpeg4_options(settings)
     shared: dict[str, Any] = {
-        "keyint": settings.keyframe_interval,
-        "min-keyint": settings.keyframe_interval,
+        "keyint": settings.encoded_interval,
+        "min-keyint": settings.encoded_interval,
         "scenecut": 0,
         "open-gop": 0,
         "bframes": settings.b_frames,

@@ -184,9 +184,14 @@ def _listed(streams: list[VideoStream]) -> str:
     )
 
 
+def encrypted(name: str) -> CapabilityError:
+    """The error for video that needs a key."""
+    return CapabilityError(
+        f"{name}: the video is encrypted; expected plain video, decrypt it with the keys of its owner first"
+    )
+
+
 def refuse_encrypted(packet: VideoPacket, name: str) -> None:
     """Raise CapabilityError if the container says that a packet is encrypted."""
     if packet.has_sidedata("encryption_info"):
-        raise CapabilityError(
-            f"{name}: the video is encrypted; expected plain video, decrypt it with the keys of its owner first"
-        )
+        raise encrypted(name)

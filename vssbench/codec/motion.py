@@ -15,7 +15,7 @@ Two rules:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from vssbench.codec import _flow_chain
 from vssbench.errors import BitstreamError, CapabilityError
-from vssbench.records import NO_REFERENCE, DecodedFrame, FlowField, MotionField
+from vssbench.records import NO_REFERENCE, UNKNOWN_REFERENCE, DecodedFrame, FlowField, MotionField
 
 FlowRule = Literal["paper", "exact"]
 
@@ -96,6 +96,61 @@ def flows_to_keyframe(fields: Iterable[MotionField], rule: FlowRule = "exact") -
         yield done[position]
 
 
+def flows_to_picture(
+    fields: Sequence[MotionField], key: int, rule: FlowRule = "exact"
+) -> Iterator[FlowField]:
+    """Flow of pictures `key`, `key + 1`, ... towards picture `key`, whatever its type.
+
+    fields: motion of consecutive pictures in display order, those behind the last wanted one included that B pictures
+    refer to. Groups of pictures may be open and I pictures may lie between: content is followed wherever vectors lead.
+    Vectors to pictures before `key` end there, those to I pictures of the next group are reversed, in proportion to the
+    time; what is predicted from nothing is invalid and stands still.
+    """
+    target, chain = fields[key], KeyframeFlow(rule)
+    later = [f for f in fields[key + 1 :] if f.coded_sequence == target.coded_sequence]
+    ends = [f.poc for f in later if f.frame_type == "I"]
+    chain.begin(target)
+    yield chain.current()
+    done: dict[int, FlowField] = {}
+    following = key + 1
+    for position in sorted(range(key + 1, len(fields)), key=lambda at: fields[at].decode_order):
+        field = fields[position]
+        if field in later:
+            reached = [f.poc for f in later if f.poc < field.poc and f.decode_order < field.decode_order]
+            field = _redirected(field, target.poc, max([target.poc, *set(reached).difference(ends)]), ends)
+        chain.follow(field)
+        done[position] = chain.current()
+        while following in done:
+            yield done.pop(following)
+            following += 1
+
+
+def _redirected(field: MotionField, key: int, reached: int, ends: Sequence[int]) -> MotionField:
+    """The field with vectors that lead nowhere shortened or reversed, in proportion to the time, to lead somewhere.
+
+    POCs: those to pictures before `key` end at it; those to later I pictures (`ends`), from which nothing leads back, turn
+    to `reached`, the last picture before this one that is decoded. Blocks of which one list leads somewhere keep it.
+    """
+    references = field.reference_poc[:, :, : len(_lists_used(field))]
+    used = references > UNKNOWN_REFERENCE
+    astray = used & ((references < key) | np.isin(references, ends))
+    astray &= (astray == used).all(axis=2, keepdims=True)
+    if not astray.any():
+        return field
+    nearest = np.where(astray, -abs(references.astype(np.int64) - field.poc), -(2**40)).argmax(axis=2)[
+        :, :, None
+    ]
+    reference = np.take_along_axis(references, nearest, 2)[:, :, 0].astype(np.int64)
+    vector = np.take_along_axis(field.vectors_qpel, nearest[..., None], 2)[:, :, 0]
+    turned = astray.any(axis=2)
+    target = np.where(reference < key, key, reached)
+    share = (field.poc - target) / np.where(turned, field.poc - reference, 1)
+    moved = np.clip(np.rint(vector * share[:, :, None]), -(2**15), 2**15 - 1).astype(np.int16)
+    vectors, pocs = field.vectors_qpel.copy(), field.reference_poc.copy()
+    vectors[turned, 0], pocs[turned, 0] = moved[turned], target[turned]
+    return replace(field, vectors_qpel=vectors, reference_poc=pocs)
+
+
 def _advance(
     chain: KeyframeFlow,
     waiting: dict[int, MotionField],
@@ -128,8 +183,8 @@ class KeyframeFlow:
         self.rule: FlowRule = rule
         self._slots = 1 + (PAPER_REFERENCES if rule == "paper" else _MOST_REFERENCES) + 1
         self._grid: _Grid | None = None
-        self._slot_of: dict[int, int] = {}
-        """POC -> slot of the ring, oldest first; slot 0 is the keyframe and never leaves."""
+        self._slot_of: dict[tuple[int, int], int] = {}
+        """(coded sequence, POC) -> slot of the ring, oldest first; slot 0 is the keyframe and never leaves."""
         self._last = _KEY_SLOT
         self._sequence = -1
 
@@ -141,17 +196,25 @@ class KeyframeFlow:
     def advance(self, field: MotionField) -> None:
         """Compose one more picture. Raises CapabilityError for B pictures under the rule "paper"."""
         if self._grid is None or field.frame_type == "I" or field.coded_sequence != self._sequence:
-            self._restart(field)
-            return
+            self.begin(field)
+        else:
+            self.follow(field)
+
+    def follow(self, field: MotionField) -> None:
+        """`advance` within the group that `begin` opened, also over I pictures. Raises as that."""
+        grid = self._pushed_grid()
         if self.rule == "paper" and field.frame_type == "B":
             raise CapabilityError(
                 f"picture {field.poc} is a B picture: the rule 'paper' is defined for P pictures only; "
                 "set b_frames=0 or use the rule 'exact'"
             )
-        self._grid.check(field)
-        slot = self._free_slot(field.poc)
-        self._grid.advance(field, self._reach(), self._still(), self._displacement, self._valid, slot)
-        self._slot_of[field.poc] = self._last = slot
+        grid.check(field)
+        name = (field.coded_sequence, field.poc)
+        slot = self._free_slot(name)
+        grid.advance(
+            field, self._reach(field.coded_sequence), self._still(), self._displacement, self._valid, slot
+        )
+        self._slot_of[name] = self._last = slot
 
     def current(self) -> FlowField:
         """Flow of the picture pushed last, and where it is valid."""
@@ -169,7 +232,8 @@ class KeyframeFlow:
             raise ValueError("no picture has been pushed yet; expected at least the keyframe")
         return self._grid
 
-    def _restart(self, field: MotionField) -> None:
+    def begin(self, field: MotionField) -> None:
+        """Take a picture for the keyframe, whatever its type: its flow is zero, and all that follows leads to it."""
         if self._grid is None or not self._grid.fits(field):
             self._grid = _Grid.of(field)
             shape = (self._slots, *self._grid.canvas)
@@ -178,12 +242,12 @@ class KeyframeFlow:
             self._valid = np.empty(shape, np.bool_) if self.rule == "exact" else None
             if self._valid is not None:
                 self._valid[_KEY_SLOT] = True
-        self._slot_of = {field.poc: _KEY_SLOT}
+        self._slot_of = {(field.coded_sequence, field.poc): _KEY_SLOT}
         self._last, self._sequence = _KEY_SLOT, field.coded_sequence
 
-    def _free_slot(self, poc: int) -> int:
+    def _free_slot(self, name: tuple[int, int]) -> int:
         """A slot to write; damaged streams may repeat a POC, whose slot is then given up."""
-        self._slot_of.pop(poc, None)
+        self._slot_of.pop(name, None)
         kept = {_KEY_SLOT, self._last}
         taken = kept.union(self._slot_of.values())
         free = next((slot for slot in range(self._slots) if slot not in taken), None)
@@ -192,9 +256,9 @@ class KeyframeFlow:
         oldest = next(known for known, slot in self._slot_of.items() if slot not in kept)
         return self._slot_of.pop(oldest)
 
-    def _reach(self) -> list[tuple[int, int]]:
+    def _reach(self, sequence: int) -> list[tuple[int, int]]:
         """(POC, slot) of the pictures that vectors are followed to."""
-        known = list(self._slot_of.items())
+        known = [(poc, slot) for (of, poc), slot in self._slot_of.items() if of == sequence]
         return known[-PAPER_REFERENCES:] if self.rule == "paper" else known
 
     def _still(self) -> int:

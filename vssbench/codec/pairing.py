@@ -36,9 +36,9 @@ class ParsedMotion:
 
     options: Mapping[str, str] = {}
 
-    def __init__(self, parser: Parser, film: Film, threads: int = 1) -> None:
+    def __init__(self, parser: Parser, film: Film, threads: int = 1, details: bool = False) -> None:
         self._film, self._codec = film, parser.codec
-        self._session = parser.session(film.media.name, threads=threads)
+        self._session = parser.session(film.media.name, threads=threads, details=details)
         self._units: PacketUnits | None = None
         self._fields: dict[int, MotionField] = {}
 
@@ -61,15 +61,15 @@ class ParsedMotion:
         """Take what the parser held back."""
         self._keep(self._session.finish())
 
-    def alone(self) -> Iterator[MotionField]:
-        """Fields of the pictures that are shown, in display order, without decoding any."""
+    def alone(self) -> Iterator[tuple[int, MotionField]]:
+        """(rank of the packet, field) of the pictures that are shown, in display order, without decoding any."""
         contents, count = self._film.contents, 0
         with self._film.media.open() as (container, stream):
             packets = ((r, p) for r, p in ranked(container, stream) if r >= contents.first)
             for carrier, field in self._all(packets):
                 if carrier not in contents.hidden:
                     count += 1
-                    yield field
+                    yield carrier, field
         if count != contents.shown:
             raise BitstreamError(
                 f"{self._film.media.name}: {count} motion fields for {contents.shown} pictures; the stream is truncated or "

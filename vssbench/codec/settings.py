@@ -8,7 +8,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Codec = Literal["hevc", "h264", "mpeg4"]
+from vssbench.errors import ConfigError
+
+Codec = Literal["hevc", "h264", "mpeg4", "source"]
+Keyframes = Literal["irap", "idr", "every_i"]
 Preset = Literal[
     "ultrafast",
     "superfast",
@@ -85,14 +88,17 @@ _PINNED_OPTIONS = frozenset(
 class CodecSettings(BaseModel):
     """Encoder, rate control and GOP structure of a clip. Exactly one of bitrate_kbps, crf and qp is set.
 
+    The codec "source" is no encoder: the bits of the sequence's own video file are taken as they are, and nothing but
+    `keyframes` and `keyframe_interval` can be set.
+
     Threading is no setting: every encoder option that would let the number of processors change the decoded pixels is
     fixed (docs/codec.md lists them).
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     codec: Codec = "hevc"
-    """hevc (x265), h264 (x264) or mpeg4 (FFmpeg's MPEG-4 Part 2)."""
+    """hevc (x265), h264 (x264), mpeg4 (FFmpeg's MPEG-4 Part 2), or source: the video file's own bits."""
     bitrate_kbps: int | None = Field(default=None, gt=0, le=1_000_000)
     """Average bit rate aimed at, one pass, 1000 bits per second."""
     crf: float | None = Field(default=None, ge=0, le=51)
@@ -101,8 +107,12 @@ class CodecSettings(BaseModel):
     """Constant quantiser: 0..51, for mpeg4 1..31."""
     preset: Preset = "medium"
     """Speed preset of x265 and x264; MPEG-4 Part 2 knows "medium" only."""
-    keyframe_interval: int = Field(default=12, ge=1, le=10_000)
-    """Pictures per closed GOP; the first of each is its only I picture."""
+    keyframe_interval: int | None = Field(default=12, ge=1, le=10_000)
+    """Pictures per closed GOP; the first of each is its only I picture. Of source: at most so many pictures from keyframe
+    to keyframe, whatever their type; None leaves the GOPs as they are."""
+    keyframes: Keyframes = "irap"
+    """Of source: which pictures are keyframes. irap: those where decoding can start; idr: those that nothing refers
+    across; every_i: all I pictures."""
     b_frames: int = Field(default=0, ge=0, le=16)
     """Most consecutive B pictures; always 0 for mpeg4."""
     references: int = Field(default=3, ge=1, le=16)
@@ -143,13 +153,21 @@ class CodecSettings(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _mpeg4_has_one_reference(cls, values: Any) -> Any:
+    def _defaults_of_the_codec(cls, values: Any) -> Any:
         if isinstance(values, dict) and values.get("codec") == "mpeg4":
             return {"references": 1, **values}
+        if isinstance(values, dict) and values.get("codec") == "source":
+            return {"keyframe_interval": None, **values}
         return values
 
     @model_validator(mode="after")
     def _fits_together(self) -> CodecSettings:
+        if self.codec == "source":
+            self._check_source()
+            return self
+        if self.keyframe_interval is None or self.keyframes != "irap":
+            key = "keyframes" if self.keyframe_interval else "keyframe_interval"
+            raise ValueError(f"{key}={getattr(self, key)} is for codec source; leave it out")
         given = [name for name in ("bitrate_kbps", "crf", "qp") if getattr(self, name) is not None]
         if len(given) != 1:
             found = " and ".join(f"{name}={getattr(self, name):g}" for name in given) or "none"
@@ -157,6 +175,14 @@ class CodecSettings(BaseModel):
         if self.codec == "mpeg4":
             self._check_mpeg4()
         return self
+
+    def _check_source(self) -> None:
+        for name in ("bitrate_kbps", "crf", "qp", "preset", "b_frames", "references", "extra"):
+            field = CodecSettings.model_fields[name]
+            if getattr(self, name) != field.get_default(call_default_factory=True):
+                raise ValueError(
+                    f"codec source keeps the file's own bits, so {name} has no meaning; leave it out"
+                )
 
     def _check_mpeg4(self) -> None:
         if self.references != 1:
@@ -176,6 +202,15 @@ class CodecSettings(BaseModel):
             raise ValueError(f"MPEG-4 Part 2 has no presets, got preset={self.preset!r}; leave it out")
 
     @property
+    def encoded_interval(self) -> int:
+        """Pictures per GOP that is encoded. Raises ConfigError for the codec source, which encodes nothing."""
+        if self.codec == "source" or self.keyframe_interval is None:
+            raise ConfigError(
+                "codec source keeps a file's own bits and encodes nothing; choose hevc, h264 or mpeg4"
+            )
+        return self.keyframe_interval
+
+    @property
     def rate_control(self) -> RateControl:
         """Which of the three rate controls is set."""
         if self.bitrate_kbps is not None:
@@ -191,7 +226,10 @@ class CodecSettings(BaseModel):
         return hashlib.sha256(self.canonical_json().encode()).hexdigest()
 
     def describe(self) -> str:
-        """Short text for tables and logs, for example 'hevc medium 3000 kb/s L=12'."""
+        """Short text for tables and logs, for example 'hevc medium 3000 kb/s L=12' or 'source, keyframes irap'."""
+        if self.codec == "source":
+            limit = f" L={self.keyframe_interval}" if self.keyframe_interval else ""
+            return f"source, keyframes {self.keyframes}{limit}"
         rate = {
             "bitrate_kbps": f"{self.bitrate_kbps} kb/s",
             "crf": f"crf {self.crf}",

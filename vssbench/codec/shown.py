@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 import av
 
+from vssbench.codec.bits.track_header import TrackHeader, read_track_header
 from vssbench.codec.contents import Contents, ranked, read_contents
-from vssbench.codec.media import Media, VideoPacket
+from vssbench.codec.media import Media, VideoPacket, encrypted
 from vssbench.codec.orientation import Orientation
 from vssbench.dataset import OrientationOption
 from vssbench.errors import BitstreamError, CapabilityError
@@ -126,12 +127,18 @@ class Film:
 
         Raises as `read_contents`; BitstreamError if the first picture does not decode.
         """
+        header = _usable_header(media, orientation)
         contents = _without_undecodable(media, read_contents(media))
         first = next(decode_packets(media, contents), None)
         if first is None or contents.shown < 1:
             raise BitstreamError(f"{media.name}: holds no picture that can be decoded; expected at least one")
         picture = first.picture
         turned = Orientation.of(picture, media.name) if orientation == "upright" else Orientation()
+        if header.crop:
+            told = (
+                f"{media.name}: is read as coded; players show it cropped by the container to {header.crop}"
+            )
+            media = replace(media, remarks=(*media.remarks, told))
         remarks = [*media.remarks, *_remarks(media.name, contents, picture, turned, orientation)]
         for remark in remarks:
             _LOG.warning("%s", remark)
@@ -161,6 +168,20 @@ class Film:
                 f"{self.media.name}: {count} pictures decode, expected {self.contents.shown}; the stream is truncated or "
                 "damaged, encode or copy it again"
             )
+
+
+def _usable_header(media: Media, orientation: OrientationOption) -> TrackHeader:
+    """The track's header. Raises CapabilityError if it is encrypted, or cropped and not wanted as stored."""
+    header = read_track_header(media.payload, media.demuxer, media.stream)
+    if header.encrypted:
+        raise encrypted(media.name)
+    if header.crop and orientation == "upright":
+        raise CapabilityError(
+            f"{media.name}: the container crops the pictures: {header.crop}; cropping by the container is not applied here. Set "
+            "orientation: stored to read pictures and motion as they are coded, or re-encode what players show with "
+            "another program"
+        )
+    return header
 
 
 def _without_undecodable(media: Media, contents: Contents) -> Contents:

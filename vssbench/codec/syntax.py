@@ -100,6 +100,45 @@ def mpeg4_picture(access_unit: bytes) -> CodedPicture:
     return CodedPicture(frame_type, frame_type == "I")
 
 
+RandomAccess = Literal["", "irap", "idr"]
+"""Whether decoding can start at a picture: not, with what follows it in display order, or with all that follows."""
+
+
+def random_access(codec: str, units: Iterable[bytes]) -> RandomAccess:
+    """Of the picture whose access unit holds these NAL units, as HEVC names it by type and H.264 by IDR or recovery point.
+
+    A recovery point counts where the picture itself is whole; whether it is an I picture is for the caller to ask.
+    """
+    found: RandomAccess = ""
+    for unit in units:
+        if codec == "hevc" and 16 <= unit[0] >> 1 & 0x3F <= 23:
+            return "idr" if unit[0] >> 1 & 0x3F in (19, 20) else "irap"
+        if codec == "h264" and unit[0] & 0x1F == 5:
+            return "idr"
+        if codec == "h264" and unit[0] & 0x1F == 6 and _recovers_at_once(unit):
+            found = "irap"
+    return found
+
+
+def _recovers_at_once(sei: bytes) -> bool:
+    """Whether an SEI unit of H.264 holds a recovery point with recovery_frame_cnt 0 (7.3.2.3 and D.1.8)."""
+    data, at = sei[1:].replace(b"\0\0\3", b"\0\0"), 0
+    while at + 2 < len(data):
+        kind = size = 0
+        while at < len(data) and data[at] == 255:
+            kind, at = kind + 255, at + 1
+        kind, at = kind + data[at], at + 1
+        while at < len(data) and data[at] == 255:
+            size, at = size + 255, at + 1
+        if at == len(data):
+            return False
+        size, at = size + data[at], at + 1
+        if kind == 6:
+            return at < len(data) and bool(data[at] & 0x80)
+        at += size
+    return False
+
+
 Visibility = Literal["shown", "hidden", "undecodable"]
 """What becomes of a coded picture: undecodable ones refer to what precedes the stream."""
 

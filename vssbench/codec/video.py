@@ -31,6 +31,8 @@ class Video:
     """Pictures that are shown, found by reading the file through once without decoding."""
     orientation: Orientation
     """How the frames are turned against the coded pictures."""
+    orientation_option: OrientationOption
+    """The choice that led to it."""
     stream: int
     """Index of the video stream in the file."""
     remarks: tuple[str, ...]
@@ -45,8 +47,9 @@ class Video:
         self.path = Path(path)
         self._cursor: Iterator[NDArray[np.uint8]] | None = None
         self._next_index = 0
+        self.orientation_option = orientation
         self._film = film = Film.of(Media.of(str(self.path), stream), orientation)
-        self.frame_rate_hz = _frame_rate(film)
+        self.frame_rate_hz = frame_rate(film)
         self.size, self.orientation, self.remarks = film.size, film.orientation, film.remarks
         self.frame_count, self.stream = film.contents.shown, film.media.stream
 
@@ -91,7 +94,8 @@ class Video:
         raise BitstreamError(f"{self.path}: frame {index} does not decode; {REMEDY}")
 
 
-def _frame_rate(film: Film) -> float:
+def frame_rate(film: Film) -> float:
+    """Average rate in Hz, as the container tells it, else the stream's header; 0 where neither does."""
     if film.media.demuxer == "avi" and film.contents.mean_rate_hz:
         return film.contents.mean_rate_hz  # the header counts empty entries as pictures
     with film.media.open() as (_, stream):

@@ -83,9 +83,14 @@ def _make_frame(subject: Subject, needs: Needs, index: int, generator: torch.Gen
         size=subject.size,
         flow_previous=flow_previous,
         flow_key=flow_key,
-        flow_valid=valid if (flow_key is not None or flow_previous is not None) else None,
+        flow_valid_key=None if flow_key is None else valid,
+        flow_valid_previous=None if flow_previous is None else ~valid if flow_key is not None else valid,
         residual=residual if needs.residual and index > 0 else None,
         block_types=blocks if needs.block_types else None,
+        qp=20 + blocks.to(torch.int8) if needs.qp else None,
+        coded_bits=torch.full((batch,), 4000 if key else 800),
+        display_order=index + needs.history,
+        decode_order=index + needs.history,
         time=index,
     )
 

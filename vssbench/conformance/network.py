@@ -11,7 +11,10 @@ from torch import Tensor, nn
 
 from vssbench.conformance.building import modules_within
 from vssbench.conformance.outcome import Check, CheckResult, examine, require
+from vssbench.networks import create
+from vssbench.networks.adapter import AdaptedNetwork, NetworkChoice
 from vssbench.networks.network import SegmentationNetwork
+from vssbench.ops.resize import Corners, resize
 from vssbench.registry import networks
 
 TOLERANCE = 1e-4
@@ -19,14 +22,15 @@ TOLERANCE = 1e-4
 LONG = 4096
 """A side so long that what rounding and padding add to its feature does not matter."""
 STRIDE_MARGIN = 0.02
+CORNERS: tuple[Corners, ...] = ("half-pixel", "align-corners")
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkSubject:
     """What is checked: a network of some width, on images of some size."""
 
-    name: str
-    """Registered network name."""
+    name: NetworkChoice
+    """Registered network, or the module of a factory that takes `classes`."""
     width: int = 8
     size: tuple[int, int] = (64, 96)
     classes: int = 4
@@ -35,8 +39,7 @@ class NetworkSubject:
     def build(self, classes: int | None = None) -> SegmentationNetwork:
         """A fresh instance in eval mode with weights that depend on the seed only."""
         torch.manual_seed(self.seed)
-        network: SegmentationNetwork = networks.load(self.name)(classes or self.classes, width=self.width)
-        return network.eval()
+        return create(self.name, classes or self.classes, width=self.width).eval()
 
     def image(self, batch: int = 1, size: tuple[int, int] | None = None) -> Tensor:
         """Normalised random images."""
@@ -112,11 +115,14 @@ def feature(subject: NetworkSubject) -> None:
 
 
 def last_convolution(subject: NetworkSubject) -> None:
-    """The classifier is a 1x1 convolution from the feature to the classes."""
+    """The classifier is a convolution from the feature to the classes that keeps the size."""
     network = subject.build()
     last = network.classifier
     require(isinstance(last, nn.Conv2d), f"classifier is {type(last).__name__}, expected torch.nn.Conv2d")
-    require(last.kernel_size == (1, 1), f"classifier has a kernel of {last.kernel_size}, expected (1, 1)")
+    kept = last(torch.zeros(1, last.in_channels, 7, 9)).shape[-2:]
+    require(
+        tuple(kept) == (7, 9), f"classifier makes {kept[0]}x{kept[1]} of a 7x9 feature, expected its size"
+    )
     require(
         last.out_channels == subject.classes,
         f"classifier gives {last.out_channels} classes of {subject.classes}",
@@ -156,7 +162,7 @@ def described(subject: NetworkSubject) -> None:
     """Name, width and classes are what the network was built with, and its weights load into a new one."""
     network = subject.build()
     for key, found, wanted in (
-        ("name", network.name, subject.name),
+        ("name", network.name, str(subject.name)),
         ("width", network.width, subject.width),
         ("classes", network.classes, subject.classes),
     ):
@@ -175,6 +181,23 @@ def described(subject: NetworkSubject) -> None:
     for place, module in modules_within(list(network.children())):
         modes = [name for name, inner in module.named_modules() if inner.training]
         require(not modes, f"after eval(), {place} {', '.join(modes[:3])} is in training mode")
+
+
+def own_output(subject: NetworkSubject) -> None:
+    """What an adapted module does behind its final convolution is a resize and no more."""
+    network = subject.build()
+    if not isinstance(network, AdaptedNetwork):
+        return
+    image = subject.image()
+    with torch.no_grad():
+        own, logits = network.own_output(image), network.classify(network.features(image), None)
+    size = (own.shape[-2], own.shape[-1])
+    resized = [logits] if size == logits.shape[-2:] else [resize(logits, size, corners=c) for c in CORNERS]
+    require(
+        own.shape[1] == logits.shape[1] and any(_near(own, one) for one in resized),
+        f"the module's own output {_said(own)} is not that of the convolution at the cut {_said(logits)}, resized: "
+        "choose the convolution that its scores come from, without softmax or further layers behind it",
+    )
 
 
 def trains(subject: NetworkSubject) -> None:
@@ -196,10 +219,11 @@ CHECKS: dict[str, Check[NetworkSubject]] = {
         Check("shape of output", "Normalised images [N, 3, H, W] of any side give [N, classes, h, w].", shape_of_output, "classify"),
         Check("pieces", "partial, resume and classify put together are the network.", pieces, "partial"),
         Check("feature", "The feature p has feature_channels channels and feature_size sides.", feature, "partial"),
-        Check("last convolution", "classifier is the final 1x1 convolution.", last_convolution, "__init__"),
+        Check("last convolution", "classifier is the final convolution and keeps the size.", last_convolution, "__init__"),
         Check("same every time", "In eval mode the output depends on the image alone.", same_every_time, "partial"),
         Check("images apart", "Images of a batch do not touch one another.", images_apart, "partial"),
         Check("described", "A network knows its registered name, width and classes, and its state is all it is.", described, "__init__"),
+        Check("own output", "Behind the cut of an adapted module there is a resize and no more.", own_output, "own_output"),
         Check("trains", "forward_training gives what the losses need.", trains, "forward_training"),
     )
 }  # fmt: skip
@@ -208,4 +232,5 @@ CHECKS: dict[str, Check[NetworkSubject]] = {
 def run_network_checks(subject: NetworkSubject) -> list[CheckResult]:
     """Run every check; a failed one does not stop the others. Raises ConfigError if the network cannot be built."""
     subject.build()
-    return examine(list(CHECKS.values()), subject, networks.load(subject.name))
+    kind = networks.load(subject.name) if isinstance(subject.name, str) else AdaptedNetwork
+    return examine(list(CHECKS.values()), subject, kind)

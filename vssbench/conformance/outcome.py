@@ -41,7 +41,7 @@ class CheckResult:
     problem: str = ""
     """What was seen; empty if the check passed."""
     where: str = ""
-    """FILE:LINE of the plug-in: the line that raised, else the beginning of what was checked."""
+    """`FILE:LINE` of the plug-in: the line that raised, else the beginning of what was checked."""
 
     @property
     def text(self) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vssbench.method import BuildContext, Method, MethodOptions
+from vssbench.networks.padding import pad_steps, padded_size
 
 
 def _itself(target: Tensor, *_: Any, **__: Any) -> Tensor:
@@ -70,10 +72,18 @@ def building_on(device: torch.device | str) -> Iterator[None]:
 
 
 def construct(method_class: type[Method], options: MethodOptions, context: BuildContext) -> Method:
-    """A method without weights, all parts in eval mode on the context's device; on the meta device without values."""
+    """A method without weights, all parts in eval mode on the context's device; on the meta device without values.
+
+    It is built for frames of the padded sides, takes frames of any and answers at theirs.
+    """
     on_meta = context.device.type == "meta"
+    state = torch.get_rng_state()
     with building_on(context.device) if on_meta else nullcontext():  # elsewhere a seed gives the same values
         method = method_class(options, context)
+        size = padded_size(method, context.size)
+        if size != context.size:
+            torch.set_rng_state(state)
+            method = method_class(options, replace(context, size=size))
     for part in method.parts().values():
         part.to(context.device).eval()
-    return method
+    return pad_steps(method)

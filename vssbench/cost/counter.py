@@ -136,10 +136,7 @@ class _Exits(TorchFunctionMode):
 class MacsCounter:
     """Collects the rule 'exact' while its `counting` block runs; may be entered many times.
 
-    counter = MacsCounter({"network": network})
-    with counter.counting():
-        network(image)
-    counter.ledger().per_module
+    `counter = MacsCounter({"network": network})`, then `with counter.counting(): network(image)`, then `counter.ledger()`.
     """
 
     def __init__(self, modules: Mapping[str, nn.Module] | None = None) -> None:

@@ -162,7 +162,7 @@ def _image(size: Size) -> Tensor:
     return torch.empty(1, 3, *size, device="meta")
 
 
-def thop_mean(setting: Setting, lr_cost: float, keyframe_interval: int = 12) -> float:
+def thop_mean(setting: Setting, lr_cost: float, keyframe_interval: float = 12) -> float:
     """Mean over a GOP whose keyframe costs the HR figure, in 1e9 counts."""
     return gop_mean(thop_hr(setting), lr_cost, keyframe_interval)
 

@@ -176,9 +176,14 @@ def blank_frame(method: Method, index: int, keyframe_distance: int) -> Frame:
         size=context.size,
         flow_previous=zeros(2, torch.float32) if flow_previous else None,
         flow_key=zeros(2, torch.float32) if flow_key else None,
-        flow_valid=flow_valid if flow_key or flow_previous else None,
+        flow_valid_key=flow_valid if flow_key else None,
+        flow_valid_previous=flow_valid if flow_previous else None,
         residual=zeros(3, torch.int16) if needs.residual and index > 0 else None,
         block_types=blocks if needs.block_types else None,
+        qp=blocks.to(torch.int8) if needs.qp else None,
+        coded_bits=torch.zeros(1, dtype=torch.int64, device=context.device),
+        display_order=index + needs.history,
+        decode_order=index + needs.history,
         time=index,
     )
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 
-from vssbench.codec import CodecSettings
+from vssbench.codec import CodecSettings, SourceStream
+from vssbench.codec.decode import PARSED_CODECS
 from vssbench.cost.blank import construct
 from vssbench.dataset import VideoSequence
+from vssbench.engine.class_map import answer_in, mapped_indices
 from vssbench.engine.inference import apply_inference
 from vssbench.errors import CapabilityError, CheckpointError, in_plugin
 from vssbench.experiment.clips import Encode
@@ -20,6 +22,7 @@ from vssbench.experiment.validation import validate
 from vssbench.method import BuildContext, FlowRule, Method, MethodOptions
 from vssbench.networks import load_weights
 from vssbench.networks.agreement import Said, agree, other_pictures
+from vssbench.networks.padding import padded_size
 from vssbench.networks.weights import WeightsMetadata, read_metadata, require_classes
 from vssbench.registry import methods
 
@@ -78,9 +81,17 @@ def trained_method(
         with _naming(title, part):
             found[part] = read_metadata(reference)
     said = {part: Said(options.weights[part], m.normalisation if m else None) for part, m in found.items()}
-    agreed = agree(f"method {title}", said, getattr(options, "normalisation", None), context.normalisation)
+    default = options.own_normalisation or context.normalisation
+    agreed = agree(f"method {title}", said, getattr(options, "normalisation", None), default)
     context = dataclasses.replace(context, normalisation=agreed.normalisation)
+    indices: list[int] = []
+    if options.class_map is not None:
+        theirs = next((m.class_names for m in found.values() if m is not None), ())
+        indices = mapped_indices(options.class_map, theirs, class_names, f"method {title}")
+        context, class_names = dataclasses.replace(context, classes=len(theirs)), theirs
     method = untrained_method(name, options, context, where=f"method {title}")
+    if indices:
+        answer_in(method, indices)
     parts = method.parts()
     unknown = sorted(set(options.weights) - set(parts))
     if unknown:
@@ -89,9 +100,13 @@ def trained_method(
         with _naming(title, part):
             require_classes(load_weights(parts[part], reference), class_names, reference)
     method.untrained = tuple(
-        part for part, module in parts.items() if part not in found and any(True for _ in module.parameters())
+        part
+        for part, module in parts.items()
+        if part not in found
+        and any(True for _ in module.parameters())
+        and not any(getattr(inner, "has_weights", False) for inner in module.modules())
     )
-    method.remarks = (*agreed.remarks, *other_pictures(title, method, found))
+    method.remarks = (*agreed.remarks, *other_pictures(title, method, found, context.size))
     return method
 
 
@@ -107,6 +122,26 @@ def build_method(spec: MethodSpec, context: BuildContext, class_names: Sequence[
     """`trained_method` of an entry of an experiment, with its inference options applied. Raises as that."""
     method = trained_method(spec.name, spec.options(), context, title=spec.title, class_names=class_names)
     return apply_inference(method, spec.inference, spec.title)
+
+
+def check_source_motion(method: Method, title: str, source: SourceStream) -> None:
+    """`check_motion` for a stream as it is. Raises CapabilityError naming method and file."""
+    needs = method.needs
+    if needs.qp:
+        check_quantisers(title, source.codec)
+    if needs.flow and needs.flow_rule == "paper" and "B" in source.frame_types:
+        raise CapabilityError(
+            f"method {title} follows motion by the rule 'paper', which is defined for P pictures only, and {source.file.path} "
+            f"has {source.frame_types.count('B')} B pictures; set flow_rule: exact where the method has it, or re-encode"
+        )
+
+
+def check_quantisers(title: str, codec: str) -> None:
+    """Raise CapabilityError naming the method if a codec's quantisers are not read by block."""
+    if codec not in PARSED_CODECS:
+        raise CapabilityError(
+            f"method {title} needs the quantiser of every block, which is read of hevc and h264, not of {codec}"
+        )
 
 
 def check_motion(whose: str, settings: CodecSettings, rule: FlowRule) -> None:
@@ -125,7 +160,9 @@ def check_capabilities(
     needs = method.needs
     if needs.motion:
         check_motion(f"method {title}", settings, needs.flow_rule if needs.flow_key else "exact")
-    if any(side % needs.size_multiple for side in size):
+    if needs.qp and settings.codec != "source":
+        check_quantisers(title, settings.codec)
+    if any(side % needs.size_multiple for side in padded_size(method, size)):
         raise CapabilityError(
             f"method {title} needs frame sides that are multiples of {needs.size_multiple}, got {size[0]}x{size[1]}"
         )

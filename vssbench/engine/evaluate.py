@@ -251,6 +251,7 @@ def joint_needs(methods: list[Method]) -> Needs:
         flow_key=any(n.flow_key for n in needs),
         residual=any(n.residual for n in needs),
         block_types=any(n.block_types for n in needs),
+        qp=any(n.qp for n in needs),
         history=max((n.history for n in needs), default=0),
         lookahead=max((n.lookahead for n in needs), default=0),
     )

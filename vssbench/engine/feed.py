@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -15,14 +16,52 @@ from torch import Tensor
 from vssbench.codec import (
     Bitstream,
     KeyframeFlow,
+    SourceStream,
     digest_decoded,
     flow_field_to_previous,
+    flows_to_picture,
     prediction_residual,
 )
+from vssbench.codec.decode import window
 from vssbench.errors import BitstreamError
 from vssbench.experiment.clips import Clip, Encode
 from vssbench.method import FlowRule, Frame, Needs
 from vssbench.records import DecodedFrame, FlowField, MotionField
+
+MARGIN = 16
+"""Pictures before and after a GOP that its own may refer to: the largest decoded picture buffer."""
+KEPT = 32
+"""Flows and images on the device that are kept of one clip."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Neighbours:
+    """What lies around a GOP in a stream as it is."""
+
+    before: Sequence[DecodedFrame]
+    after: Sequence[DecodedFrame]
+    distances: Mapping[int, int]
+    """Position outside the GOP -> pictures since the last keyframe."""
+
+
+class _Flows:
+    """Flow by position, made in order; going back further than what is kept begins anew."""
+
+    def __init__(self, make: Callable[[], Iterator[FlowField]]) -> None:
+        self._make = make
+        self._kept: OrderedDict[int, FlowField] = OrderedDict()
+        self._made, self._next = make(), 0
+
+    def at(self, position: int) -> FlowField:
+        if position < self._next and position not in self._kept:
+            self._made, self._next = self._make(), 0
+            self._kept.clear()
+        while position >= self._next:
+            self._kept[self._next] = next(self._made)
+            self._next += 1
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        return self._kept[position]
 
 
 @dataclass(eq=False)
@@ -37,9 +76,11 @@ class DecodedClip:
     """Pictures before the keyframe, oldest first."""
     lookahead: Sequence[DecodedFrame] = ()
     """Pictures after the GOP, next keyframe first."""
-    coded: Bitstream | None = None
+    coded: Bitstream | SourceStream | None = None
     """What the GOP was decoded from, where that is known."""
-    _flows_to_key: dict[FlowRule, list[FlowField]] = field(default_factory=dict)
+    around: Neighbours | None = None
+    """The stream goes on across the GOP's borders; None where GOPs are closed, or encoded on their own."""
+    _flows_to_key: dict[FlowRule, _Flows] = field(init=False, default_factory=dict)
 
     def at(self, position: int) -> DecodedFrame:
         """Picture by position: 0 is the keyframe, negative is history, len(frames) the next keyframe."""
@@ -55,18 +96,25 @@ class DecodedClip:
 
     def keyframe_distance(self, position: int) -> int:
         """Pictures since the last keyframe before or at `position`."""
+        if self.around is not None:
+            return position if 0 <= position < len(self.frames) else self.around.distances[position]
         return (
             position - len(self.frames) if position >= len(self.frames) else position % self.keyframe_interval
         )
 
     def flow_to_key(self, position: int, rule: FlowRule) -> FlowField:
         """Composed flow of the GOP's picture at `position` towards the keyframe."""
-        flows = self._flows_to_key.get(rule)
-        if flows is None:
-            tracker = KeyframeFlow(rule=rule)
-            flows = [tracker.push(_motion(frame)) for frame in self.frames]
-            self._flows_to_key[rule] = flows
-        return flows[position]
+        if rule not in self._flows_to_key:
+            self._flows_to_key[rule] = _Flows(lambda: self._compose(rule))
+        return self._flows_to_key[rule].at(position)
+
+    def _compose(self, rule: FlowRule) -> Iterator[FlowField]:
+        """Flow of the GOP's pictures towards the keyframe, in order."""
+        if self.around is not None:
+            pictures, key = self._stretch(0)
+            return flows_to_picture([_motion(frame) for frame in pictures], key, rule)
+        tracker = KeyframeFlow(rule=rule)
+        return (tracker.push(_motion(frame)) for frame in self.frames)
 
     def flow_to_previous(self, position: int, rule: FlowRule) -> FlowField:
         """Flow of the picture at `position` towards the picture before it."""
@@ -81,8 +129,11 @@ class DecodedClip:
         """The pictures that the one at `position` may refer to, and its index among them.
 
         GOPs are closed, and those before and after the clip may be bitstreams of their own, whose picture order
-        counts begin anew.
+        counts begin anew; in a stream as it is they may lie on both sides.
         """
+        if self.around is not None:
+            before = self.around.before
+            return [*before, *self.frames, *self.around.after], position + len(before)
         if position < 0:
             return self.history, position + len(self.history)
         if position < len(self.frames):
@@ -95,7 +146,7 @@ class DecodedClip:
         return digest_decoded(self.frames)
 
     @property
-    def bitstream(self) -> Bitstream:
+    def bitstream(self) -> Bitstream | SourceStream:
         """What the GOP was decoded from. Raises ValueError where that is not known."""
         if self.coded is None:
             raise ValueError(f"the clip at frame {self.plan.first} was not read from a bitstream")
@@ -108,35 +159,57 @@ def _motion(frame: DecodedFrame) -> MotionField:
     return frame.motion
 
 
+def _qp(frame: DecodedFrame) -> NDArray[np.int8]:
+    if frame.qp is None:
+        raise BitstreamError(
+            f"picture {frame.index} was decoded without quantisers although a method needs them"
+        )
+    return frame.qp
+
+
 def split_into_clips(
     decoded: Iterable[DecodedFrame],
     encode: Encode,
-    keyframe_interval: int,
+    keyframe_interval: int | None,
     *,
     history: int = 0,
     lookahead: int = 0,
 ) -> Iterator[DecodedClip]:
     """Group the pictures of one bitstream into its clips, holding three GOPs at most.
 
+    keyframe_interval: None for a stream as it is, whose GOPs may be open and begin with any picture.
     Raises BitstreamError if a clip does not start with its only I picture or pictures are missing.
     """
     stream = iter(decoded)
-    before: deque[DecodedFrame] = deque(maxlen=history or 1)
+    margin = MARGIN if keyframe_interval is None else 0
+    before: deque[DecodedFrame] = deque(maxlen=max(history, margin) or 1)
     ahead: deque[DecodedFrame] = deque()
+    firsts = [clip.first for clip in encode.clips]
     for plan in encode.clips:
-        while len(ahead) < plan.length + lookahead and (frame := next(stream, None)) is not None:
+        wanted = plan.length + max(lookahead, margin)
+        while len(ahead) < wanted and (frame := next(stream, None)) is not None:
             ahead.append(frame)
         if len(ahead) < plan.length:
             raise BitstreamError(
                 f"clip at frame {plan.first}: {plan.length} pictures were encoded, only {len(ahead)} could be decoded"
             )
         frames = [ahead.popleft() for _ in range(plan.length)]
-        _check_frame_types(plan, frames)
-        yield DecodedClip(
-            plan, frames, keyframe_interval, tuple(before) if history else (), tuple(ahead)[:lookahead]
-        )
-        if history:
+        past = tuple(before)[-history:] if history else ()
+        clip = DecodedClip(plan, frames, keyframe_interval or plan.length, past, tuple(ahead)[:lookahead])
+        if keyframe_interval is None:
+            positions = (*range(-len(before), 0), *range(plan.length, plan.length + len(ahead)))
+            distances = {p: _distance(firsts, plan.first + p) for p in positions}
+            clip.around = Neighbours(tuple(before), tuple(ahead), distances)
+        else:
+            _check_frame_types(plan, frames)
+        yield clip
+        if history or margin:
             before.extend(frames)
+
+
+def _distance(keyframes: Sequence[int], index: int) -> int:
+    """Pictures since the last of the ascending keyframes: (0, 5), 7 -> 2."""
+    return index - keyframes[bisect_right(keyframes, index) - 1]
 
 
 def _check_frame_types(plan: Clip, frames: Sequence[DecodedFrame]) -> None:
@@ -154,7 +227,7 @@ class ClipFeed:
     def __init__(self, clip: DecodedClip, device: torch.device) -> None:
         self.clip = clip
         self.device = device
-        self._images: dict[int, Tensor] = {}
+        self._images: OrderedDict[int, Tensor] = OrderedDict()
 
     def positions(self, needs: Needs) -> list[int]:
         """Which pictures a method with these needs must be pushed so that the scored ones are answered."""
@@ -181,7 +254,7 @@ class ClipFeed:
             if needs.flow_previous and position > -len(self.clip.history)
             else None
         )
-        valid = flow_key or flow_previous
+        bits = decoded.coded_bytes
         return Frame(
             index=position,
             keyframe_distance=distance,
@@ -190,9 +263,16 @@ class ClipFeed:
             size=(decoded.image.shape[0], decoded.image.shape[1]),
             flow_previous=self._tensor(flow_previous.flow) if flow_previous else None,
             flow_key=self._tensor(flow_key.flow) if flow_key else None,
-            flow_valid=self._tensor(valid.valid) if valid else None,
+            flow_valid_key=self._tensor(flow_key.valid) if flow_key else None,
+            flow_valid_previous=self._tensor(flow_previous.valid) if flow_previous else None,
             residual=self._tensor(self.clip.residual(position)) if needs.residual and position > 0 else None,
-            block_types=self._tensor(_cropped_mode(_motion(decoded))) if needs.block_types else None,
+            block_types=self._tensor(window(_motion(decoded), _motion(decoded).mode))
+            if needs.block_types
+            else None,
+            qp=self._tensor(_qp(decoded)) if needs.qp else None,
+            coded_bits=None if bits is None else torch.tensor([8 * bits], device=self.device),
+            display_order=decoded.index,
+            decode_order=decoded.decode_order,
             time=self.clip.plan.first + position,
         )
 
@@ -200,14 +280,10 @@ class ClipFeed:
         if position not in self._images:
             image = np.ascontiguousarray(self.clip.at(position).image.transpose(2, 0, 1))
             self._images[position] = torch.from_numpy(image)[None].to(self.device)
+            if len(self._images) > KEPT:
+                self._images.popitem(last=False)
         return self._images[position]
 
     def _tensor(self, array: NDArray[np.generic]) -> Tensor:
         # records are read-only and torch wants to own writable memory, hence the copy
         return torch.from_numpy(np.array(array))[None].to(self.device)
-
-
-def _cropped_mode(motion: MotionField) -> NDArray[np.uint8]:
-    left, top = motion.crop_left_top
-    rows, columns = -(-motion.size[0] // 4), -(-motion.size[1] // 4)
-    return motion.mode[top // 4 : top // 4 + rows, left // 4 : left // 4 + columns]

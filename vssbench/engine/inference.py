@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vssbench.engine.onnx_runtime import Sessions, require_onnx, run_by_onnx
 from vssbench.errors import (
     CapabilityError,
     ConfigError,
@@ -42,6 +43,12 @@ def check_inference(options: InferenceOptions, device: torch.device, title: str)
         raise ConfigError(f"{where}.autocast: fp16 has no fast path on the CPU; use bf16 or none")
     if options.cuda_graphs and options.compile:
         raise ConfigError(f"{where}: compile and cuda_graphs exclude one another; choose one")
+    if options.runtime == "onnxruntime":
+        if device.type != "cpu" or options.compile or options.autocast != "none":
+            raise ConfigError(
+                f"{where}.runtime: onnxruntime runs float32 on the CPU; leave out compile and autocast, and run with --device cpu"
+            )
+        require_onnx(f"{where}.runtime")
     if options.compile and device.type == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
         raise CapabilityError(
             f"{where}.compile: torch.compile needs a C++ compiler on the CPU, and none was found"
@@ -77,6 +84,13 @@ def apply_inference(method: Method, options: InferenceOptions, title: str) -> Me
         if options.compile:
             _compile(part)
     step: Step = method.step
+    if options.runtime == "onnxruntime":
+        if needs.adaptive or needs.memory != "none":
+            raise ConfigError(
+                f"method {title}, inference.runtime: its networks run block by block or learn, which ONNX Runtime cannot; "
+                "leave the option out"
+            )
+        step = _through(run_by_onnx(method, f"method {title}, inference.runtime"), step, title)
     if options.autocast != "none":
         step = _under_autocast(step, method.context.device, AUTOCAST_TYPES[options.autocast])
     if options.half_reference:
@@ -100,6 +114,20 @@ def _under_autocast(step: Step, device: torch.device, dtype: torch.dtype) -> Ste
     def tuned(state: Any, frame: Frame) -> list[Prediction]:
         with torch.autocast(device.type, dtype=dtype):
             return step(state, frame)
+
+    return tuned
+
+
+def _through(sessions: list[Sessions], step: Step, title: str) -> Step:
+    """A method that calls inner parts of its networks would go on in torch; it is refused."""
+
+    def tuned(state: Any, frame: Frame) -> list[Prediction]:
+        predictions = step(state, frame)
+        if not any(one.calls for one in sessions):
+            raise CapabilityError(
+                f"method {title}, inference.runtime: it does not run its networks by their halves; leave the option out"
+            )
+        return predictions
 
     return tuned
 

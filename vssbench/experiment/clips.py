@@ -7,6 +7,7 @@ keyframe_interval 4, labelled frame t = 5:
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -52,6 +53,30 @@ def cut_clips(
     for encodes in found:
         if any(clip.scored for encode in encodes for clip in encode.clips):
             yield encodes
+
+
+def cut_source(
+    frames: int, keyframes: Sequence[int], labelled: Sequence[int], protocol: ProtocolSettings
+) -> Iterator[tuple[Encode, ...]]:
+    """A stream as it is, from its first keyframe on: every stretch from keyframe to keyframe is a unit.
+
+    keyframes: ascending indices. Labelled frames are scored at the distance that they have, where the protocol names it
+    (`distances: all` names every one); nothing is yielded where none is.
+    """
+    has_label, wanted = set(list(labelled)[:: protocol.labelled_stride]), protocol.distances
+    clips = [
+        Clip(
+            f"phase-00-gop-{gop:06d}",
+            first,
+            end - first,
+            tuple(
+                d for d in range(end - first) if first + d in has_label and (wanted == "all" or d in wanted)
+            ),
+        )
+        for gop, (first, end) in enumerate(itertools.pairwise([*keyframes, frames]))
+    ]
+    if any(clip.scored for clip in clips):
+        yield (Encode(keyframes[0], frames - keyframes[0], tuple(clips)),)
 
 
 def _clips_before_labels(

@@ -26,6 +26,9 @@ def anchor_options(document: Any, location: tuple[int | str, ...], options: type
     paths = [key for key, field in options.model_fields.items() if Path in annotated_types(field.annotation)]
     for key in paths:
         _anchor(document, (*location, key), entry, key)
+    network = entry.get("network")
+    if isinstance(network, dict):
+        _anchor(document, (*location, "network", "state_dict"), network, "state_dict")
     weights = entry.get("weights")
     if isinstance(weights, dict):
         anchor_weights(document, (*location, "weights"), weights)

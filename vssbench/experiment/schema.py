@@ -32,7 +32,7 @@ ClipFrames = Literal["full", "until_labelled"]
 class _PlugInSpec(BaseModel):
     """A registered name plus that plug-in's own options, written side by side in the YAML."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     name: str = Field(description="registered name, see `vssbench list`")
     label: str = Field("", description="how tables call it; default: the name")
@@ -50,6 +50,7 @@ class DatasetSpec(_PlugInSpec):
     """Which dataset, which split, with which options."""
 
     split: Literal["train", "val", "test"] = "val"
+    """Frames of which split are scored."""
     only: tuple[str, ...] = Field((), description="names of the sequences to use; default: all")
     clip_frames: ClipFrames | None = Field(None, description="protocol.clip_frames for this dataset alone")
 
@@ -78,6 +79,9 @@ class InferenceOptions(Section):
         False, description="keep what outlives a step (keyframe features) in float16"
     )
     batch: int = Field(1, ge=1, description="clips stepped in lockstep")
+    runtime: Literal["torch", "onnxruntime"] = Field(
+        "torch", description="what runs the segmentation networks; onnxruntime on the CPU only"
+    )
 
 
 class MethodSpec(_PlugInSpec):
@@ -113,7 +117,7 @@ class MethodSpec(_PlugInSpec):
 
 
 class CodecSpec(CodecSettings):
-    """Codec settings with a label for tables; the keyframe interval comes from the protocol."""
+    """Codec settings with a label for tables; the keyframe interval of encoders comes from the protocol."""
 
     label: str = Field("", description="how tables call it; default: codec and rate")
     datasets: tuple[str, ...] = Field(
@@ -122,7 +126,10 @@ class CodecSpec(CodecSettings):
 
     @model_validator(mode="after")
     def _interval_is_the_protocols(self) -> CodecSpec:
-        if self.keyframe_interval != CodecSettings.model_fields["keyframe_interval"].default:
+        if (
+            self.codec != "source"
+            and self.keyframe_interval != CodecSettings.model_fields["keyframe_interval"].default
+        ):
             raise mistake(
                 ("keyframe_interval",),
                 f"{self.keyframe_interval} belongs to the protocol; set protocol.keyframe_interval",
@@ -134,6 +141,8 @@ class CodecSpec(CodecSettings):
         """Label, or codec and rate where none is given."""
         if self.label:
             return self.label
+        if self.codec == "source":
+            return self.describe().replace(", keyframes irap", "")
         return f"{self.codec} {getattr(self, self.rate_control):g} {self.rate_control.removesuffix('_kbps')} {self.preset}"
 
     def settings(self) -> CodecSettings:
@@ -238,14 +247,21 @@ class CheckLimits(Section):
     """How much worse a metric may get before `vssbench check` fails; see analysis/gate.py."""
 
     miou_drop: float = Field(1e-9, ge=0, description="absolute, mIoU in 0..1")
+    pixels: int | None = Field(
+        None,
+        ge=0,
+        description="pixels of one method that may be classified otherwise; default: none, on another kind of CPU a "
+        "hundred-thousandth of them",
+    )
     macs_rise: float = Field(0.0, ge=0, description="relative")
     latency_rise: float = Field(0.10, ge=0, description="relative rise of the median step time")
     latency_floor_ms: float = Field(0.5, ge=0, description="absolute rise that is never a regression")
     confidence: float = Field(0.99, gt=0.5, lt=1)
+    """Of the intervals that tell a regression from chance."""
     metrics: dict[str, Annotated[float, Field(ge=0)]] = Field(
         default_factory=dict,
         description="limit of single metrics by their name in `Run.table`, in place of the general one: absolute for "
-        "shares (0..1), relative for costs and step times",
+        "shares (0..1), relative for costs and step times; iou.CLASS holds one class",
     )
 
 
@@ -263,8 +279,11 @@ class Experiment(Section):
     """A complete benchmark: datasets x codecs x methods under one protocol."""
 
     schema_version: Literal[1] = 1
+    """Version of this format."""
     title: str = ""
+    """First line of reports."""
     notes: str = ""
+    """Printed below the title of reports."""
     datasets: tuple[DatasetSpec, ...] = Field(min_length=1)
     codecs: tuple[CodecSpec, ...] = Field(min_length=1)
     methods: tuple[MethodSpec, ...] = Field(min_length=1)
@@ -290,6 +309,7 @@ class Experiment(Section):
         description="difference of mIoU (0..1) that counts as none: differences are tested for lying inside it too",
     )
     seed: int = 0
+    """Of everything random."""
 
     @model_validator(mode="after")
     def _frames_follow_one_another(self) -> Experiment:
@@ -356,7 +376,9 @@ class Experiment(Section):
         return tuple(m for m in on_dataset if not m.codecs or codec.title in m.codecs)
 
     def codec_settings(self, codec: CodecSpec) -> CodecSettings:
-        """Settings of one codec entry with the protocol's keyframe interval."""
+        """Settings of one codec entry, those of an encoder with the protocol's keyframe interval."""
+        if codec.codec == "source":
+            return codec.settings()
         return codec.settings().model_copy(update={"keyframe_interval": self.protocol.keyframe_interval})
 
     def canonical(self) -> dict[str, Any]:

@@ -22,6 +22,8 @@ from vssbench.experiment.validation import Location, Section, mistake, validate
 from vssbench.experiment.yaml import Keys, origin_of, place_of, value_at
 from vssbench.registry import datasets, methods, nearest
 
+PACKAGED_BACKBONE = Path("imagenet")
+"""Stands for the ImageNet weights of EfficientNet-Lite0 in their installed package, whose checksum is known."""
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 
 
@@ -43,7 +45,9 @@ class PairSection(Section):
     source: Literal["video", "stills"] = "video"
     """'video': the frames before a labelled frame exist; 'stills': they are invented (pseudo-video)."""
     split: Literal["train", "val"] = "train"
+    """Labelled frames of which split."""
     keyframe_interval: int = Field(12, ge=2)
+    """L: pictures per closed GOP."""
     distances: tuple[int, ...] | None = None
     """Distances to the keyframe that are kept; None: 0..keyframe_interval-1 for video, 1.. for stills."""
     limit_clips: int | None = Field(None, ge=1)
@@ -51,6 +55,7 @@ class PairSection(Section):
     clips_per_label: int = Field(1, ge=1)
     """Coded clips per sparsely labelled frame or still, each with another distance."""
     flow_rule: Literal["paper", "exact"] = "exact"
+    """'exact': sub-pel, intra blocks without motion; 'paper': whole samples, intra blocks stand still."""
     flow_stride: int = Field(4, ge=1)
     """The stored flow is sampled on every n-th pixel (4 is the grid of the codec's own motion)."""
     original_share: float = Field(0.25, ge=0, le=1)
@@ -82,6 +87,7 @@ class Augmentation(Section):
     flip: float = Field(0.5, ge=0, le=1)
     """Probability of a horizontal flip."""
     scales: tuple[float, ...] = Field((1.0,), min_length=1)
+    """One of these factors is drawn for every sample."""
     crop: tuple[int, int] | None = None
     """(H, W) of the result; None: the frame's own size."""
     label_stride: int = Field(1, ge=1)
@@ -168,8 +174,11 @@ class ContestantSection(Section):
     name: str
     """Registered method."""
     label: str = Field(pattern=NAME)
+    """Name of its folder and of its row."""
     options: dict[str, Any] = Field(default_factory=dict)
+    """The method's own options."""
     stages: dict[str, StageSection] = Field(min_length=1)
+    """Stage that the method declares -> its length and optimiser, in the order of training."""
     seed: int | None = Field(None, ge=0)
     """Seed of this contestant where it has one of its own; None: the experiment's."""
     compare: bool = True
@@ -197,7 +206,9 @@ class EvaluationSection(Section):
     name: str
     """Registered method."""
     label: str = Field(pattern=NAME)
+    """Name of its folder and of its row."""
     options: dict[str, Any] = Field(default_factory=dict)
+    """The method's own options."""
     parts: dict[str, str]
     """part -> 'label/stage/part', a packaged weight name or a .safetensors path."""
 
@@ -206,15 +217,19 @@ class ValidationSection(Section):
     """Validation by the real protocol: coded clips, scored at chosen distances."""
 
     split: Literal["train", "val"] = "val"
+    """Labelled frames of which split."""
     every: int | Literal["epoch"] = Field(200)
     """Steps between validations, or 'epoch': after each pass over the samples."""
     pixels: Literal["decoded", "original"] = "decoded"
     """'original': uncoded frames with the motion of the coded ones, as AR-Seg's code validates."""
     clips: int = Field(4, ge=1)
+    """Coded clips of one validation, spread evenly over the split."""
     distances: tuple[int, ...] = (0, 5, 11)
+    """Keyframe distances that are scored."""
     final_clips: int | None = Field(None, ge=1)
     """Clips of the closing validation of each contestant; None: as `clips`."""
     final_distances: tuple[int, ...] | None = None
+    """Distances of the closing validation; None: as `distances`."""
 
     @field_validator("every")
     @classmethod
@@ -239,6 +254,7 @@ class OutputSection(Section):
     source: str
     """'label/stage/part'."""
     dtype: Literal["float16", "float32"] = "float16"
+    """Number format of the file."""
     leave_out: tuple[str, ...] = ()
     """Modules of the part that stay behind: those that the method which takes the weights does not have."""
 
@@ -247,8 +263,11 @@ class TrainingExperiment(Section):
     """Everything that decides the result of `vssbench train`."""
 
     name: str = Field(pattern=NAME)
+    """Folder of the results below training/."""
     description: str = ""
+    """Printed by `vssbench list experiments` and at the start."""
     seed: int = Field(1, ge=0)
+    """Of everything random."""
     seeds: tuple[int, ...] = ()
     """Train everything once for each of these, in folders `seed-<n>`, on the same coded pairs (those of `seed`)."""
     dataset: DatasetSpec
@@ -259,13 +278,15 @@ class TrainingExperiment(Section):
     pairs: PairSection = PairSection()
     augmentation: Augmentation = Augmentation()
     class_weights: Literal["none", "sqrt-inverse"] = "none"
+    """'sqrt-inverse': 1 / sqrt(share of pixels) over the stored labels, mean 1 over pixels."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """'auto': bfloat16 autocast where the processor has instructions for it, else float32."""
     channels_last: bool = True
     """Memory layout of maps and networks, for speed; not where torch cannot train a network so (training/layout.py)."""
     backbone_weights: Path | None = None
-    """ImageNet ResNet-18 in torchvision's layout (.pth or .safetensors) that every ResNet-18 backbone starts from, where
-    `initialise_from` says nothing else; width 64 only. `--backbone-weights` sets it. None: from scratch."""
+    """ImageNet weights that every backbone starts from, where `initialise_from` says nothing else: 'imagenet' for
+    EfficientNet-Lite0 (extra `pretrained`), or a file (.pth or .safetensors): torchvision's ResNet-18, for width 64 only,
+    or EfficientNet-Lite0 in its package's layout. `--backbone-weights` sets it. None: from scratch."""
     feature_memory_mb: int = Field(0, ge=0)
     """Room for features of frozen networks, where augmentation lets samples come again; 0 keeps none."""
     contestants: tuple[ContestantSection, ...] = Field(min_length=1)
@@ -345,7 +366,9 @@ class TrainingExperiment(Section):
         content = self.model_dump(
             mode="json", exclude={"description", "outputs", "contestants", "evaluations", "seeds"}
         )
-        if self.backbone_weights is not None:  # what the file holds decides, not where it lies
+        if (
+            self.backbone_weights is not None and self.backbone_weights != PACKAGED_BACKBONE
+        ):  # what the file holds decides, not where it lies
             content["backbone_weights"] = _file_digest(self.backbone_weights)
         for key in ("final_clips", "final_distances"):
             content["validation"].pop(key)
@@ -484,7 +507,8 @@ def _take_the_dataset(document: Keys, where: str) -> None:
 
 def _anchor_paths(document: Keys) -> None:
     """Weight files and ImageNet weights: relative to the file that names them."""
-    anchor_key(document, "backbone_weights")
+    if document.get("backbone_weights") != str(PACKAGED_BACKBONE):
+        anchor_key(document, "backbone_weights")
     for section, key in (("contestants", "stages"), ("evaluations", "parts")):
         entries = document.get(section)
         for index, entry in enumerate(entries if isinstance(entries, list) else ()):

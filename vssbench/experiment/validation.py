@@ -20,7 +20,7 @@ Location = tuple[int | str, ...]
 class Section(BaseModel):
     """Base of all sections of experiments: unknown keys are refused, objects are frozen, numbers are finite."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 def mistake(location: Location, text: str) -> PydanticCustomError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vssbench.errors import ConfigError
+from vssbench.networks.adapter import NetworkChoice, NetworkFactory, adapt, create_adapted
 from vssbench.networks.checkpoints import load_ar_seg_checkpoint
 from vssbench.networks.flow import FlowEstimate, FlowNetwork, create_flow_network
 from vssbench.networks.network import (
@@ -22,9 +23,11 @@ __all__ = [
     "DescribedNetwork",
     "FlowEstimate",
     "FlowNetwork",
+    "NetworkFactory",
     "Partial",
     "SegmentationNetwork",
     "TrainingOutput",
+    "adapt",
     "create",
     "create_flow_network",
     "load_ar_seg_checkpoint",
@@ -33,12 +36,14 @@ __all__ = [
 ]
 
 
-def create(name: str, classes: int, *, width: int = 64, **options: Any) -> SegmentationNetwork:
-    """Build the registered network `name` with fresh weights, in training mode.
+def create(name: NetworkChoice, classes: int, *, width: int = 64, **options: Any) -> SegmentationNetwork:
+    """Build the registered network `name`, or adapt the module of a factory, with fresh weights, in training mode.
 
     width 64 is the published network; every channel count scales with width / 64. Raises ConfigError for an unknown
     name, fewer than two classes, a width below 1, or an option the network does not have.
     """
+    if not isinstance(name, str):
+        return create_adapted(name, classes, width)
     network = networks.load(name)
     try:
         built = network(classes, width=width, **options)

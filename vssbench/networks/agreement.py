@@ -63,11 +63,13 @@ def agree(
     return Agreed(used, (remark,) if silent else ())
 
 
-def other_pictures(title: str, method: Method, found: Mapping[str, WeightsMetadata | None]) -> list[str]:
-    """Remarks on parts that see pictures of another scale or size than they were trained on."""
+def other_pictures(
+    title: str, method: Method, found: Mapping[str, WeightsMetadata | None], size: tuple[int, int]
+) -> list[str]:
+    """Remarks on parts that see frames of another `size` or scale than they were trained on."""
     remarks = []
     for part, metadata in found.items():
-        scale, size = method.lr_scale_of(part), method.context.size
+        scale = method.lr_scale_of(part)
         if metadata is None:
             continue
         if metadata.lr_scale is not None and not math.isclose(metadata.lr_scale, scale):

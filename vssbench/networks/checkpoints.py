@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from vssbench.errors import CheckpointError, ConfigError
 from vssbench.networks.network import SegmentationNetwork
-from vssbench.networks.resnet import ResNet18
 from vssbench.networks.weights import read_weights
 from vssbench.registry import nearest
 
@@ -56,8 +55,6 @@ FUSION_KEYS: Prefixes = (
 _LEFTOVERS = re.compile(r"(^|\.)total_(ops|params)$")
 """Counters that thop leaves behind in a state dict."""
 _FUSION_PREFIX = "fuse_attention."
-FULL_WIDTH = 64
-"""Base channels of the published networks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +173,7 @@ def load_ar_seg_checkpoint(
     Nothing is changed unless everything fits. Raises CheckpointError with the missing, unexpected and mis-shaped keys,
     or if the file cannot be read without running code.
     """
-    label, state = _state_dict(path_or_state_dict)
+    label, state = read_state(path_or_state_dict)
     found = _canonical(state, network.name)
     expected: dict[str, Tensor] = {}
     for module, mapping in _targets(network, fusion):
@@ -184,7 +181,7 @@ def load_ar_seg_checkpoint(
         expected.update({theirs: own[ours] for ours, theirs in mapping.items()})
     if fusion is None:
         found = {key: value for key, value in found.items() if not key.startswith(_FUSION_PREFIX)}
-    _check(label, network, expected, found)
+    check_keys(label, network, expected, found)
     for module, mapping in _targets(network, fusion):
         module.load_state_dict({ours: found[theirs] for ours, theirs in mapping.items()})
 
@@ -208,9 +205,10 @@ def _canonical(state: StateDict, network_name: str) -> dict[str, Tensor]:
     return found
 
 
-def _check(
+def check_keys(
     label: str, network: SegmentationNetwork, expected: Mapping[str, Tensor], found: Mapping[str, Tensor]
 ) -> None:
+    """Raise CheckpointError with the missing, unexpected and mis-shaped keys of what was found."""
     missing = [key for key in expected if key not in found]
     unexpected = [key for key in found if key not in expected]
     shapes = [
@@ -231,7 +229,7 @@ def _check(
         )
 
 
-def _state_dict(source: str | Path | StateDict) -> tuple[str, StateDict]:
+def read_state(source: str | Path | StateDict) -> tuple[str, StateDict]:
     """A printable name and the tensors of a state dict or file (.safetensors, else a PyTorch checkpoint)."""
     if isinstance(source, Mapping):
         return "the state dict", source
@@ -278,52 +276,7 @@ def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
-def load_imagenet_backbone(network: SegmentationNetwork, path_or_state_dict: str | Path | StateDict) -> None:
-    """Load torchvision's ImageNet ResNet-18 (`resnet18-5c106cde.pth` or later) into the backbone of `network`.
-
-    The classifier `fc.*` is dropped. Batch counters, which old files lack, keep their value.
-    Raises ConfigError unless the network has the full width of 64, CheckpointError if another key is missing or a shape
-    differs.
-    """
-    if network.width != FULL_WIDTH:
-        raise ConfigError(
-            f"{network.name} of width {network.width} cannot take ImageNet weights, which fit width {FULL_WIDTH} only; "
-            "set width: 64, or leave them out and pretrain at low resolution (docs/training.md)"
-        )
-    label, state = _state_dict(path_or_state_dict)
-    backbone = _find_backbone(network)
-    own = backbone.state_dict()
-    expected = {
-        _torchvision_name(name): value
-        for name, value in own.items()
-        if not name.endswith("num_batches_tracked")
-    }
-    found = {
-        key: value
-        for key, value in state.items()
-        if not key.startswith("fc.") and not key.endswith("num_batches_tracked")
-    }
-    _check(label, network, expected, found)
-    backbone.load_state_dict({name: found.get(_torchvision_name(name), value) for name, value in own.items()})
-
-
-def _torchvision_name(name: str) -> str:
+def torchvision_name(name: str) -> str:
     """Name of one of our ResNet-18's parameters in torchvision's."""
     rule = next(rule for rule in _backbone("", "", ("conv1.", "bn1.")) if name.startswith(rule.ours))
     return rule.theirs + _renamed(name[len(rule.ours) :], rule.inner)
-
-
-def imagenet_networks(module: nn.Module) -> list[SegmentationNetwork]:
-    """Segmentation networks inside `module` (which may be one) whose backbone is a ResNet-18."""
-    return [
-        inner
-        for inner in module.modules()
-        if isinstance(inner, SegmentationNetwork) and any(isinstance(m, ResNet18) for m in inner.modules())
-    ]
-
-
-def _find_backbone(network: SegmentationNetwork) -> nn.Module:
-    for module in network.modules():
-        if isinstance(module, ResNet18):
-            return module
-    raise ConfigError(f"{network.name} has no ResNet-18 backbone")

@@ -26,6 +26,7 @@ class _DeepLab(SegmentationNetwork):
     """What both DeepLabs share: the head, and the cuts before it ('task') and before the final 1x1."""
 
     feature_stride = STRIDE
+    side_multiple = STRIDE
     loss: ClassVar[SegmentationLoss] = "cross-entropy"
     training_only = ()
     cuts: ClassVar[tuple[Cut, ...]] = ("classifier", "task")

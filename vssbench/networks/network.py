@@ -85,7 +85,7 @@ class DescribedNetwork(nn.Module):
 
 
 class SegmentationNetwork(DescribedNetwork, ABC):
-    """An image segmentation network in the pieces N_feat, N_task and final 1x1.
+    """An image segmentation network in the pieces N_feat, N_task and final convolution, which is 1x1 but for few.
 
     Constructed as `Network(classes, width=64)`; every inner channel count is its published value times width / 64.
     Inputs are normalised float images [N, 3, H, W]; sizes need not be multiples of anything.
@@ -93,6 +93,8 @@ class SegmentationNetwork(DescribedNetwork, ABC):
 
     feature_stride: ClassVar[int]
     """Image pixels per pixel of the feature p, up to rounding (see `feature_size`)."""
+    side_multiple: ClassVar[int] = 32
+    """Images whose sides this divides give maps that lie exactly on one another; frames are padded to it."""
     loss: ClassVar[SegmentationLoss]
     """The paper's segmentation loss for this network."""
     training_only: ClassVar[tuple[str, ...]]
@@ -107,6 +109,8 @@ class SegmentationNetwork(DescribedNetwork, ABC):
     feature_norm: ClassVar[str] = ""
     """Module path of the normalisation right before the feature p; empty where there is none."""
     classifier: nn.Conv2d
+    has_weights: bool = False
+    """True where it was built with trained values."""
 
     def __init__(self, classes: int, *, width: int = 64) -> None:
         super().__init__()

@@ -103,6 +103,7 @@ class PSPNet18CamVid(_PSPNet):
 
     name = "pspnet18-camvid"
     feature_stride = 1
+    side_multiple = 8
     loss: ClassVar[SegmentationLoss] = "nll+presence"
     feature_norm = "up3.norm"
     training_only = ("presence",)
@@ -165,6 +166,7 @@ class PSPNet18Cityscapes(_PSPNet):
 
     name = "pspnet18-cityscapes"
     feature_stride = 8
+    side_multiple = 8
     loss: ClassVar[SegmentationLoss] = "ce+aux"
     feature_norm = "head.norm"
     training_only = ("auxiliary", "auxiliary_classifier")

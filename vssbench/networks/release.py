@@ -1,7 +1,8 @@
-"""Turns the folder of released AR-Seg checkpoints into safetensors with a manifest.
+"""Turns a folder of released checkpoints, AR-Seg's or ESPNetv2's, into safetensors with a manifest.
 
-Layout of the release: `{dataset}-{backbone}/{HR,LR,AR}/PSPNet_{backend}_{scale}_{epoch}_.pth`, where the literal
-'PSPNet' stands for BiSeNet too. Source: `ar-seg-state-dicts.json` beside the AR-Seg specification.
+Layout of AR-Seg's release: `{dataset}-{backbone}/{HR,LR,AR}/PSPNet_{backend}_{scale}_{epoch}_.pth`, where the literal
+'PSPNet' stands for BiSeNet too. Source: `ar-seg-state-dicts.json` beside the AR-Seg specification. ESPNetv2's are
+files such as `espnetv2_2.0_city_1024x512.pth`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from vssbench.dataset import IMAGENET
 from vssbench.errors import InputError
 from vssbench.files import digest_file, storage_error
 from vssbench.networks.checkpoints import load_ar_seg_checkpoint
+from vssbench.networks.espnetv2_release import CITYSCAPES, FILE_NAME, released_espnetv2
 from vssbench.networks.network import SegmentationNetwork
 from vssbench.networks.weights import WeightsMetadata, save_weights
 from vssbench.records import Normalisation
@@ -62,11 +64,8 @@ _CITYSCAPES = _Pictures(
     "cityscapes, train",
     (1024, 2048),
     IMAGENET,
-    (
-        "road", "sidewalk", "building", "wall", "fence", "pole", "traffic light", "traffic sign", "vegetation", "terrain",
-        "sky", "person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle",
-    ),
-)  # fmt: skip
+    CITYSCAPES,
+)
 _THIRD_PARTY = Normalisation((0.3257, 0.3690, 0.3223), (0.2112, 0.2148, 0.2115))
 """Of the Cityscapes BiSeNet, whose HR weights the authors took from elsewhere."""
 _PICTURES = {
@@ -85,7 +84,7 @@ class ReleasedFile:
     """One checkpoint of the release that evaluation uses."""
 
     model: str
-    """Folder, such as 'camvid-psp18'."""
+    """Folder, such as 'camvid-psp18'; of ESPNetv2 the file's name without its ending."""
     branch: Branch
     path: Path
     lr_scale: float | None
@@ -94,8 +93,15 @@ class ReleasedFile:
     """Names of earlier epochs beside it, which are not converted."""
 
     @property
+    def source(self) -> str:
+        """Path in the release."""
+        return f"{self.model}/{self.branch}/{self.path.name}" if self.model in MODELS else self.path.name
+
+    @property
     def name(self) -> str:
         """Name of the converted weights, such as 'camvid-psp18/AR-0.5'."""
+        if self.model not in MODELS:
+            return self.model
         scale = f"-{self.lr_scale:g}" if self.branch != "HR" and self.lr_scale is not None else ""
         return f"{self.model}/{self.branch}{scale}"
 
@@ -130,12 +136,16 @@ class _LrBranch(nn.Module):
 
 
 def find_released_files(folder: Path) -> list[ReleasedFile]:
-    """The checkpoints under `folder` (the release, its parent, or one model's folder), of each scale the last epoch.
+    """The checkpoints under `folder`: AR-Seg's (the release, its parent, or one model's folder), of each scale the last
+    epoch; or ESPNetv2's, in the folder itself.
 
     Raises InputError if there is none.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; expected the unpacked AR-Seg release")
+        raise InputError(f"{folder}: no such folder; expected the unpacked AR-Seg or ESPNetv2 release")
+    files = sorted(path for path in folder.glob("*.pth") if FILE_NAME.fullmatch(path.name))
+    if files:
+        return [ReleasedFile(path.stem, "HR", path, None, None) for path in files]
     root = next(
         (f for f in (folder, folder / "checkpoints") if any((f / m).is_dir() for m in MODELS)), folder
     )
@@ -149,7 +159,7 @@ def find_released_files(folder: Path) -> list[ReleasedFile]:
     if not found:
         raise InputError(
             f"{folder}: no checkpoint found; expected folders such as camvid-psp18/AR with .pth files in them "
-            f"(models: {', '.join(MODELS)}; branches: {', '.join(BRANCHES)})"
+            f"(models: {', '.join(MODELS)}; branches: {', '.join(BRANCHES)}), or espnetv2_2.0_city_1024x512.pth"
         )
     return found
 
@@ -179,7 +189,7 @@ def convert_release(
 ) -> list[ConvertedFile]:
     """Convert every checkpoint under `folder` into `out` and write `out`/manifest.json; all of it or nothing.
 
-    HR and LR files become plain network weights, AR files the part 'lr' of the method ar-seg (network and CReFF).
+    ESPNetv2's, HR and LR files become plain network weights, AR files the part 'lr' of the method ar-seg (network and CReFF).
     `report` is called before each file. Raises InputError if nothing is found, CheckpointError if a file does not fit,
     StorageError if `out` cannot be written.
     """
@@ -200,7 +210,10 @@ def convert_release(
     return converted
 
 
-def _convert(released: ReleasedFile, scratch: Path, dtype: Literal["float32", "float16"]) -> ConvertedFile:
+def _loaded(released: ReleasedFile) -> tuple[nn.Module, WeightsMetadata]:
+    """What a checkpoint holds, and what is known of it."""
+    if released.model not in MODELS:
+        return released_espnetv2(released.path)
     network_name, classes = MODELS[released.model]
     network: SegmentationNetwork = networks.load(network_name)(classes)
     module: nn.Module = network
@@ -209,28 +222,31 @@ def _convert(released: ReleasedFile, scratch: Path, dtype: Literal["float32", "f
         load_ar_seg_checkpoint(released.path, network=network, fusion=module.fusion)
     else:
         load_ar_seg_checkpoint(released.path, network=network)
-    source = f"{released.model}/{released.branch}/{released.path.name}"
     seen = _PICTURES[released.model]
-    metadata = WeightsMetadata.describing(
+    return module, WeightsMetadata.describing(
         network,
-        experiment=f"AR-Seg release, {source}",
+        experiment=f"AR-Seg release, {released.source}",
         class_names=seen.class_names,
         data=seen.data,
         normalisation=seen.normalisation,
         size=seen.size,
         lr_scale=1.0 if released.branch == "HR" else released.lr_scale,
     )
+
+
+def _convert(released: ReleasedFile, scratch: Path, dtype: Literal["float32", "float16"]) -> ConvertedFile:
+    module, metadata = _loaded(released)
     path = save_weights(module, scratch / f"{released.name}.safetensors", metadata, dtype=dtype)
     return ConvertedFile(
         name=released.name,
         file=f"{released.name}.safetensors",
         sha256=digest_file(path),
-        network=network_name,
-        classes=classes,
+        network=metadata.network,
+        classes=metadata.classes,
         branch=released.branch,
         lr_scale=released.lr_scale,
         epoch=released.epoch,
-        source_file=source,
+        source_file=released.source,
         source_sha256=digest_file(released.path),
         superseded=released.superseded,
     )

@@ -259,7 +259,8 @@ def load_weights(module: nn.Module, reference: str | Path) -> WeightsMetadata | 
     ]
     if problems:
         raise CheckpointError(f"{reference}: does not fit {type(module).__name__}; " + "; ".join(problems))
-    module.load_state_dict({**own, **tensors})
+    if not any(value.is_meta for value in own.values()):  # a module without storage is only checked
+        module.load_state_dict({**own, **tensors})
     return metadata
 
 

@@ -147,7 +147,7 @@ def _curve(
         miou=group.miou,
         miou_low=overall[0],
         miou_high=overall[1],
-        gop_mean_gmacs=run.gmacs(group.dataset, group.method),
+        gop_mean_gmacs=run.gmacs(group.dataset, group.method, group.codec),
         kbps=group.kbps,
         coder=run.roster.codec(group.dataset, group.codec).settings.codec,
         class_iou=tuple(float(value) for value in mean_of_present(group.iou_d.T)),

@@ -1,31 +1,37 @@
-"""The small files of a run beside its units, as types: the size of the plan, the datasets, the costs.
+"""The small files of a run beside its units, as types: the size of the plan, the datasets and the environment.
 
-RUN/plan.json  RUN/datasets.json  RUN/costs/DATASET/METHOD.json
+RUN/plan.json  RUN/datasets.json  RUN/environment.json
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, RootModel
+from pydantic import BaseModel, ConfigDict
 
+from vssbench.codec import SourceStream, read_source
+from vssbench.codec.source import gop_lengths
 from vssbench.dataset import Dataset, VideoSequence
-from vssbench.results.store import RunFolder, slug
+from vssbench.engine.data_digests import FileDigests, data_digests
 
-COUNTED_WHILE_RUNNING = "the frames of the run"
-"""`CostRecord.counted_on` of a method whose work depends on the pictures."""
+EXPERIMENT_FILE = "experiment.json"
 Colour = tuple[int, int, int]
-Figure = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
-"""A number, NaN where it was not measured; null in the file."""
 
 
-class _Document(BaseModel):
+class Document(BaseModel):
+    """Base of what a run folder holds as JSON."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class PlanSummary(_Document):
+class FrozenExperiment(BaseModel):
+    """RUN/experiment.json: the experiment as it was given (experiment/schema.py)."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class PlanSummary(Document):
     """Size of a plan: how much a run holds when it is complete."""
 
     jobs: int
@@ -35,7 +41,46 @@ class PlanSummary(_Document):
     encoded_frames: int
 
 
-class SequenceRecord(_Document):
+class CodedRecord(Document):
+    """The bits of a sequence's own video file, where a codec setting takes them as they are."""
+
+    codec: str
+    digest: str
+    """SHA-256 of the packets."""
+    kbps: float
+    frame_types: dict[str, int]
+    """Pictures that are shown, by type."""
+    before_first: int
+    """Pictures before the first group, which are not run."""
+    groups: int
+    """Groups of pictures that begin where decoding can start."""
+    group_frames: tuple[int, int]
+    """Pictures of the shortest and of the longest."""
+    mean_qp: dict[str, float]
+    """Mean luma quantisation parameter by frame type; types that do not tell are absent."""
+    encoder: str
+    """As the stream or its container names it; '' where neither does."""
+
+    @property
+    def text(self) -> str:
+        """One line for readers."""
+        types = ", ".join(f"{count} {kind}" for kind, count in self.frame_types.items())
+        low, high = self.group_frames
+        qps = ", ".join(f"{kind} {qp:.1f}" for kind, qp in self.mean_qp.items())
+        parts = (
+            f"{self.codec} as it is, {self.kbps:.0f} kb/s, {types} pictures",
+            f"{self.groups} groups of {low if low == high else f'{low} to {high}'}",
+            f"the first {self.before_first} pictures precede the first group and are not run"
+            if self.before_first
+            else "",
+            f"mean QP {qps}" if qps else "",
+            f"encoder {self.encoder:.120}" if self.encoder else "",
+            f"packets sha256 {self.digest[:16]}",
+        )
+        return "; ".join(part for part in parts if part)
+
+
+class SequenceRecord(Document):
     """One sequence that takes part in a run."""
 
     frames: int
@@ -44,11 +89,20 @@ class SequenceRecord(_Document):
     size: tuple[int, int]
     """(H, W)."""
     frame_rate_hz: float
+    frames_digest: str
+    """Of everything that decides a pixel of its frames (engine/data_digests.py)."""
+    labels_digest: str
     remarks: tuple[str, ...] = ()
     """How its frames were read, where that was a choice."""
+    coded: CodedRecord | None = None
+    """None where no codec setting takes its bits as they are."""
+
+    def digest(self, kind: str) -> str:
+        """Of 'frames' or 'labels'."""
+        return self.frames_digest if kind == "frames" else self.labels_digest
 
 
-class DatasetRecord(_Document):
+class DatasetRecord(Document):
     """What tables and figures must know of a dataset, so that they need not open it."""
 
     class_names: tuple[str, ...]
@@ -60,39 +114,91 @@ class DatasetRecord(_Document):
     """Label convention shown beside every number; '' where there is only one."""
     sequences: dict[str, SequenceRecord]
 
+    def differences(self, now: DatasetRecord) -> list[str]:
+        """What is other data than before: 'the class table', 'labels of drive', 'frames and labels of drive', ..."""
+        table = ("class_names", "palette", "ignore_index", "categories")
+        found = ["the class table"] if any(getattr(self, n) != getattr(now, n) for n in table) else []
+        for name in sorted({*self.sequences, *now.sequences}):
+            before, after = self.sequences.get(name), now.sequences.get(name)
+            if before is None or after is None:
+                found.append(f"sequence {name}, which {'is new' if before is None else 'is gone'}")
+                continue
+            kinds = [kind for kind in ("frames", "labels") if before.digest(kind) != after.digest(kind)]
+            if (before.frames, before.size, before.frame_rate_hz) != (
+                after.frames,
+                after.size,
+                after.frame_rate_hz,
+            ):
+                kinds.append("number, size or rate of frames")
+            if kinds:
+                found.append(f"{' and '.join(kinds)} of {name}")
+        return found
 
-class DatasetRecords(RootModel[dict[str, DatasetRecord]]):
-    """Title -> dataset."""
+
+class DatasetRecords(Document):
+    """RUN/datasets.json."""
+
+    datasets: dict[str, DatasetRecord]
+    """By title."""
 
 
-class CostRecord(_Document):
-    """MACs of one method on one dataset, in 1e9 per frame."""
+class EnvironmentRecord(Document):
+    """RUN/environment.json: where the run was begun, and where it went on by force."""
 
-    dataset: str
-    method: str
-    size: tuple[int, int]
-    """(H, W) of the frames that it was counted for."""
-    delay_frames: int
-    """Frames between a picture and its answer."""
-    keyframe_interval: int
-    key_gmacs: Figure = math.nan
-    non_key_gmacs: Figure = math.nan
-    gop_mean_gmacs: Figure = math.nan
-    gop_mean_thop_gmacs: Figure = math.nan
-    """By the counting rule of thop 0.0.31, as the paper prints it."""
-    rule: Literal["exact"] = "exact"
-    counted_on: str = "blank frames"
-    uncounted: tuple[str, ...] = ()
-    """Work that the counter cannot see (numpy, operators without a formula): the figures are lower bounds then."""
+    code: dict[str, str]
+    """Module -> digest."""
+    bits: dict[str, Any]
+    """Everything that decides pixels and predictions (runner/environment.py)."""
+    machine: dict[str, Any]
+    """What decides times."""
+    forced: tuple[tuple[str, ...], ...] = ()
+    """What was other in sessions that went on by force, 'key: before -> now' each."""
+    forced_bits: tuple[dict[str, Any], ...] = ()
+    """The bits of these sessions."""
+
+    other_processors: tuple[str, ...] = ()
+    """Models of CPU on which units were made in later sessions."""
 
     @property
-    def while_running(self) -> bool:
-        """True where the method's work depends on the pictures, so that it was counted on those of the run."""
-        return self.counted_on == COUNTED_WHILE_RUNNING
+    def processors(self) -> tuple[str, ...]:
+        """Models of all CPUs on which units were made."""
+        return tuple(sorted({str(self.machine.get("processor", "")), *self.other_processors}))
+
+    @property
+    def all_bits(self) -> list[dict[str, Any]]:
+        """The bits under which records of the run may have been made."""
+        return [self.bits, *self.forced_bits]
 
 
-def describe_dataset(dataset: Dataset, sequences: Sequence[VideoSequence]) -> DatasetRecord:
-    """The record of an opened dataset and those of its sequences that take part."""
+def describe_source(source: SourceStream) -> CodedRecord:
+    """The record of a video file's own bits."""
+    starts = [i for i, access in enumerate(source.access) if access] or [0]
+    lengths = gop_lengths(tuple(starts), source.frame_count)
+    qps: dict[str, list[float]] = {}
+    for kind, qp in zip(source.frame_types, source.mean_qps, strict=True):
+        if qp is not None:
+            qps.setdefault(kind, []).append(qp)
+    return CodedRecord(
+        codec=source.codec,
+        digest=source.digest,
+        kbps=source.achieved_kbps,
+        frame_types={kind: source.frame_types.count(kind) for kind in "IPB" if kind in source.frame_types},
+        before_first=starts[0],
+        groups=len(lengths),
+        group_frames=(min(lengths), max(lengths)),
+        mean_qp={kind: sum(qps[kind]) / len(qps[kind]) for kind in "IPB" if kind in qps},
+        encoder=source.encoder,
+    )
+
+
+def describe_dataset(
+    dataset: Dataset, sequences: Sequence[VideoSequence], files: FileDigests, as_they_are: bool = False
+) -> DatasetRecord:
+    """The record of an opened dataset and those of its sequences that take part. Raises InputError.
+
+    as_they_are: some codec setting takes the bits of their files as they are.
+    """
+    digests = {one.name: data_digests(one, files) for one in sequences}
     table = dataset.classes
     return DatasetRecord(
         class_names=table.names,
@@ -106,22 +212,13 @@ def describe_dataset(dataset: Dataset, sequences: Sequence[VideoSequence]) -> Da
                 labelled=len(one.labelled),
                 size=one.size,
                 frame_rate_hz=one.frame_rate_hz,
+                frames_digest=digests[one.name][0],
+                labels_digest=digests[one.name][1],
                 remarks=tuple(one.remarks()),
+                coded=describe_source(read_source(one.coded_file))
+                if as_they_are and one.coded_file
+                else None,
             )
             for one in sequences
         },
     )
-
-
-def cost_path(dataset: str, method: str) -> str:
-    """Where the cost of a method on a dataset is stored below the run folder; both by title."""
-    return f"costs/{slug(dataset)}/{slug(method)}.json"
-
-
-def read_costs(folder: RunFolder) -> dict[tuple[str, str], CostRecord]:
-    """(dataset, method) -> cost, of all that were counted. Raises InputError if a file is damaged."""
-    found = {}
-    for file in sorted((folder.path / "costs").glob("*/*.json")):
-        cost = folder.read_record(str(file.relative_to(folder.path)), CostRecord)
-        found[cost.dataset, cost.method] = cost
-    return found

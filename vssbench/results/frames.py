@@ -1,7 +1,8 @@
 """Frames that a run kept to look at: one archive per unit, or per single frame, written and read here.
 
 RUN/frames/DATASET/CODEC/SEQUENCE-UNIT.zip         all scored frames of a unit; -dDD.zip: the frame at distance DD alone
-    cases.json                 the fields of `FrameCase`, one object per frame, by frame and distance
+    cases.json                 cases: the fields of `FrameCase`, one object per frame, by frame and distance; what the
+                               archive belongs to (results/basis.py); digest over all of it and the other files
     N-decoded.webp             RGB as decoded by the codec, stored with loss: for looking at, not for scoring
     N-truth.png                class indices with the class colours as palette
     N-prediction-K.png         the same of method K
@@ -10,10 +11,11 @@ RUN/frames/DATASET/CODEC/SEQUENCE-UNIT.zip         all scored frames of a unit; 
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -27,7 +29,8 @@ from vssbench.errors import InputError
 from vssbench.files import write_atomically
 from vssbench.metrics.confusion import count_pairs, mean_iou
 from vssbench.records import ClassTable, FlowField
-from vssbench.results.store import slug
+from vssbench.results.basis import Basis
+from vssbench.results.store import foreign, slug
 
 MOTION_STEP = 4
 """The motion of every fourth sample is kept: codecs move blocks of 4x4 samples at least."""
@@ -106,6 +109,10 @@ class FrameCase:
         """What makes a case unique."""
         return (self.dataset, self.codec, self.sequence, self.frame, self.distance)
 
+    def archive_name(self, distance: int | None = None) -> str:
+        """Archive that holds the case, with the frame at one distance alone or the whole unit."""
+        return archive_name(self.dataset, self.codec, self.sequence, self.unit, distance)
+
     def labels(self, name: str) -> Labels:
         """Class indices [H, W] of a stored label map."""
         with Image.open(io.BytesIO(self.read(name))) as picture:
@@ -159,20 +166,25 @@ def archive_name(dataset: str, codec: str, sequence: str, unit: str, distance: i
     return f"frames/{slug(dataset)}/{slug(codec)}/{slug(sequence)}-{slug(unit)}{alone}.zip"
 
 
-def read_frames(root: Path, methods: Sequence[str]) -> Iterator[FrameCase]:
-    """All kept frames of a run folder; predictions in the order of the titles `methods`.
+def read_frames(root: Path, basis: Basis, methods: Sequence[str]) -> tuple[list[FrameCase], list[str]]:
+    """All kept frames of a run folder, predictions in the order of the titles `methods`; and what is wrong with archives.
 
-    Raises InputError if an archive is damaged.
+    An archive that is damaged or from elsewhere is left out, with a sentence that says so.
     """
     rank = {title: place for place, title in enumerate(methods)}
+    found, told = [], []
     for path in sorted((root / "frames").glob("*/*/*.zip")):
-        for case in read_archive(path):
-            answers = sorted(case.prediction_names.items(), key=lambda item: rank.get(item[0], len(rank)))
-            yield replace(case, prediction_names=dict(answers))
+        try:
+            for case in read_archive(path, basis):
+                answers = sorted(case.prediction_names.items(), key=lambda item: rank.get(item[0], len(rank)))
+                found.append(replace(case, prediction_names=dict(answers)))
+        except InputError as error:
+            told.append(f"{error}; `vssbench run` sets it aside and makes it again")
+    return found, told
 
 
-def read_archive(path: Path) -> list[FrameCase]:
-    """The frames of one archive. Raises InputError if it is damaged: every byte of it is checked."""
+def read_archive(path: Path, basis: Basis) -> list[FrameCase]:
+    """The frames of one archive. Raises InputError if it is damaged, every byte of it is checked, or from elsewhere."""
     stamp = path.stat().st_mtime_ns
 
     def read(name: str) -> bytes:
@@ -180,20 +192,31 @@ def read_archive(path: Path) -> list[FrameCase]:
 
     try:
         archive = _opened(path, stamp)
-        damaged = archive.testzip()
-        if damaged is not None:
-            raise zipfile.BadZipFile(f"{damaged} does not match its checksum")
-        cases = [_case(described, read) for described in json.loads(read("cases.json"))]
-        missing = {name for case in cases for name in _names(case)} - set(archive.namelist())
-        if missing:
-            raise KeyError(f"no {sorted(missing)}")
+        packed = [info.filename for info in archive.infolist() if info.compress_type != zipfile.ZIP_STORED]
+        if packed:  # what is stored as it is cannot be larger than the file
+            raise zipfile.BadZipFile(f"{packed[0]} is compressed")
+        index = json.loads(read("cases.json"))
+        names = sorted(set(archive.namelist()) - {"cases.json"})
+        digest = _digest(index["cases"], index["belongs"], {name: read(name) for name in names})
+        if digest != index["digest"]:
+            raise ValueError("the content does not match its digest")
+        cases = [_case(described, read) for described in index["cases"]]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, NotImplementedError,
-            RuntimeError, zipfile.BadZipFile) as error:  # fmt: skip
-        raise InputError(
-            f"{path}: these frames cannot be read ({type(error).__name__}: {error}); delete the file and run the "
-            "experiment again to make it anew"
-        ) from error
+            RuntimeError, OverflowError, zipfile.BadZipFile) as error:  # fmt: skip
+        raise InputError(f"{path}: these frames cannot be read ({type(error).__name__}: {error})") from error
+    place = path.relative_to(path.parents[3]).as_posix()
+    for case in cases:
+        names_of_unit = {case.archive_name(), case.archive_name(case.distance)}
+        of_run = case.dataset in basis.datasets and basis.of_sequence(case.dataset, case.sequence)
+        if place not in names_of_unit or not of_run or index["belongs"] not in of_run:
+            raise foreign(path)
     return cases
+
+
+def _digest(cases: Any, belongs: str, files: Mapping[str, bytes]) -> str:
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    text = json.dumps([cases, belongs, digests], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @lru_cache(maxsize=2)
@@ -215,12 +238,6 @@ def _case(described: dict[str, Any], read: Reader) -> FrameCase:
     return FrameCase(**values, read=read)
 
 
-def _names(case: FrameCase) -> Iterable[str]:
-    yield from (case.decoded_name, case.truth_name, *case.prediction_names.values())
-    if case.motion_name is not None:
-        yield case.motion_name
-
-
 @dataclass(eq=False)
 class FrameArchive:
     """Collects the frames of one archive, already packed, until `write`."""
@@ -230,6 +247,8 @@ class FrameArchive:
     sequence: str
     unit: str
     classes: ClassTable
+    belongs: str
+    """What the archive belongs to (results/basis.py)."""
     cases: list[dict[str, Any]] = field(default_factory=list)
     files: dict[str, bytes] = field(default_factory=dict)
 
@@ -280,7 +299,9 @@ class FrameArchive:
     def write(self, path: Path) -> None:
         """Store the archive. Raises StorageError."""
         order = sorted(self.cases, key=lambda case: (case["frame"], case["distance"]))
-        index = json.dumps(order, sort_keys=True, separators=(",", ":")).encode()
+        digest = _digest(order, self.belongs, self.files)
+        described = {"cases": order, "belongs": self.belongs, "digest": digest}
+        index = json.dumps(described, sort_keys=True, separators=(",", ":")).encode()
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
             for name, data in {"cases.json": index, **self.files}.items():

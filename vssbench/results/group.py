@@ -46,10 +46,14 @@ class Group:
     """How many scored frames were decoded as I, P, B."""
     clip_frames: tuple[int, int]
     """Shortest and longest clip behind the cases."""
+    pictures_per_keyframe: float
+    """Mean length of the clips behind the cases, each counted once."""
     decoded_digests: list[str]
     """Digest of decoded pixels and motion of each unit."""
     unit_step_ms: dict[str, list[float]]
     """The same in each unit."""
+    workers: tuple[int, ...]
+    """How many worker processes ran side by side while the units were timed, each number once."""
     unit_names: list[str]
     """'SEQUENCE/UNIT' of each unit, in the order of the lists above."""
     measured: dict[str, NDArray[np.int64]]
@@ -130,7 +134,8 @@ def build_group(key: tuple[str, str, str], units: Sequence[UnitRecord]) -> Group
     """Gather the units of one (dataset, codec, method). Raises InputError if they do not hold the same counts."""
     cases = [case for unit in units for case in unit.cases]
     sequences = [unit.key.sequence for unit in units for _ in unit.cases]
-    frames, of_case, types, _, lengths, _, _ = zip(*cases, strict=True)
+    frames, of_case, types, firsts, lengths, _, _ = zip(*cases, strict=True)
+    clips = set(zip(sequences, firsts, lengths, strict=True))
     labelled = sorted(set(zip(sequences, frames, strict=True)))
     row = {place: i for i, place in enumerate(labelled)}
     distances, columns = np.unique(np.array(of_case), return_inverse=True)
@@ -153,8 +158,10 @@ def build_group(key: tuple[str, str, str], units: Sequence[UnitRecord]) -> Group
         executed_share=float(np.mean([unit.executed_share for unit in units])),
         frame_types=dict(sorted(Counter(types).items())),
         clip_frames=(min(lengths), max(lengths)),
+        pictures_per_keyframe=sum(length for _, _, length in clips) / len(clips),
         decoded_digests=[unit.decoded_digest for unit in units],
         unit_step_ms=_unit_step_ms(timed),
+        workers=tuple(sorted({int(unit.timings["workers"]) for unit in units if "workers" in unit.timings})),
         unit_names=[f"{unit.key.sequence}/{unit.key.unit}" for unit in units],
         measured=_measured(key, units),
         case_streams=[_stream(unit) for unit in units for _ in unit.cases] if units[0].measured else [],

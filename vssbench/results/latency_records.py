@@ -7,7 +7,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from vssbench.experiment.schema import InferenceOptions
-from vssbench.results.store import RunFolder, slug
+from vssbench.results.basis import Basis
+from vssbench.results.store import RunFolder, foreign, slug
 
 Milliseconds = Annotated[float, Field(gt=0)]
 
@@ -106,9 +107,14 @@ def latency_path(dataset: str, method: str) -> str:
     return f"latency/{slug(dataset)}/{slug(method)}.json"
 
 
-def latency_records(folder: RunFolder) -> list[LatencyRecord]:
-    """All latency records of a run, in a fixed order. Raises InputError if one is damaged."""
-    return [
-        folder.read_record(str(path.relative_to(folder.path)), LatencyRecord)
-        for path in sorted((folder.path / "latency").glob("*/*.json"))
-    ]
+def latency_records(folder: RunFolder, basis: Basis) -> list[LatencyRecord]:
+    """All latency records of a run, in a fixed order. Raises InputError at one that is damaged or from elsewhere."""
+    found = []
+    for dataset in sorted(basis.datasets):
+        for path in sorted((folder.path / "latency" / slug(dataset)).glob("*.json")):
+            relative = path.relative_to(folder.path).as_posix()
+            record = folder.read_record(relative, LatencyRecord, basis.of_dataset(dataset))
+            if latency_path(record.dataset, record.method) != relative:
+                raise foreign(path)
+            found.append(record)
+    return found

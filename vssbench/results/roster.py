@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -46,7 +47,9 @@ class DatasetEntry(_Record):
     clip_frames: Literal["full", "until_labelled"]
     """That of the dataset, else the protocol's."""
     options: dict[str, Any]
-    """All options of the dataset class."""
+    """All options of the dataset class but those that say where its files are."""
+    paths: dict[str, str | None]
+    """The options that do; what lies there is known by its digests (results/documents.py)."""
 
 
 class CodecEntry(_Record):
@@ -147,6 +150,9 @@ class Roster(_Record):
     codecs: tuple[CodecEntry, ...]
     methods: tuple[MethodEntry, ...]
     paper: tuple[PaperEntry, ...]
+    metrics: tuple[str, ...]
+    """Names of what is measured beyond mIoU."""
+    oracles: bool
     remarks: tuple[str, ...] = ()
     """On the weights of the methods: contradictions, defaults, other scales and sizes than in training."""
 
@@ -247,17 +253,26 @@ def make_roster(experiment: Experiment) -> Roster:
         ),
         methods=tuple(method_entry(spec, _places(spec, experiment)) for spec in experiment.methods),
         paper=tuple(_paper(experiment)),
+        metrics=tuple(experiment.metrics),
+        oracles=bool(experiment.oracles),
     )
 
 
 def _dataset(spec: DatasetSpec, protocol: ProtocolSettings) -> DatasetEntry:
+    options = spec.options()
+    values = options.model_dump(mode="json")
+    fields = type(options).model_fields
+    paths = {
+        name for name, field in fields.items() if Path in (field.annotation, *get_args(field.annotation))
+    }
     return DatasetEntry(
         title=spec.title,
         name=spec.name,
         split=spec.split,
         only=spec.only,
         clip_frames=spec.clip_frames or protocol.clip_frames,
-        options=spec.options().model_dump(mode="json"),
+        options={name: value for name, value in values.items() if name not in paths},
+        paths={name: values[name] for name in sorted(paths)},
     )
 
 

@@ -1,7 +1,7 @@
 """The unit record: what is stored per (dataset, codec, method, sequence, unit), as types.
 
 Version history
-1  first version; `step_macs` and `measured` are optional and absent where they are None or empty
+1  first version; `step_macs`, `measured` and `coded_digest` are optional and absent where they are None or empty
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from vssbench.errors import InputError
 
 SCHEMA_VERSION = 1
+LARGEST_COUNTS = 1 << 28
+"""Bytes of one array of counts; a unit of 500 cases of 255 classes has fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +73,16 @@ class UnitRecord:
     """SHA-256 over decoded pixels and motion of every GOP behind the cases."""
     timings: dict[str, float] = field(default_factory=dict)
     """Seconds by stage (`step_key`, `step_non_key`: inside the method, by place in the GOP) and the frames behind them
-    (`steps_key`, `steps_non_key`); the only part that may differ between two runs of one experiment."""
+    (`steps_key`, `steps_non_key`), and how many `workers` ran side by side; the only part that may differ between two runs of one experiment."""
     step_macs: tuple[tuple[int, int, int], ...] | None = None
     """(keyframe distance, steps, MACs) of the steps behind the cases, counted while they ran on the real frames; only
     for methods whose work depends on the pictures."""
+    belongs: str = ""
+    """Digest of what decides the record: experiment, data, code, weights (results/basis.py)."""
     measured: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     """Counts of the experiment's further metrics and oracles by name, each [cases, ...] (metrics/further.py)."""
+    coded_digest: str = ""
+    """SHA-256 over the bits that the GOPs were decoded from: of the elementary stream, of a file's packets; '' unknown."""
 
     def __post_init__(self) -> None:
         self._check_timings()
@@ -91,7 +97,7 @@ class UnitRecord:
             )
 
     def _check_timings(self) -> None:
-        """No digest covers the timings, so that what they hold is looked at when a record is made."""
+        """What is divided by later is looked at when a record is made."""
         for name, value in self.timings.items():
             if type(value) not in (int, float) or not 0 <= value < math.inf:
                 raise ValueError(f"timings[{name!r}] must be a finite number from 0, got {value!r}")
@@ -100,10 +106,16 @@ class UnitRecord:
 
 
 def to_json(record: UnitRecord) -> str:
-    """Text of a unit file. Its digest covers everything but the timings."""
+    """Text of a unit file, with its digests."""
     body, raw = _body(record), _raw(record)
     digest = _digest(json.dumps(_slim(body), sort_keys=True, separators=(",", ":")).encode(), raw)
-    return json.dumps({**body, "digest": digest, "timings": record.timings}, indent=1) + "\n"
+    times = {"timings": record.timings, "timings_digest": _digest_of_times(digest, record.timings)}
+    return json.dumps({**body, "digest": digest, **times}, indent=1) + "\n"
+
+
+def _digest_of_times(digest: str, timings: Any) -> str:
+    """Times have a digest of their own, so that those of equal runs are equal without them."""
+    return _digest(json.dumps([digest, timings], sort_keys=True).encode(), [])
 
 
 def from_json(text: str | bytes, where: str) -> UnitRecord:
@@ -125,19 +137,29 @@ def from_json(text: str | bytes, where: str) -> UnitRecord:
             executed_share=values["executed_share"],
             achieved_kbps=values["achieved_kbps"],
             decoded_digest=values["decoded_digest"],
+            coded_digest=values.get("coded_digest", ""),
             timings=values["timings"],
+            belongs=values["belongs"],
             step_macs=tuple((int(d), int(n), int(m)) for d, n, m in values["step_macs"])
             if "step_macs" in values
             else None,
             measured={name: array for name, (_, array) in measured.items()},
         )
         stored_digest = values.pop("digest")
-        del values["timings"]
+        times = values.pop("timings_digest") == _digest_of_times(stored_digest, values.pop("timings"))
         # of what was read: packing the counts again would cost most of the time
         holds = _holds(stored_digest, _slim(values), [raw, *(measured[name][0] for name in sorted(measured))])
-    except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RecursionError,
+        OverflowError,
+        zlib.error,
+    ) as error:
         raise InputError(f"{where}: not a readable unit record ({type(error).__name__}: {error})") from error
-    if not holds:
+    if not (holds and times):
         raise InputError(f"{where}: the content does not match its digest; the file was damaged or edited")
     return record
 
@@ -151,7 +173,7 @@ def _parse(text: str | bytes) -> Any:
 
 
 def _body(record: UnitRecord) -> dict[str, Any]:
-    optional: dict[str, Any] = {}
+    optional: dict[str, Any] = {"coded_digest": record.coded_digest} if record.coded_digest else {}
     if record.step_macs is not None:
         optional["step_macs"] = [list(row) for row in record.step_macs]
     if record.measured:
@@ -159,6 +181,7 @@ def _body(record: UnitRecord) -> dict[str, Any]:
     return {
         **optional,
         "schema": SCHEMA_VERSION,
+        "belongs": record.belongs,
         "key": asdict(record.key),
         "cases": [case._asdict() for case in record.cases],
         "counts": _pack(record.counts),
@@ -181,6 +204,10 @@ def _pack(values: NDArray[np.int64]) -> dict[str, Any]:
 def _unpack(packed: Mapping[str, Any]) -> tuple[bytes, NDArray[np.int64]]:
     """The bytes that the digest covers, and the array."""
     size = 8 * math.prod(packed["shape"])
+    if size > LARGEST_COUNTS:
+        raise ValueError(
+            f"counts of shape {packed['shape']} would take {size} bytes, more than any unit does"
+        )
     # never more than the shape promises: a few kB could unpack to gigabytes
     raw = zlib.decompressobj().decompress(base64.b64decode(packed["zlib_int64"]), size + 1)
     if len(raw) != size:

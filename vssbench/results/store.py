@@ -2,24 +2,28 @@
 
 RUN/experiment.json     the frozen experiment
 RUN/roster.json         who takes part: datasets, codecs, methods with all options (results/roster.py)
-RUN/environment.json    code version, packages, encoder builds, device of every session that added to the run
+RUN/environment.json    code version, packages, encoder builds, device, and those of sessions that went on by force
 RUN/plan.json           how many units the run has when complete
 RUN/datasets.json       classes and sequences (results/documents.py)
 RUN/units/DATASET/CODEC/METHOD/SEQUENCE/UNIT.json
 RUN/costs/DATASET/METHOD.json
 RUN/frames/...          see `results.frames`
-RUN/damaged/            unit files that failed their digest and archives that cannot be read, set aside
-RUN/checked.txt         size and time of unit files whose digest was checked; may be deleted at any time
+RUN/damaged/            records and archives that failed their digest or belong elsewhere, set aside
+RUN/checked.txt         size, times and belonging of unit files that were read once; may be deleted at any time
+
+Every record but the experiment carries a digest of its content, and `belongs`: a digest of what decides it
+(results/basis.py). One that does not hold is refused where it is read; a session sets it aside and makes it again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -28,14 +32,17 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from vssbench.errors import ConfigError, InputError, StorageError
-from vssbench.files import storage_error, write_atomically
+from vssbench.files import LARGEST_JSON, read_json, storage_error, write_atomically
 from vssbench.results.schema import UnitKey, UnitRecord, from_json, to_json
 
-Document = TypeVar("Document", bound=BaseModel)
-FileStamp = tuple[int, int]
-"""Size in bytes and modification time in nanoseconds."""
+Record = TypeVar("Record", bound=BaseModel)
+FileStamp = tuple[int, int, int]
+"""Size in bytes, modification and change time in nanoseconds."""
+BelongsTo = Callable[[UnitKey], Collection[str]]
+"""The digests that the record of a unit may carry as `belongs`; none where the unit is no part of the run."""
 
 _CHECKED = "checked.txt"
+_MADE_AGAIN = "`vssbench run` with the same experiment and folder sets it aside and makes it again"
 _LONGEST_SLUG = 200
 """Characters; file systems take 255, of which records use some for what follows the title."""
 
@@ -70,6 +77,19 @@ def unit_name(key: UnitKey) -> str:
     return f"{folders}/{slug(key.unit)}.json"
 
 
+def what_is_wrong(error: InputError) -> str:
+    """The error about a record without the remedy: for those who apply it."""
+    return str(error).partition(f". {_MADE_AGAIN}")[0]
+
+
+def foreign(path: Path | str) -> InputError:
+    """The error about a record whose content is whole but which is of something else."""
+    return InputError(
+        f"{path}: belongs to another run: it was made by another experiment, from other frames or labels, or with other "
+        "code or weights"
+    )
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """Reads and writes the files of one run. Holds no state: what is on disk is the truth."""
@@ -80,17 +100,21 @@ class RunFolder:
         """Where a unit is stored."""
         return self.path / "units" / unit_name(key)
 
-    def has_unit(self, key: UnitKey) -> bool:
-        """True if the unit is stored and intact; a damaged file is set aside under damaged/ and counts as missing."""
+    def has_unit(self, key: UnitKey, belongs: str) -> bool:
+        """True if the unit is stored, intact and belongs; any other file is set aside and counts as missing."""
         path = self.unit_path(key)
-        if not path.exists():
-            return False
+        if not path.exists() or self.holds(unit_name(key), (belongs,)):
+            return path.exists()
+        self.set_aside(path)
+        return False
+
+    def holds(self, name: str, belongs: Collection[str]) -> bool:
+        """Whether a stored unit (see `unit_name`) is intact and belongs; leaves it where it is."""
         try:
-            record = self.read_unit(path)
+            self.read_unit(self.path / "units" / name, lambda _: belongs)
         except InputError:
-            self.set_aside(path)
             return False
-        return record.key == key
+        return True
 
     def stored_units(self) -> dict[str, FileStamp]:
         """Unit files by name (see `unit_name`), from the folders alone: nothing is read."""
@@ -107,47 +131,57 @@ class RunFolder:
                     pending.append((f"{prefix}{entry.name}/", entry.path))
                 elif entry.name.endswith(".json") and not entry.name.startswith("."):
                     status = entry.stat()
-                    found[prefix + entry.name] = (status.st_size, status.st_mtime_ns)
+                    found[prefix + entry.name] = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         return found
 
-    def intact_units(self) -> tuple[set[str], list[Path]]:
-        """Names of the stored units whose digest holds, and the damaged files that were set aside.
+    def intact_units(self, belongs_to: Mapping[str, Collection[str]]) -> tuple[set[str], list[str]]:
+        """Names of the stored units that hold and belong, and a sentence on each file that was set aside.
 
-        Each file is read once in its life: what was checked is remembered by size and time in checked.txt.
-        Raises StorageError.
+        belongs_to: name of each planned unit -> what its record may carry as `belongs`. Each file is read once in its
+        life: what was found is remembered by size and times in checked.txt. Raises StorageError.
         """
         stored, known = self.stored_units(), self._checked()
-        fresh = [name for name, stamp in stored.items() if known.get(name) != stamp]
-        damaged = []
-        for name in fresh:
+        found, told = {}, []
+        for name, stamp in stored.items():
             path = self.path / "units" / name
             try:
-                holds = unit_name(self.read_unit(path).key)
-            except InputError:
-                holds = ""
-            if holds != name:
-                damaged.append(self.set_aside(path))
-                del stored[name]
-        if fresh or len(known) != len(stored):
-            lines = [f"{size} {time} {name}" for name, (size, time) in sorted(stored.items())]
+                belongs = (
+                    known[name][1]
+                    if known.get(name, (None, ""))[0] == stamp
+                    else self.read_unit(path).belongs
+                )
+                if belongs not in belongs_to.get(name, ()):
+                    raise foreign(path)
+                found[name] = (stamp, belongs)
+            except InputError as error:
+                told.append(f"{what_is_wrong(error)}; set aside as {self.set_aside(path)}, it is made again")
+        if found != known:
+            lines = [
+                " ".join(map(str, (*stamp, belongs, name)))
+                for name, (stamp, belongs) in sorted(found.items())
+            ]
             with contextlib.suppress(StorageError):  # it only saves time
                 write_atomically(self.path / _CHECKED, "\n".join([*lines, ""]).encode())
-        return set(stored), damaged
+        return set(found), told
 
-    def _checked(self) -> dict[str, FileStamp]:
+    def _checked(self) -> dict[str, tuple[FileStamp, str]]:
         """What checked.txt remembers; nothing if it is absent or unreadable, which costs time only."""
         try:
             lines = (self.path / _CHECKED).read_text(encoding="utf-8").splitlines()
-            parts = (line.split(" ", 2) for line in lines)
-            return {name: (int(size), int(time)) for size, time, name in parts}
+            parts = (line.split(" ", 4) for line in lines)
+            return {n: ((int(size), int(time), int(change)), b) for size, time, change, b, n in parts}
         except (OSError, ValueError):
             return {}
 
     def set_aside(self, path: Path) -> Path:
-        """Move a damaged unit file or archive to damaged/, where it stays as evidence, and return its new path."""
-        target = self.path / "damaged" / "-".join(path.relative_to(self.path).parts[1:])
+        """Move a file of the run to damaged/, where it stays as evidence, and return its new path. Raises StorageError."""
+        target = self.path / "damaged" / path.relative_to(self.path)
+        number = 1
+        while target.exists():
+            number += 1
+            target = target.with_name(f"{path.stem}~{number}{path.suffix}")
         try:
-            target.parent.mkdir(exist_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(path, target)
         except OSError as error:
             raise storage_error(target, error) from error
@@ -157,63 +191,85 @@ class RunFolder:
         """Store a unit. Raises StorageError."""
         write_atomically(self.unit_path(record.key), to_json(record).encode())
 
-    def read_unit(self, path: Path | str) -> UnitRecord:
-        """Read one unit file. Raises InputError if it is damaged."""
+    def read_unit(self, path: Path | str, belongs_to: BelongsTo | None = None) -> UnitRecord:
+        """Read one unit file. Raises InputError if it is damaged, in another unit's place, or does not belong."""
         try:
             with open(path, "rb") as file:
-                text = file.read()
+                text = file.read(LARGEST_JSON + 1)
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error})") from error
-        return from_json(text, str(path))
+        record = from_json(text, str(path))
+        if not os.fspath(path).endswith(f"/units/{unit_name(record.key)}"):
+            raise InputError(
+                f"{path}: holds the unit {unit_name(record.key)}, which belongs in another place"
+            )
+        if belongs_to is not None and record.belongs not in belongs_to(record.key):
+            raise foreign(path)
+        return record
 
-    def units(self, names: Iterable[str] | None = None) -> Iterator[UnitRecord]:
-        """The stored units, all or those of these names, in a fixed order. Raises InputError at the first damaged one."""
+    def units(self, belongs_to: BelongsTo, names: Iterable[str] | None = None) -> Iterator[UnitRecord]:
+        """The stored units, all or those of these names, in a fixed order.
+
+        Raises InputError at the first that is damaged or does not belong.
+        """
         root = f"{self.path / 'units'}/"  # plain text: a Path for each of ten thousand files takes a second
         wanted = self.stored_units() if names is None else names
         for name in sorted(wanted, key=lambda name: name.split("/")):
-            path = root + name
             try:
-                yield self.read_unit(path)
+                yield self.read_unit(root + name, belongs_to)
             except InputError as error:
-                # Damage that left size and time alone: make the next session read every file again.
+                # Damage that left size and times alone: make the next session read every file again.
                 with contextlib.suppress(OSError):
                     (self.path / _CHECKED).unlink(missing_ok=True)
-                raise InputError(
-                    f"{error}. `vssbench run` with the same experiment and folder sets it aside and makes it again"
-                ) from error
+                raise InputError(f"{error}. {_MADE_AGAIN}") from error
 
     def write_json(self, relative: str, value: Any) -> None:
         """Store a JSON file of the run. Raises StorageError."""
         write_atomically(self.path / relative, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
 
-    def read_json(self, relative: str) -> Any:
-        """Read a JSON file of the run. Raises InputError if it is missing or damaged."""
-        path = self.path / relative
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"{path}: missing or not readable as JSON ({error}); is {self.path} a vssbench run folder?"
-            ) from error
+    def write_record(self, relative: str, record: BaseModel, belongs: str = "") -> None:
+        """Store a typed record with its digest and what it belongs to. Raises StorageError."""
+        values = {**json.loads(record.model_dump_json()), "belongs": belongs}
+        self.write_json(relative, {**values, "digest": _digest(values)})
 
-    def write_record(self, relative: str, record: BaseModel) -> None:
-        """Store a typed document of the run. Raises StorageError."""
-        write_atomically(self.path / relative, (record.model_dump_json(indent=1) + "\n").encode())
+    def read_record(
+        self,
+        relative: str,
+        kind: type[Record],
+        belongs: Collection[str] | None = None,
+        *,
+        remedy: str = _MADE_AGAIN,
+    ) -> Record:
+        """Read a typed record of the run. belongs: what it may belong to; None does not look.
 
-    def read_record(self, relative: str, kind: type[Document]) -> Document:
-        """Read a typed document of the run. Raises InputError if it is missing, damaged or of another version."""
+        Raises InputError if it is missing, damaged, of another version or from elsewhere.
+        """
         path = self.path / relative
+        values = read_json(path, remedy)
         try:
-            return kind.model_validate_json(path.read_bytes())
-        except OSError as error:
-            reason = error.strerror or str(error)
+            stored, own = values.pop("digest"), _digest(values)
+            belonging = values.pop("belongs")
+            record = kind.model_validate(values, strict=False)
         except ValidationError as error:
             first = error.errors()[0]
             reason = f"{'.'.join(map(str, first['loc'])) or 'the whole'}: {first['msg']}"
-        raise InputError(
-            f"{path}: cannot be read ({reason}); `vssbench run` with the same experiment and folder writes it anew"
-        )
+            raise InputError(f"{path}: cannot be read ({reason}). {remedy}") from error
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+            raise InputError(
+                f"{path}: not a record of a run ({type(error).__name__}: {error}). {remedy}"
+            ) from error
+        if stored != own:
+            raise InputError(
+                f"{path}: the content does not match its digest; the file was damaged or edited. {remedy}"
+            )
+        if belongs is not None and belonging not in belongs:
+            raise InputError(f"{foreign(path)}. {remedy}")
+        return record
 
     def set_aside_damaged(self) -> list[Path]:
-        """Names of unit files that were set aside so far."""
-        return sorted((self.path / "damaged").glob("*.json"))
+        """Names of files that were set aside so far."""
+        return sorted(path for path in (self.path / "damaged").rglob("*") if path.is_file())
+
+
+def _digest(values: Any) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -23,8 +23,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from vssbench.engine.build import choose_device
+from vssbench.engine.data_digests import data_digests, remembered_digests
 from vssbench.engine.memory import set_threads
-from vssbench.errors import CapabilityError, ConfigError, VssbenchError
+from vssbench.errors import CapabilityError, ConfigError, InputError, VssbenchError
 from vssbench.experiment.schema import Experiment
 from vssbench.experiment.validation import validate
 from vssbench.experiment.yaml import read_yaml
@@ -134,9 +135,11 @@ class DaskNodes:
             run_path=settings.run_path.resolve(),
             cache=settings.cache.resolve() if settings.cache else None,
         )
-        plain = experiment.canonical()
+        plain, workers = experiment.canonical(), len(self._workers())
         try:
-            for done in self._finished([_Task(plain, self._bits, job, settings, mark) for job in jobs]):
+            for done in self._finished(
+                [_Task(plain, self._bits, replace(job, workers=workers), settings, mark) for job in jobs]
+            ):
                 _write_returned(folder, done)
                 for _ in range(done.report.units):
                     self._listener.on_unit()
@@ -342,7 +345,7 @@ def _write_returned(folder: RunFolder, done: _Done) -> None:
     """Store what a worker returned; unit records are checked again, for they came over the network."""
     for relative, data in done.files.items():
         if relative.startswith("units/"):
-            record = from_json(data.decode("utf-8"), relative)
+            record = from_json(data, relative)
             write_atomically(folder.path / "units" / unit_name(record.key), data)
         elif relative.startswith("frames/") and ".." not in Path(relative).parts:
             if not (folder.path / relative).exists():  # what is there is not made better by a second copy
@@ -356,6 +359,8 @@ def _write_returned(folder: RunFolder, done: _Done) -> None:
 _LOCK = threading.Lock()
 """Torch's number of threads is one for the process, so a worker does one job at a time whatever its threads."""
 _shops: dict[str, Workshop] = {}
+_seen: dict[tuple[str, str], tuple[str, str]] = {}
+"""Digests of frames and labels of (dataset, sequence), as this worker sees them."""
 
 
 def _describe_on_worker(
@@ -377,6 +382,7 @@ def _run_on_worker(task: _Task) -> _Done | VssbenchError:
 
 def _worked(task: _Task) -> _Done:
     shop = _shop(task)
+    _refuse_other_data(shop, task.job)
     if (task.settings.run_path / task.mark).exists():
         return _Done(run_job(shop, RunFolder(task.settings.run_path), task.job, lambda: None), {})
     with tempfile.TemporaryDirectory(prefix="vssbench-") as name:
@@ -384,6 +390,24 @@ def _worked(task: _Task) -> _Done:
         report = run_job(shop, RunFolder(folder), task.job, lambda: None)
         paths = sorted(p for p in folder.rglob("*") if p.is_file())
         return _Done(report, {p.relative_to(folder).as_posix(): p.read_bytes() for p in paths})
+
+
+def _refuse_other_data(shop: Workshop, job: Job) -> None:
+    """Raise InputError if the sequence has other frames or labels here than where the run was planned."""
+    place = (job.dataset, job.sequence)
+    if place not in _seen:
+        with remembered_digests(shop.cache.root) as files:
+            _seen[place] = data_digests(shop.sequence(*place), files)
+    if _seen[place] != job.data:
+        kinds = [
+            kind
+            for kind, own, theirs in zip(("frames", "labels"), _seen[place], job.data, strict=True)
+            if own != theirs
+        ]
+        raise InputError(
+            f"worker process {os.getpid()} on {os.uname().nodename} sees other {' and '.join(kinds)} of {job.dataset}/"
+            f"{job.sequence} than the client; give every worker the same files"
+        )
 
 
 def _shop(task: _Task) -> Workshop:
@@ -400,6 +424,7 @@ def _shop(task: _Task) -> Workshop:
                 + "; ".join(changed)
                 + ". Install the same versions on every worker"
             )
+        _seen.clear()
         _shops.clear()  # one experiment at a time: networks are large
         _shops[key] = Workshop(experiment, task.settings.cache, task.settings.device)
     return _shops[key]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from vssbench.codec import encoder_build
 from vssbench.errors import CheckpointError, ConfigError
 from vssbench.experiment.schema import Experiment
 from vssbench.networks.weights import locate_weights
+from vssbench.results.documents import EnvironmentRecord
 from vssbench.runner.sources import code_digests, combined
 
 PACKAGES = ("vssbench", "torch", "av", "numpy", "pillow", "scipy")
@@ -34,7 +36,8 @@ def describe(experiment: Experiment, device: torch.device, threads: int) -> dict
             "python": ".".join(platform.python_version_tuple()[:2]),
             "packages": {name: _version(name) for name in PACKAGES},
             "encoders": {
-                codec: encoder_build(codec) for codec in sorted({c.codec for c in experiment.codecs})
+                codec: encoder_build(codec)
+                for codec in sorted({c.codec for c in experiment.codecs} - {"source"})
             },
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
             "architecture": platform.machine(),
@@ -61,10 +64,11 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    return next(
-        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")),
-        platform.processor(),
-    )
+    first = dict(part for line in reversed(lines) if len(part := re.split(r"\s*:\s*", line, maxsplit=1)) == 2)
+    name = first.get("model name") or platform.processor()
+    # virtual machines hide the model behind names like "AMD EPYC Processor"
+    kinds = [f"{kind} {first[kind]}" for kind in ("cpu family", "model", "stepping") if kind in first]
+    return f"{name} ({', '.join(kinds)})" if kinds else name
 
 
 def _weight_digests(experiment: Experiment) -> dict[str, str]:
@@ -96,15 +100,11 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:24] + "..." + text[-12:]
 
 
-def drift(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What differs in the bits of two environment records, with the modules behind a change of code.
-
-    What an older vssbench did not record yet is no difference.
-    """
-    known = {key: value for key, value in now["bits"].items() if key in before["bits"]}
-    changed = differences(before["bits"], known)
+def drift(before: EnvironmentRecord, now: EnvironmentRecord) -> list[str]:
+    """What differs in the bits of two environment records, with the modules behind a change of code."""
+    changed = differences(before.bits, now.bits)
     if any(line.startswith("code:") for line in changed):
-        modules = [line.split(":")[0] for line in differences(before.get("code", {}), now.get("code", {}))]
+        modules = [line.split(":")[0] for line in differences(before.code, now.code)]
         more = f" and {len(modules) - 5} more" if len(modules) > 5 else ""
         changed = [
             f"{line} (in {', '.join(modules[:5])}{more})" if line.startswith("code:") else line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Sequence
@@ -11,7 +12,10 @@ from itertools import islice
 import torch
 
 from vssbench.codec import decode, encode
+from vssbench.codec.source import require_file
 from vssbench.cost.steps import count_method_macs
+from vssbench.dataset import VideoSequence
+from vssbench.engine.reading import image_of
 from vssbench.experiment.clips import Encode
 from vssbench.results.store import RunFolder
 from vssbench.runner.plan import Job
@@ -82,13 +86,16 @@ def space_needed(shop: Workshop, folder: RunFolder, owed: Sequence[Job]) -> Spac
 
     Without a bit rate, or without a stored record, a typical size stands in. Cached bitstreams are counted again.
     """
-    sizes = [size for size, _ in folder.stored_units().values()]
+    sizes = [size for size, *_ in folder.stored_units().values()]
     records = sum(len(job.owed) for job in owed) * (sum(sizes) / len(sizes) if sizes else BYTES_PER_UNIT)
     bitstreams = 0.0
     for job in owed:
         if not job.owed:
             continue
-        rate = shop.codec(job.dataset, job.codec).bitrate_kbps
+        codec = shop.codec(job.dataset, job.codec)
+        if codec.codec == "source":
+            continue
+        rate = codec.bitrate_kbps
         seconds = 1 / shop.sequence(job.dataset, job.sequence).frame_rate_hz
         frames = sum(encode.length for encode in job.encodes)
         bitstreams += frames * (rate * 125 * seconds if rate else BYTES_PER_FRAME)
@@ -100,8 +107,11 @@ def _codec_rates(shop: Workshop, job: Job) -> tuple[float, float, float]:
     sequence = shop.sequence(job.dataset, job.sequence)
     settings = shop.experiment.codec_settings(shop.codec(job.dataset, job.codec))
     first = job.encodes[0]
+    if settings.codec == "source":
+        return math.inf, _decode_rate(sequence), 0.0
     images = [
-        sequence.image(i) for i in islice(range(first.first, first.first + first.length), SAMPLE_FRAMES)
+        image_of(job.dataset, sequence, i)
+        for i in islice(range(first.first, first.first + first.length), SAMPLE_FRAMES)
     ]
     started = time.perf_counter()
     bitstream = encode(images, settings, sequence.frame_rate_hz)
@@ -115,6 +125,15 @@ def _codec_rates(shop: Workshop, job: Job) -> tuple[float, float, float]:
         else len(bitstream.data) / len(images)
     )
     return len(images) / (encoded - started), len(images) / (decoded - encoded), size
+
+
+def _decode_rate(sequence: VideoSequence) -> float:
+    """Pictures per second of a video file as it is, from its first."""
+    file = require_file(f"sequence {sequence.name}", sequence.coded_file)
+    started = time.perf_counter()
+    pictures = decode(file.path, motion=False, orientation=file.orientation, stream=file.stream)
+    count = sum(1 for _ in islice(pictures, SAMPLE_FRAMES))
+    return count / (time.perf_counter() - started)
 
 
 def _method_macs(shop: Workshop, jobs: Sequence[Job]) -> float:

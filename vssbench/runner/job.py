@@ -9,6 +9,7 @@ from typing import Any
 
 from vssbench.engine.evaluate import ClipResult, joint_needs, lockstep_groups, run_lockstep, run_method
 from vssbench.engine.feed import ClipFeed, DecodedClip
+from vssbench.engine.reading import label_of
 from vssbench.errors import in_plugin, is_out_of_memory, out_of_memory
 from vssbench.experiment.clips import Encode
 from vssbench.method import Method
@@ -43,7 +44,7 @@ def run_job(shop: Workshop, folder: RunFolder, job: Job, on_unit: Callable[[], N
     records = UnitRecords(
         folder,
         job,
-        {key for key in job.owed if not folder.has_unit(key)},
+        {key for key in job.owed if not folder.has_unit(key, job.belongs)},
         shop.dataset(job.dataset).classes,
         on_unit,
         timed=shop.experiment.measure.step_time,
@@ -62,9 +63,9 @@ def run_job(shop: Workshop, folder: RunFolder, job: Job, on_unit: Callable[[], N
         if not is_out_of_memory(error):
             raise
         height, width = reader.sequence.size
+        longest = max(clip.length for clip in job.clips)
         raise out_of_memory(
-            f"sequence {job.sequence} of {job.dataset}, frames of {height}x{width}, keyframe interval "
-            f"{reader.settings.keyframe_interval}",
+            f"sequence {job.sequence} of {job.dataset}, frames of {height}x{width}, keyframe interval {longest}",
             "the machine",
             error,
             "use fewer --workers, a smaller inference.batch or keyframe interval",
@@ -95,6 +96,7 @@ def _further_observers(
 def _reader(shop: Workshop, job: Job, methods: Mapping[str, Method], observers: list[Observer]) -> ClipReader:
     needs = joint_needs(list(methods.values()))
     return ClipReader(
+        job.dataset,
         shop.sequence(job.dataset, job.sequence),
         shop.experiment.codec_settings(shop.codec(job.dataset, job.codec)),
         shop.cache,
@@ -113,6 +115,7 @@ class _RunningJob:
     ) -> None:
         self.methods, self.observers = methods, observers
         self.device, self.sequence = shop.device, shop.sequence(job.dataset, job.sequence)
+        self.dataset = job.dataset
         self.batches = {s.title: s.inference.batch for s in shop.specs(job.dataset, job.codec)}
         self.remaining = Counter(clip.unit for clip in job.clips)
         wanted = {title for unit in job.units for observer in observers for title in observer.wants(unit)}
@@ -167,7 +170,9 @@ class _RunningJob:
         if clip.plan.scored:
             results = {title: self._run(title, clip, feed) for title in self._wanted(unit)}
             if results:
-                labels = {p: self.sequence.label(clip.plan.first + p) for p in clip.plan.scored}
+                labels = {
+                    p: label_of(self.dataset, self.sequence, clip.plan.first + p) for p in clip.plan.scored
+                }
                 for observer in self.observers:
                     observer.see(clip, labels, results)
         else:  # nothing to see, but a memory over the sequence lives through every frame

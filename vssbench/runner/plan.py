@@ -6,10 +6,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from vssbench.codec import CodecSettings, read_source
+from vssbench.codec.source import require_file
 from vssbench.dataset import Dataset, VideoSequence
-from vssbench.errors import ConfigError, InputError
-from vssbench.experiment.clips import Clip, Encode, cut_clips
-from vssbench.experiment.schema import DatasetSpec, Experiment
+from vssbench.engine.streams import groups_of
+from vssbench.errors import ConfigError, InputError, in_plugin
+from vssbench.experiment.clips import Clip, Encode, cut_clips, cut_source
+from vssbench.experiment.schema import DatasetSpec, Experiment, ProtocolSettings
 from vssbench.registry import datasets
 from vssbench.results.documents import PlanSummary
 from vssbench.results.frames import archive_name
@@ -42,6 +45,12 @@ class Job:
     kept: tuple[KeptFrames, ...] = ()
     owed: frozenset[UnitKey] = frozenset()
     """Units that are still missing; found once, by the session that holds the run folder."""
+    belongs: str = ""
+    """What the records of the job belong to (results/basis.py)."""
+    workers: int = 1
+    """How many worker processes run side by side, which decides what its times mean."""
+    data: tuple[str, str] = ("", "")
+    """Digests of frames and labels of the sequence (engine/data_digests.py)."""
 
     @property
     def clips(self) -> tuple[Clip, ...]:
@@ -67,14 +76,17 @@ class Job:
 
 
 def load_dataset(spec: DatasetSpec) -> Dataset:
-    """Build a dataset from its spec. Raises ConfigError or InputError."""
-    dataset: Dataset = datasets.load(spec.name)(spec.options())
+    """Build a dataset from its spec. Raises ConfigError or InputError, and PluginError if its code fails."""
+    kind = datasets.load(spec.name)
+    with in_plugin(kind, f"dataset {spec.title}, while it was opened"):
+        dataset: Dataset = kind(spec.options())
     return dataset
 
 
 def chosen_sequences(spec: DatasetSpec, dataset: Dataset) -> Sequence[VideoSequence]:
     """Sequences of the split that the spec names. Raises ConfigError for unknown names, InputError for none."""
-    available = {sequence.name: sequence for sequence in dataset.sequences(spec.split)}
+    with in_plugin(type(dataset), f"dataset {spec.title}, split {spec.split}"):
+        available = {sequence.name: sequence for sequence in dataset.sequences(spec.split)}
     unknown = [name for name in spec.only if name not in available]
     if unknown:
         raise ConfigError(
@@ -107,10 +119,11 @@ def make_plan(experiment: Experiment) -> list[Job]:
             methods = tuple(method.title for method in experiment.methods_on(spec, codec))
             if not methods:
                 continue
+            settings = experiment.codec_settings(codec)
             found = [
                 Job(spec.title, codec.title, sequence.name, encodes, methods)
                 for sequence in sequences
-                for encodes in cut_clips(len(sequence), sequence.labelled, protocol)
+                for encodes in _cut(spec, settings, sequence, protocol)
             ]
             jobs += _with_kept_frames(found, experiment)
     if not jobs:
@@ -119,6 +132,15 @@ def make_plan(experiment: Experiment) -> list[Job]:
             "have no labels, or no method runs on any codec"
         )
     return jobs
+
+
+def _cut(
+    spec: DatasetSpec, settings: CodecSettings, sequence: VideoSequence, protocol: ProtocolSettings
+) -> Iterator[tuple[Encode, ...]]:
+    if settings.codec != "source":
+        return cut_clips(len(sequence), sequence.labelled, protocol)
+    source = read_source(require_file(f"dataset {spec.title}, {sequence.name}", sequence.coded_file))
+    return cut_source(source.frame_count, groups_of(source, settings), sequence.labelled, protocol)
 
 
 def _with_kept_frames(jobs: list[Job], experiment: Experiment) -> list[Job]:

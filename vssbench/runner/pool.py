@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -75,6 +75,7 @@ def execute(
     listener: PoolListener,
 ) -> Iterator[JobReport]:
     """Run all jobs and yield a report per finished one. The first error stops the rest and is raised."""
+    jobs = [replace(job, workers=workers) for job in jobs]
     if workers == 1:
         set_threads(settings.threads)
         shop = Workshop(experiment, settings.cache, settings.device)

@@ -6,23 +6,31 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vssbench.codec import Bitstream, BitstreamCache, CodecSettings, decode
+from vssbench.codec import Bitstream, BitstreamCache, CodecSettings, SourceStream, decode, read_source
+from vssbench.codec.source import require_file
 from vssbench.dataset import VideoSequence
 from vssbench.engine.ahead import run_ahead
 from vssbench.engine.feed import DecodedClip, split_into_clips
+from vssbench.engine.reading import image_of
 from vssbench.experiment.clips import Encode
 from vssbench.method import Needs
 from vssbench.records import DecodedFrame
+
+PICTURES_AHEAD = 24
+"""How far decoding runs ahead of a GPU."""
 
 
 @dataclass(eq=False)
 class ClipReader:
     """Reads the clips of one sequence under one codec setting."""
 
+    dataset: str
+    """Title of the dataset."""
     sequence: VideoSequence
     settings: CodecSettings
     cache: BitstreamCache
@@ -42,22 +50,38 @@ class ClipReader:
 
     def clips(self, encode: Encode) -> Iterator[DecodedClip]:
         """The clips of one bitstream in order. Raises CodecError, BitstreamError or what the sequence raises."""
-        bitstream = self.fetch(encode.first, encode.length)
-        frames = decode(bitstream, motion=self.motion)
+        as_it_is = self.settings.codec == "source"
+        coded = self._source() if as_it_is else self.fetch(encode.first, encode.length)
+        frames = self._pictures(coded)
         if self.ahead:
-            frames = run_ahead(frames, 2 * self.settings.keyframe_interval)
+            frames = run_ahead(frames, PICTURES_AHEAD)
         clips = split_into_clips(
-            self._watched(frames),
+            islice(self._watched(frames), encode.first if as_it_is else 0, None),
             encode,
-            self.settings.keyframe_interval,
+            None if as_it_is else self.settings.encoded_interval,
             history=self.needs.history,
             lookahead=self.needs.lookahead,
         )
         for clip in clips:
-            clip.coded = bitstream
-            if self.alone:
+            clip.coded = coded
+            if self.alone and not as_it_is:
                 self._add_neighbours(clip)
             yield clip
+
+    def _source(self) -> SourceStream:
+        return read_source(require_file(f"sequence {self.sequence.name}", self.sequence.coded_file))
+
+    def _pictures(self, coded: Bitstream | SourceStream) -> Iterator[DecodedFrame]:
+        if isinstance(coded, Bitstream):
+            return decode(coded, motion=self.motion, qp=self.needs.qp)
+        file = coded.file
+        return decode(
+            file.path,
+            motion=self.motion,
+            qp=self.needs.qp,
+            orientation=file.orientation,
+            stream=file.stream,
+        )
 
     def fetch(self, first: int, length: int) -> Bitstream:
         """The bitstream of `length` frames from `first` on, from the cache where it is there."""
@@ -68,7 +92,7 @@ class ClipReader:
             nonlocal encoded
             for index in range(first, first + length):
                 encoded += 1
-                yield self.sequence.image(index)
+                yield image_of(self.dataset, self.sequence, index)
 
         bitstream = self.cache.fetch(
             f"{self.sequence.identity}[{first}:{first + length}]",
@@ -86,7 +110,7 @@ class ClipReader:
 
         The clip's bits stay those that every other method sees.
         """
-        interval, plan, needs = self.settings.keyframe_interval, clip.plan, self.needs
+        interval, plan, needs = self.settings.encoded_interval, clip.plan, self.needs
         if needs.history:
             first = max(0, plan.first - interval * math.ceil(needs.history / interval))
             clip.history = self._decode_around(first, plan.first)[-needs.history :]
@@ -99,7 +123,7 @@ class ClipReader:
         if stop <= first:
             return []
         bitstream = self.fetch(first, stop - first)
-        return list(self._watched(decode(bitstream, motion=self.motion)))
+        return list(self._watched(self._pictures(bitstream)))
 
     def _watched(self, frames: Iterator[DecodedFrame]) -> Iterator[DecodedFrame]:
         """The frames, with the time spent pulling them out added up."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -14,8 +15,11 @@ import numpy as np
 
 from vssbench import __version__
 from vssbench.analysis.run import Run, load_run
-from vssbench.engine.build import check_lookahead, choose_device
+from vssbench.codec import read_source
+from vssbench.engine.build import check_lookahead, check_source_motion, choose_device
+from vssbench.engine.data_digests import remembered_digests
 from vssbench.engine.ownership import owned, sweep
+from vssbench.engine.reading import image_of, label_of
 from vssbench.errors import (
     ConfigError,
     DiskFullError,
@@ -27,10 +31,19 @@ from vssbench.errors import (
 from vssbench.experiment.schema import Experiment, load_experiment
 from vssbench.files import storage_error
 from vssbench.metrics.confusion import count_pairs
-from vssbench.results.documents import DatasetRecord, PlanSummary, describe_dataset
+from vssbench.results.basis import Basis, make_basis
+from vssbench.results.documents import (
+    EXPERIMENT_FILE,
+    DatasetRecord,
+    DatasetRecords,
+    EnvironmentRecord,
+    FrozenExperiment,
+    PlanSummary,
+    describe_dataset,
+)
 from vssbench.results.roster import make_roster
-from vssbench.results.store import RunFolder, slug, unit_name
-from vssbench.results.stored import write_start
+from vssbench.results.store import Record, RunFolder, slug, unit_name, what_is_wrong
+from vssbench.results.stored import DATASETS_FILE, ENVIRONMENT_FILE, write_start
 from vssbench.runner.environment import describe, differences, drift, refuse_drift
 from vssbench.runner.estimate import space_needed
 from vssbench.runner.job import JobReport
@@ -112,11 +125,13 @@ def run(
         log.write(
             f"session of vssbench {__version__}: {experiment if isinstance(experiment, (str, Path)) else 'experiment'}"
         )
-        _freeze_experiment(folder, frozen)
+        sweep(folder.path)
+        _refuse_another_experiment(folder, frozen, listener)
         with _workplace(cluster, workers, listener) as workplace:
-            _check_environment(folder, workplace.describe(frozen, device, threads, force=force), force)
+            now = EnvironmentRecord(**workplace.describe(frozen, device, threads, force=force))
+            environment = _environment(folder, now, force, listener)
             with _telling_lack_of_memory(device):
-                _session(frozen, folder, settings, workplace, listener)
+                _session(frozen, folder, settings, workplace, listener, environment, now)
     done = load_run(folder.path)
     if track is not None:
         track_results(done, track)
@@ -186,16 +201,28 @@ def _session(
     settings: WorkerSettings,
     workplace: _Workplace,
     listener: Listener,
+    environment: EnvironmentRecord,
+    now: EnvironmentRecord,
 ) -> None:
-    """Plan, do what is owed, count MACs and time. Raises as `run`; on a full disk with the space that is missing."""
+    """Plan, do what is owed, count MACs and time. environment: of the whole run; now: of this session.
+
+    Raises as `run`; on a full disk with the space that is missing.
+    """
     listener.on_stage("planning")
     shop, jobs = prepare(experiment, settings.cache, workplace.planning_device or settings.device)
-    jobs = _with_owed_units(folder, jobs, listener)
+    roster = shop.of_weights(make_roster(experiment))
+    datasets = _describe_datasets(shop, jobs)
+    _refuse_other_data(folder, datasets, listener)
+    bits = [*(bits for bits in environment.all_bits if bits != now.bits), now.bits]
+    basis = make_basis(roster, datasets, bits)
+    jobs = _with_owed_units(folder, [_belonging(job, basis) for job in jobs], basis, listener)
     owed = [job for job in jobs if job.owed or missing_frames(folder, job)]
     summary = summarise(jobs)
     try:
-        roster = shop.of_weights(make_roster(experiment))
-        write_start(folder, experiment, roster, summary, _describe_datasets(shop, jobs))
+        if any(job.owed for job in owed):
+            others = {*environment.processors, *now.processors} - {environment.machine["processor"]}
+            environment = environment.model_copy(update={"other_processors": tuple(sorted(others))})
+        write_start(folder, experiment, roster, summary, datasets, environment)
         listener.on_plan(summary, sum(len(job.owed) for job in owed))
         for report in workplace.execute(experiment, owed, settings):
             listener.totals.add(report)
@@ -203,11 +230,12 @@ def _session(
             sweep(
                 folder.path
             )  # a worker that was killed while this session went on leaves what it was writing
+            _set_aside_what_changed(folder, owed, datasets, _describe_datasets(shop, jobs))
         if experiment.measure.macs:
             listener.on_stage("counting MACs")
-            measure_costs(shop, folder, jobs)
+            measure_costs(shop, folder, jobs, basis, listener.on_stage)
         if experiment.measure.latency:
-            measure_run_latency(shop, folder, jobs, listener.on_stage)
+            measure_run_latency(shop, folder, jobs, basis, listener.on_stage)
     except DiskFullError as error:
         still_owed = _owing(jobs, folder.stored_units())
         raise DiskFullError(f"{error}. {space_needed(shop, folder, still_owed).text}") from error
@@ -228,7 +256,9 @@ class _Log:
 
     def __enter__(self) -> _Log:
         try:
-            self.file = self.path.open("a", encoding="utf-8")
+            # a folder of that name is no reason to stop: nothing is read from the log
+            place = Path(os.devnull) if self.path.is_dir() else self.path
+            self.file = place.open("a", encoding="utf-8")
         except OSError as error:
             raise storage_error(self.path, error) from error
         return self
@@ -259,13 +289,25 @@ class _Log:
         return replace(listener, on_plan=on_plan, on_stage=on_stage)
 
 
-def _freeze_experiment(folder: RunFolder, experiment: Experiment) -> None:
-    values = experiment.canonical()
-    if _is_fresh(folder, "experiment.json"):
-        folder.write_json("experiment.json", values)
-        return
-    before = folder.read_json("experiment.json")
-    changed = differences(_comparable(before), _comparable(values))
+def _stored(folder: RunFolder, name: str, kind: type[Record], listener: Listener) -> Record | None:
+    """A document of an earlier session; None where there is none or no unit was stored: a mistake blocks no folder.
+
+    One that is damaged or was edited is told and counts as none: what every record belongs to decides then.
+    """
+    if not folder.stored_units():
+        return None
+    try:
+        return folder.read_record(name, kind)
+    except InputError as error:
+        listener.on_stage(f"{what_is_wrong(error)}; it is written anew")
+        return None
+
+
+def _refuse_another_experiment(folder: RunFolder, experiment: Experiment, listener: Listener) -> None:
+    before = _stored(folder, EXPERIMENT_FILE, FrozenExperiment, listener)
+    changed = (
+        differences(_comparable(before.model_dump()), _comparable(experiment.canonical())) if before else []
+    )
     if changed:
         raise ConfigError(
             f"{folder.path}: holds a run of another experiment; different keys: {'; '.join(changed[:8])}. "
@@ -273,9 +315,54 @@ def _freeze_experiment(folder: RunFolder, experiment: Experiment) -> None:
         )
 
 
-def _is_fresh(folder: RunFolder, name: str) -> bool:
-    """A folder without units holds nothing that an earlier start decided: a mistake in it blocks no folder."""
-    return not (folder.path / name).exists() or not folder.stored_units()
+def _refuse_other_data(folder: RunFolder, now: Mapping[str, DatasetRecord], listener: Listener) -> None:
+    """Raise ConfigError naming what changed in the datasets since the run was begun."""
+    before = _stored(folder, DATASETS_FILE, DatasetRecords, listener)
+    changed = [
+        f"{title}: {difference}"
+        for title, record in (before.datasets if before else {}).items()
+        for difference in (record.differences(now[title]) if title in now else ["the dataset is gone"])
+    ]
+    if changed:
+        more = f" and {len(changed) - 8} more" if len(changed) > 8 else ""
+        raise ConfigError(
+            f"{folder.path}: the data is not what this run was begun with: {'; '.join(changed[:8])}{more}. Units of both "
+            "would stand in one table: put the old files back, or start a new run with -o"
+        )
+
+
+def _belonging(job: Job, basis: Basis) -> Job:
+    record = basis.datasets[job.dataset].sequences[job.sequence]
+    belongs = basis.of_sequence(job.dataset, job.sequence)[-1]
+    return replace(job, belongs=belongs, data=(record.frames_digest, record.labels_digest))
+
+
+def _set_aside_what_changed(
+    folder: RunFolder,
+    done: Sequence[Job],
+    before: Mapping[str, DatasetRecord],
+    now: Mapping[str, DatasetRecord],
+) -> None:
+    """Raise InputError if data changed while the session went on; what it made of these sequences is set aside."""
+    changed = {
+        (title, name)
+        for title, record in before.items()
+        for name, sequence in record.sequences.items()
+        if sequence != now[title].sequences[name]
+    }
+    for job in done:
+        if (job.dataset, job.sequence) in changed:
+            made = [folder.unit_path(key) for key in job.owed]
+            made += [folder.path / job.archive(kept) for kept in job.kept]
+            for path in made:
+                if path.exists():
+                    folder.set_aside(path)
+    if changed:
+        names = ", ".join(f"{title}/{name}" for title, name in sorted(changed)[:8])
+        raise InputError(
+            f"{folder.path}: frames or labels changed while the run went on: {names}. What this session made of them is "
+            "set aside under damaged; put the old files back and run the same command again, or start a new run with -o"
+        )
 
 
 def _comparable(values: dict[str, Any]) -> dict[str, Any]:
@@ -294,28 +381,48 @@ def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     return {prefix.rstrip("."): value}
 
 
-def _check_environment(folder: RunFolder, now: dict[str, Any], force: bool) -> None:
-    if _is_fresh(folder, "environment.json"):
-        folder.write_json("environment.json", {**now, "forced": []})
-        return
-    before = folder.read_json("environment.json")
+def _environment(
+    folder: RunFolder, now: EnvironmentRecord, force: bool, listener: Listener
+) -> EnvironmentRecord:
+    """The record of the whole run, this session included.
+
+    Raises ConfigError if today's give other bits than those of the beginning, unless forced.
+    """
+    before = _stored(folder, ENVIRONMENT_FILE, EnvironmentRecord, listener)
+    if before is None:
+        return now
     changed = drift(before, now)
     if changed and not force:
         refuse_drift(changed, folder.path)
-    if changed and changed not in before["forced"]:
-        folder.write_json("environment.json", {**before, "forced": [*before["forced"], changed]})
+    if now.bits not in before.all_bits:
+        forced, bits = (*before.forced, tuple(changed)), (*before.forced_bits, now.bits)
+        before = before.model_copy(update={"forced": forced, "forced_bits": bits})
+    return before
 
 
-def _with_owed_units(folder: RunFolder, jobs: Sequence[Job], listener: Listener) -> list[Job]:
-    """The jobs with the units they still owe. What is damaged is set aside, told, and counts as missing."""
-    sweep(folder.path)
-    intact, damaged = folder.intact_units()
-    for path in damaged:
-        listener.on_stage(f"damaged unit file set aside as {path}; it is made again")
-    for job in jobs:
-        for told in set_aside_damaged(folder, job):
-            listener.on_stage(told)
+def _with_owed_units(folder: RunFolder, jobs: Sequence[Job], basis: Basis, listener: Listener) -> list[Job]:
+    """The jobs with the units they still owe. What is damaged or from elsewhere is set aside, told, and missing.
+
+    Raises ConfigError if nothing in the folder is of this run.
+    """
+    planned = {unit_name(key): basis.of_unit(key) for job in jobs for key in job.unit_keys()}
+    _refuse_a_foreign_folder(folder, planned)
+    intact, told = folder.intact_units(planned)
+    for line in [*told, *set_aside_damaged(folder, jobs, basis)]:
+        listener.on_stage(line)
     return _owing(jobs, intact)
+
+
+def _refuse_a_foreign_folder(folder: RunFolder, planned: Mapping[str, Collection[str]]) -> None:
+    """Where experiment.json is lost, one unit that belongs shows whose folder this is."""
+    if _stored(folder, EXPERIMENT_FILE, FrozenExperiment, Listener()) is not None:
+        return
+    stored = folder.stored_units()
+    if stored and not any(folder.holds(name, planned.get(name, ())) for name in stored):
+        raise ConfigError(
+            f"{folder.path}: has no readable experiment.json, and none of its {len(stored)} units is of this experiment on "
+            "this data; choose another folder with -o, or delete this one"
+        )
 
 
 def _owing(jobs: Sequence[Job], stored: Collection[str]) -> list[Job]:
@@ -326,12 +433,14 @@ def _owing(jobs: Sequence[Job], stored: Collection[str]) -> list[Job]:
 
 
 def _describe_datasets(shop: Workshop, jobs: Sequence[Job]) -> dict[str, DatasetRecord]:
+    """Datasets that take part, by title, with the digests of their frames and labels. Raises InputError."""
     described = {}
-    for title in dict.fromkeys(job.dataset for job in jobs):
-        names = dict.fromkeys(job.sequence for job in jobs if job.dataset == title)
-        described[title] = describe_dataset(
-            shop.dataset(title), [shop.sequence(title, name) for name in names]
-        )
+    with remembered_digests(shop.cache.root) as files:
+        for title in dict.fromkeys(job.dataset for job in jobs):
+            own = [job for job in jobs if job.dataset == title]
+            sequences = [shop.sequence(title, name) for name in dict.fromkeys(job.sequence for job in own)]
+            as_they_are = any(shop.codec(title, job.codec).codec == "source" for job in own)
+            described[title] = describe_dataset(shop.dataset(title), sequences, files, as_they_are)
     return described
 
 
@@ -346,6 +455,8 @@ def prepare(experiment: Experiment, cache: Path | None, device: str) -> tuple[Wo
         sequence = shop.sequence(job.dataset, job.sequence)
         for title, method in shop.methods(job.dataset, job.codec, sequence.size).items():
             check_lookahead(method, title, sequence, job.encodes)
+            if shop.codec(job.dataset, job.codec).codec == "source" and sequence.coded_file is not None:
+                check_source_motion(method, title, read_source(sequence.coded_file))
     for dataset, codec, name in dict.fromkeys((job.dataset, job.codec, job.sequence) for job in jobs):
         if experiment.oracles:
             refuse_impossible_oracles(dataset, shop.specs(dataset, codec), shop.sequence(dataset, name))
@@ -364,7 +475,8 @@ def _read_first(shop: Workshop, job: Job) -> None:
     scored = [clip.first + d for encode in job.encodes for clip in encode.clips for d in clip.scored]
     for frame in sorted(scored)[:1]:
         try:
-            size, label = sequence.image(frame).shape[:2], sequence.label(frame)
+            size = image_of(job.dataset, sequence, frame).shape[:2]
+            label = label_of(job.dataset, sequence, frame)
             if not size == label.shape == sequence.size:
                 raise InputError(
                     f"the frame is {size}, its label {label.shape} and its sequence {sequence.size}"

@@ -31,7 +31,9 @@ def pixels_of(row: Row, experiment: TrainingExperiment, default: Normalisation) 
         if not (is_stage(source) and source.split("/")[0] == row.label)  # an earlier stage of its own
     }
     options = validate(methods.load(row.name).Options, row.options, where=f"contestant {row.label}")
-    return agree(row.label, said, getattr(options, "normalisation", None), default)
+    return agree(
+        row.label, said, getattr(options, "normalisation", None), options.own_normalisation or default
+    )
 
 
 def _said(source: str, experiment: TrainingExperiment, default: Normalisation) -> Normalisation | None:

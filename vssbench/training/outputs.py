@@ -102,7 +102,7 @@ def _write(
         notes=output.source,
         data=f"{experiment.dataset.name}, {experiment.pairs.split}",
         normalisation=method.normalisation,
-        size=method.context.size,
+        size=dataset.sequences(experiment.pairs.split)[0].size,
         lr_scale=method.lr_scale_of(part),
     )
     path = folder / "weights" / f"{output.weights}.safetensors"

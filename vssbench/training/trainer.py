@@ -39,7 +39,7 @@ from vssbench.experiment.training import (
 from vssbench.files import write_atomically
 from vssbench.method import BuildContext, Method, Stage
 from vssbench.networks.adoption import start_from
-from vssbench.networks.checkpoints import imagenet_networks, load_imagenet_backbone
+from vssbench.networks.imagenet import imagenet_networks, load_imagenet_backbone
 from vssbench.networks.weights import read_weights, require_classes
 from vssbench.registry import datasets, nearest
 from vssbench.training.beginnings import pixels_of
@@ -270,7 +270,7 @@ class Trainer:
         return wanted and (method is None or trains_channels_last(method, self.device))
 
     def _load_backbones(self, method: Method, label: str) -> None:
-        """Put the ImageNet weights, where the experiment names some, into every ResNet-18 of the method."""
+        """Put the ImageNet weights, where the experiment names some, into every backbone that takes them."""
         path = self.experiment.backbone_weights
         if path is None:
             return

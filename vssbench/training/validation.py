@@ -137,7 +137,7 @@ class ValidationSet:
 def _prepare(
     clip: ValidationClip, settings: CodecSettings, needs: Needs, pixels: Literal["decoded", "original"]
 ) -> ReadyClip:
-    sequence, interval = clip.sequence, settings.keyframe_interval
+    sequence, interval = clip.sequence, settings.encoded_interval
     frames = _coded(sequence, clip.first, clip.first + clip.length, settings, pixels)
     plan = Clip(f"{sequence.name}:{clip.first}", clip.first, clip.length, clip.scored)
     decoded = DecodedClip(plan, frames, interval)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 import shutil
 import zlib
 from collections.abc import Callable
@@ -17,6 +16,9 @@ from typer.testing import CliRunner
 from vssbench.cli import app
 from vssbench.networks import create
 from vssbench.networks.weights import WeightsMetadata, save_weights
+from vssbench.results.documents import EnvironmentRecord
+from vssbench.results.store import RunFolder
+from vssbench.results.stored import ENVIRONMENT_FILE
 
 
 def damaged(name: str, change: Callable[[str], str], *words: object) -> Words:
@@ -24,6 +26,15 @@ def damaged(name: str, change: Callable[[str], str], *words: object) -> Words:
     path = next(Path("run").glob(name))
     path.write_text(change(path.read_text()))
     return list(words) or ["report", "run"]
+
+
+def begun_elsewhere(key: str, value: object) -> Words:
+    """The finished run, as if it had been begun where one part of the environment is another."""
+    before = RunFolder(Path("run")).read_record(ENVIRONMENT_FILE, EnvironmentRecord)
+    RunFolder(Path("run")).write_record(
+        ENVIRONMENT_FILE, before.model_copy(update={"bits": {**before.bits, key: value}})
+    )
+    return changed()
 
 
 def edited(text: str, **changes: object) -> str:
@@ -55,22 +66,8 @@ RUNS: dict[str, tuple[Callable[[], Words], int]] = {
     ),
     "a cost record that was damaged": (lambda: damaged("costs/*/*.json", lambda t: t[:9]), 3),
     "another experiment in the same folder": (lambda: [*changed("seed=5")], 2),
-    "a run that was begun with another encoder": (
-        lambda: damaged(
-            "environment.json", lambda t: re.sub(r"x264 - core \d+[^;]*", "x264 - core 1", t), *changed()
-        ),
-        2,
-    ),
-    "a run that was begun with other code": (
-        lambda: damaged(
-            "environment.json",
-            lambda t: re.sub(r'("vssbench.ops.resize": ")\w+', r"\1changed", t).replace(
-                '"code": "', '"code": "x'
-            ),
-            *changed(),
-        ),
-        2,
-    ),
+    "a run that was begun with another encoder": (lambda: begun_elsewhere("encoders", {}), 2),
+    "a run that was begun with other code": (lambda: begun_elsewhere("code", "other"), 2),
     "a baseline that is not there": (lambda: ["check", "run", "--baseline", "absent.json"], 3),
     "a baseline that is no JSON": (lambda: _baseline("{"), 3),
     "a baseline of another kind": (lambda: _baseline('{"schema": 77}'), 3),

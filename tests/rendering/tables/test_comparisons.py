@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from vssbench.analysis.comparability import require_alike
 from vssbench.analysis.differences import compare_runs, paired_differences, reference_method
 from vssbench.analysis.families import family_comparisons
 from vssbench.analysis.run import Run
-from vssbench.errors import InputError
+from vssbench.errors import ConfigError, InputError
 from vssbench.rendering.tables.comparisons import difference_table, family_table, run_comparison_table
 from vssbench.rendering.tables.markdown import section
 from vssbench.rendering.tables.text_table import TextTable
@@ -135,5 +136,5 @@ def test_unlike_runs_are_refused(fabricate: Any, tmp_path: Path) -> None:
         compare_runs(run, other)
     protocol = run.roster.protocol.model_copy(update={"kind": "stream"})
     changed = replace(run, roster=run.roster.model_copy(update={"protocol": protocol}))
-    with pytest.raises(InputError, match="different protocols"):
-        compare_runs(run, changed)
+    with pytest.raises(ConfigError, match=r"not comparable: protocol\.kind"):
+        require_alike(run, changed, ())

@@ -8,7 +8,7 @@ import pytest
 from vssbench.analysis.run import Run, load_run
 from vssbench.rendering.tables.derived import derived_rows
 from vssbench.rendering.tables.summary import summary_of
-from vssbench.results.documents import cost_path
+from vssbench.results.costs import cost_path
 
 
 def test_difference_and_inside_follow_from_ours_and_theirs(
@@ -38,7 +38,7 @@ def test_the_second_macs_rule_is_shown_where_the_run_counted_it(fabricate, tmp_p
     made = fabricate(tmp_path / "run", sequences=1, units=2, distances=2, pictures=False)
     assert "gop_mean_thop_gmacs" not in {c.key for c in summary_of(made).columns}
     cost = made.costs["streets", "warp-only"].model_copy(update={"gop_mean_thop_gmacs": 7.5})
-    made.folder.write_record(cost_path("streets", "warp-only"), cost)
+    made.folder.write_record(cost_path("streets", "warp-only"), cost, made.basis.of_dataset("streets")[-1])
     table = summary_of(load_run(made.path))
     assert [r.values["gop_mean_thop_gmacs"] for r in table.rows if r.method == "warp-only"] == [7.5, 7.5]
     assert derived_rows(made, [], ()) == []

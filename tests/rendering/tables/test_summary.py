@@ -12,7 +12,7 @@ from vssbench.rendering.tables.columns import MIOU
 from vssbench.rendering.tables.summary import column_marks, summary_of
 from vssbench.rendering.tables.text_table import Column
 from vssbench.rendering.text import MISSING, kbps_text
-from vssbench.results.documents import COUNTED_WHILE_RUNNING
+from vssbench.results.costs import COUNTED_WHILE_RUNNING
 from vssbench.results.roster import make_roster
 
 COST = Column("cost", "cost", "", "lower", 1)

@@ -19,7 +19,7 @@ def waterfalls(run: Run) -> list[Waterfall]:
     """
     order = {title: i for i, title in enumerate(run.roster.method_titles)}
     found = []
-    for record in latency_records(run.folder):
+    for record in latency_records(run.folder, run.basis):
         for kind in sorted(record.waterfall, key=KINDS.index):
             stages = record.waterfall[kind]
             names = sorted(stages, key=lambda name: STAGES.index(name) if name in STAGES else len(STAGES))

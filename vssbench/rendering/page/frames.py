@@ -8,7 +8,7 @@ import numpy as np
 
 from vssbench.analysis.run import Run
 from vssbench.rendering.images.colours import IGNORED
-from vssbench.results.frames import FrameCase, read_frames
+from vssbench.results.frames import FrameCase
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +22,11 @@ class Track:
 
 
 def tracks(run: Run) -> list[Track]:
-    """All kept frames of a run by dataset, codec and sequence, in the order of the experiment.
-
-    Raises InputError if an archive is damaged.
-    """
+    """All kept frames of a run by dataset, codec and sequence, in the order of the experiment."""
     roster = run.roster
     planned = {(dataset, codec) for dataset, codec, _ in roster.combinations()}
     found: dict[tuple[str, str, str, int, int], FrameCase] = {}
-    for case in read_frames(run.path, roster.method_titles):
+    for case in run.kept_frames[0]:
         if (case.dataset, case.codec) in planned:
             found.setdefault(case.place, case)
     grouped: dict[tuple[str, str, str], list[FrameCase]] = {}

@@ -10,6 +10,7 @@ from typing import Any
 
 from vssbench.analysis.run import Run
 from vssbench.rendering.text import kbps_text
+from vssbench.results.documents import EnvironmentRecord
 from vssbench.results.group import Group
 
 Lines = list[tuple[str, str]]
@@ -123,6 +124,10 @@ def _coded_lines(run: Run) -> Iterator[tuple[str, str]]:
         text = f"{kbps_text(group.kbps)} achieved; scored frames decoded as {types}; {clip} frames per group of pictures"
         digest = hashlib.sha256("\n".join(group.decoded_digests).encode()).hexdigest()
         yield f"{group.dataset}, {group.codec}", f"{text}; decoded pixels and motion sha256 {digest[:16]}"
+    for name, dataset in run.datasets.items():
+        for sequence, record in dataset.sequences.items():
+            if record.coded is not None:
+                yield f"{name}, {sequence}", record.coded.text
     for title, codec in settings.items():
         chosen = {k: v for k, v in codec.items() if v not in (None, "", {}, []) and k != "label"}
         yield f"settings of {title}", ", ".join(f"{k} {_plain(v)}" for k, v in chosen.items())
@@ -141,10 +146,10 @@ def _method_lines(run: Run) -> Lines:
 
 
 def _cost_lines(run: Run) -> Lines:
-    rules = sorted({cost.rule for cost in run.costs.values()})
+    rules = sorted({cost.rule for cost in run.all_costs})
     lines = [("MACs rule", f"{', '.join(rules)}; one multiply-accumulate counts once")] if rules else []
     if any(group.step_ms for group in run.groups):
-        where = run.environment.get("bits", {}).get("device", "unknown device")
+        where = run.environment.bits.get("device", "unknown device")
         lines.append(
             (
                 "times",
@@ -154,10 +159,9 @@ def _cost_lines(run: Run) -> Lines:
     return lines
 
 
-def _environment_lines(environment: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for part in ("bits", "machine"):
-        yield from _flat(environment.get(part, {}), "")
-    for number, changed in enumerate(environment.get("forced", []), 1):
+def _environment_lines(environment: EnvironmentRecord) -> Iterator[tuple[str, str]]:
+    yield from _flat({**environment.bits, **environment.machine}, "")
+    for number, changed in enumerate(environment.forced, 1):
         yield f"forced resume {number}", "; ".join(map(str, changed))
 
 

@@ -246,7 +246,7 @@ def _own_times(found: Sequence[MeasuredRow | None]) -> tuple[str, tuple[str, ...
 
 
 def _device(run: Run) -> str:
-    return str(run.environment.get("bits", {}).get("device", "unknown device"))
+    return str(run.environment.bits.get("device", "unknown device"))
 
 
 def _time_text(ms: float) -> str:

@@ -78,20 +78,35 @@ def _notes(sections: Sequence[SectionDifferences]) -> tuple[str, ...]:
 def run_comparison_table(first: str, second: str, found: Sequence[RunDifference]) -> TextTable:
     """Second run minus first run, a row per dataset, codec and method that both hold."""
     gmacs = Column("gmacs", "GMACs change", "%", digits=1, scale=100, signed=True, short="GMACs %")
+    bits, key, other = (
+        Column(name, f"{title} change", "%", digits=1, scale=100, signed=True, short=f"{short} %", priority=3)
+        for name, title, short in (
+            ("kbps", "bit rate", "bits"),
+            ("key_ms", "key step time", "key ms"),
+            ("non_key_ms", "other step time", "other ms"),
+        )
+    )
     same = replace(text_column("same", "same pixels"), priority=4)
-    columns = (*PLACE, *_tested("mIoU change", "points"), gmacs, same)
+    columns = (*PLACE, *_tested("mIoU change", "points"), gmacs, bits, key, other, same)
     rows = []
     for item in found:
-        before, after = item.gop_mean_gmacs
-        change = after / before - 1 if before > 0 else math.nan
+        times = [item.step_ms.get(place, (math.nan, math.nan)) for place in ("key", "non_key")]
+        changes = (item.gop_mean_gmacs, item.kbps, *times)
         cells = (
             *_test_cells(item.difference),
-            gmacs.cell(change),
+            *(c.cell(_rise(*pair)) for c, pair in zip((gmacs, bits, key, other), changes, strict=True)),
             *texts("yes" if item.same_pixels else "no"),
         )
         rows.append(row_about(item.dataset, item.codec, item.method, cells))
-    note = "Second run minus first; mIoU in percentage points, p-values adjusted for all comparisons (Holm)."
+    note = (
+        "Second run minus first; mIoU in percentage points, p-values adjusted for all comparisons (Holm). Step times stand "
+        "only where both runs were made on the same CPU model with as many workers; noise is not judged here."
+    )
     return TextTable(f"{second} against {first}", columns, (tuple(rows),), (note,))
+
+
+def _rise(before: float, after: float) -> float:
+    return after / before - 1 if before > 0 else math.nan
 
 
 def _tested(heading: str, unit: str) -> tuple[Column, ...]:

@@ -9,22 +9,25 @@ from typing import Any
 import pandas as pd
 
 from vssbench.rendering.tables.text_table import TextTable
+from vssbench.rendering.text import printable
 
 _STARTS_A_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def guarded(value: Any) -> Any:
-    """The value, text that a spreadsheet would take for a formula behind an apostrophe; numbers stay as they are.
+    """The value; text is printable, and behind an apostrophe where a spreadsheet would take it for a formula.
 
     >>> guarded("=1+1"), guarded("AR-Seg 0.5"), guarded("-0.25"), guarded(-0.25)
     ("'=1+1", 'AR-Seg 0.5', '-0.25', -0.25)
     """
-    if not isinstance(value, str) or not value.startswith(_STARTS_A_FORMULA):
+    if not isinstance(value, str):
         return value
+    if not value.startswith(_STARTS_A_FORMULA):
+        return printable(value)
     try:
         float(value)
     except ValueError:
-        return f"'{value}"
+        return f"'{printable(value)}"
     return value
 
 

@@ -10,7 +10,7 @@ from vssbench.analysis.families import FamilyComparison
 from vssbench.analysis.run import Run
 from vssbench.metrics.gop import gop_mean
 from vssbench.rendering.tables.published import published_counterpart
-from vssbench.results.documents import CostRecord
+from vssbench.results.costs import CostRecord
 from vssbench.results.group import Group
 from vssbench.results.latency_records import LatencyRecord, latency_records
 
@@ -37,26 +37,27 @@ class SummaryRow:
 
 def timed(run: Run) -> dict[tuple[str, str], LatencyRecord]:
     """(dataset, method) -> what the stopwatch told; methods that were not timed are absent."""
-    return {(record.dataset, record.method): record for record in latency_records(run.folder)}
+    return {(record.dataset, record.method): record for record in latency_records(run.folder, run.basis)}
 
 
 def derived_rows(
     run: Run, rows: Sequence[SummaryRow], families: Sequence[FamilyComparison]
 ) -> list[SummaryRow]:
     """The rows of one dataset and codec with all derived values filled in."""
-    waits = any(cost.delay_frames for cost in run.costs.values())
+    waits = any(cost.delay_frames for cost in run.all_costs)
     groups = {(group.dataset, group.codec, group.method): group for group in run.groups}
     watched = timed(run)
     found = []
     for row in rows:
-        cost = run.costs.get((row.dataset, row.method))
+        group = groups[row.dataset, row.codec, row.method]
+        cost = run.cost(row.dataset, row.method, row.codec)
         values = {
             **row.values,
-            **_times(row, run.roster.protocol.keyframe_interval, watched.get((row.dataset, row.method))),
+            **_times(row, run.pictures_per_keyframe(group), watched.get((row.dataset, row.method))),
             **_relative(run, row, rows),
             **_published(run, row),
             **_bjontegaard(row, families),
-            **_executed(groups[row.dataset, row.codec, row.method], cost),
+            **_executed(group, cost),
             "delay_frames": float(cost.delay_frames) if cost and waits else math.nan,
             "gop_mean_thop_gmacs": cost.gop_mean_thop_gmacs if cost else math.nan,
         }
@@ -100,7 +101,7 @@ def _executed(group: Group, cost: CostRecord | None) -> dict[str, float]:
     return {"full_share": group.steps.get("key", 0) / steps, "executed_share": group.executed_share}
 
 
-def _times(row: SummaryRow, interval: int, watched: LatencyRecord | None) -> dict[str, float]:
+def _times(row: SummaryRow, interval: float, watched: LatencyRecord | None) -> dict[str, float]:
     """Milliseconds per frame as the run and as a stopwatch took them; fps of the latter where there is one."""
     key, other = row.values["key_ms"], row.values["non_key_ms"]
     known = [value for value in (key, other) if math.isfinite(value)]

@@ -76,25 +76,25 @@ def _columns_of(run: Run) -> list[Column]:
     ]
 
 
-def _cost_shares(run: Run, frame: pd.DataFrame) -> dict[tuple[str, str], float]:
-    """(dataset, method) -> GOP mean over that of the dataset's most expensive constant method."""
-    costs: dict[tuple[str, str], float] = {
-        (record["dataset"], record["method"]): float(record["gop_mean_gmacs"])
+def _cost_shares(run: Run, frame: pd.DataFrame) -> dict[tuple[str, str, str], float]:
+    """(dataset, codec, method) -> mean cost over that of the most expensive constant method there."""
+    costs: dict[tuple[str, str, str], float] = {
+        (record["dataset"], record["codec"], record["method"]): float(record["gop_mean_gmacs"])
         for record in frame.to_dict("records")
     }
-    dearest: dict[str, float] = {}
-    for (dataset, method), cost in costs.items():
+    dearest: dict[tuple[str, str], float] = {}
+    for (dataset, codec, method), cost in costs.items():
         if run.roster.method(dataset, method).is_constant and math.isfinite(cost):
-            dearest[dataset] = max(cost, dearest.get(dataset, 0.0))
+            dearest[dataset, codec] = max(cost, dearest.get((dataset, codec), 0.0))
     return {
-        place: cost / dearest[place[0]] if dearest.get(place[0], 0.0) > 0 else math.nan
+        place: cost / dearest[place[:2]] if dearest.get(place[:2], 0.0) > 0 else math.nan
         for place, cost in costs.items()
     }
 
 
-def _row(record: Mapping[Any, Any], shares: Mapping[tuple[str, str], float]) -> SummaryRow:
+def _row(record: Mapping[Any, Any], shares: Mapping[tuple[str, str, str], float]) -> SummaryRow:
     values = {column.key: float(record.get(column.key, math.nan)) for column in COLUMNS}
-    values["cost_share"] = shares[record["dataset"], record["method"]]
+    values["cost_share"] = shares[record["dataset"], record["codec"], record["method"]]
     return SummaryRow(
         record["dataset"],
         record["codec"],

@@ -30,6 +30,7 @@ class _UnitDraft:
     shares: list[float] = field(default_factory=list)
     kbps: list[float] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
+    coded: list[str] = field(default_factory=list)
     timings: dict[str, float] = field(default_factory=dict)
     step_macs: dict[int, tuple[int, int]] = field(default_factory=dict)
     measured: dict[str, list[NDArray[np.int64]]] = field(default_factory=dict)
@@ -41,6 +42,7 @@ class _UnitDraft:
         self.shares += result.executed_shares
         self.kbps.append(clip.bitstream.achieved_kbps)
         self.digests.append(clip.digest)
+        self.coded.append(clip.bitstream.digest)
         for place, seconds in result.seconds.items():
             for name, value in ((f"step_{place}", seconds), (f"steps_{place}", result.timed[place])):
                 self.timings[name] = self.timings.get(name, 0) + value
@@ -48,8 +50,7 @@ class _UnitDraft:
             before = self.step_macs.get(distance, (0, 0))
             self.step_macs[distance] = (before[0] + steps, before[1] + macs)
 
-    def finish(self, key: UnitKey, *, timed: bool) -> UnitRecord:
-        digest = self.digests[0] if len(self.digests) == 1 else "+".join(d[:16] for d in self.digests)
+    def finish(self, key: UnitKey, job: Job, *, timed: bool) -> UnitRecord:
         return UnitRecord(
             key=key,
             cases=tuple(self.cases),
@@ -57,11 +58,17 @@ class _UnitDraft:
             steps=dict(self.steps),
             executed_share=float(np.mean(self.shares)),
             achieved_kbps=float(np.mean(self.kbps)),
-            decoded_digest=digest,
-            timings=self.timings if timed else {},
+            decoded_digest=_joined(self.digests),
+            coded_digest=_joined(list(dict.fromkeys(self.coded))),
+            timings={**self.timings, "workers": job.workers} if timed else {},
+            belongs=job.belongs,
             step_macs=tuple((d, *self.step_macs[d]) for d in sorted(self.step_macs)) or None,
             measured={name: np.concatenate(parts) for name, parts in self.measured.items()},
         )
+
+
+def _joined(digests: list[str]) -> str:
+    return digests[0] if len(digests) == 1 else "+".join(digest[:16] for digest in digests)
 
 
 def _case(clip: DecodedClip, result: ClipResult, position: int) -> CaseRecord:
@@ -120,6 +127,7 @@ class UnitRecords(Observer):
         for method in self.wants(unit):
             key = self.job.key(method, unit)
             if key in self._drafts:
-                self.folder.write_unit(self._drafts.pop(key).finish(key, timed=self.timed))
+                draft = self._drafts.pop(key)
+                self.folder.write_unit(draft.finish(key, self.job, timed=self.timed))
                 self.stored += 1
                 self.on_unit()

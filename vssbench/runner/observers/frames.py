@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from vssbench.codec import Bitstream
-from vssbench.codec.qp import read_qp
+from vssbench.codec import Bitstream, SourceStream
+from vssbench.codec.source import read_qp
 from vssbench.engine.evaluate import ClipResult
 from vssbench.engine.feed import DecodedClip
 from vssbench.errors import InputError
 from vssbench.records import ClassTable
+from vssbench.results.basis import Basis
 from vssbench.results.frames import FrameArchive, read_archive
-from vssbench.results.store import RunFolder
+from vssbench.results.store import RunFolder, foreign
 from vssbench.runner.observers.observer import Labels, Observer
 from vssbench.runner.plan import Job, KeptFrames
 
@@ -21,16 +22,17 @@ def missing_frames(folder: RunFolder, job: Job) -> list[KeptFrames]:
     return [kept for kept in job.kept if not (folder.path / job.archive(kept)).exists()]
 
 
-def set_aside_damaged(folder: RunFolder, job: Job) -> list[str]:
-    """Move archives of a job that cannot be read to damaged/; what was moved and why, a sentence each."""
+def set_aside_damaged(folder: RunFolder, jobs: Sequence[Job], basis: Basis) -> list[str]:
+    """Move archives that cannot be read or are no part of the run to damaged/; what was moved and why, a sentence each."""
+    planned = {job.archive(kept) for job in jobs for kept in job.kept}
     found = []
-    for kept in job.kept:
-        path = folder.path / job.archive(kept)
+    for path in sorted((folder.path / "frames").rglob("*.zip")):
         try:
-            if path.exists():
-                read_archive(path)
-        except InputError:
-            found.append(f"damaged frames set aside as {folder.set_aside(path)}; they are made again")
+            if path.relative_to(folder.path).as_posix() not in planned:
+                raise foreign(path)
+            read_archive(path, basis)
+        except InputError as error:
+            found.append(f"{error}; set aside as {folder.set_aside(path)}, these frames are made again")
     return found
 
 
@@ -65,7 +67,7 @@ class FrameKeeper(Observer):
     ) -> None:
         job, frame, qps = self.job, clip.frames[position], self._qps_of(clip.bitstream)
         archive = self._archives.setdefault(
-            kept, FrameArchive(job.dataset, job.codec, job.sequence, kept.unit, self.classes)
+            kept, FrameArchive(job.dataset, job.codec, job.sequence, kept.unit, self.classes, job.belongs)
         )
         archive.add(
             frame=clip.plan.first + position,
@@ -79,8 +81,10 @@ class FrameKeeper(Observer):
             motion=None if frame.motion is None else clip.flow_to_key(position, "exact"),
         )
 
-    def _qps_of(self, bitstream: Bitstream) -> list[float | None]:
+    def _qps_of(self, bitstream: Bitstream | SourceStream) -> Sequence[float | None]:
         """Mean QP of each picture of the bitstream, read once."""
+        if isinstance(bitstream, SourceStream):
+            return bitstream.mean_qps
         if self._qps[0] is not bitstream:
             self._qps = bitstream, read_qp(bitstream)
         return self._qps[1]

@@ -9,30 +9,36 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from vssbench.analysis.runtime import runtime_rows, runtime_text, write_runtime_csv
-from vssbench.codec import Bitstream, decode
+from vssbench.codec import decode
+from vssbench.codec.source import require_file
 from vssbench.cost.energy import measure_energy
 from vssbench.cost.latency import LatencyResult, Stopwatch, compare_latency, describe_device, stopwatch
 from vssbench.engine.build import build_method
 from vssbench.engine.evaluate import run_method
 from vssbench.engine.feed import ClipFeed, DecodedClip
+from vssbench.engine.reading import image_of
 from vssbench.errors import CapabilityError, in_plugin
 from vssbench.experiment.clips import Clip, Encode
 from vssbench.experiment.schema import InferenceOptions, MethodSpec
-from vssbench.method import Frame, Method
+from vssbench.method import FlowRule, Frame, Method, Needs
 from vssbench.metrics.confusion import count_pairs
 from vssbench.ops import accounting
 from vssbench.records import DecodedFrame
+from vssbench.results.basis import Basis
 from vssbench.results.latency_records import LatencyRecord, latency_path
 from vssbench.results.store import RunFolder
+from vssbench.runner.observers.macs import is_stored
 from vssbench.runner.plan import Job
+from vssbench.runner.reader import ClipReader
 from vssbench.runner.workshop import Workshop
 
 WATERFALL_PASSES = 3
@@ -43,7 +49,7 @@ Result = TypeVar("Result")
 
 
 def measure_run_latency(
-    shop: Workshop, folder: RunFolder, jobs: Sequence[Job], on_stage: Callable[[str], None]
+    shop: Workshop, folder: RunFolder, jobs: Sequence[Job], basis: Basis, on_stage: Callable[[str], None]
 ) -> None:
     """Time all methods of each dataset that has no complete latency records, then write and announce the table.
 
@@ -52,13 +58,18 @@ def measure_run_latency(
     first = {(job.dataset, job.codec): job for job in reversed(jobs)}
     for (dataset, codec), job in reversed(first.items()):
         titles = list(job.methods)
-        if all((folder.path / latency_path(dataset, title)).exists() for title in titles):
+        belongs = basis.of_dataset(dataset)
+        kept = [
+            is_stored(folder, latency_path(dataset, title), LatencyRecord, belongs, on_stage)
+            for title in titles
+        ]
+        if all(kept):
             continue
         on_stage(f"timing {len(titles)} methods on {dataset}, {codec}")
         subject = _subject(shop, job)
         for record in _time_methods(shop, job, subject):
-            folder.write_record(latency_path(dataset, record.method), record)
-    rows = runtime_rows(folder)
+            folder.write_record(latency_path(dataset, record.method), record, belongs[-1])
+    rows = runtime_rows(folder, basis)
     write_runtime_csv(folder.path / "latency" / "runtime.csv", rows)
     on_stage(runtime_text(rows))
 
@@ -67,7 +78,8 @@ def measure_run_latency(
 class _Subject:
     """The clip on which everything is timed."""
 
-    bitstream: Bitstream
+    decode: Callable[[bool], Iterator[DecodedFrame]]
+    """The clip's pictures, with motion or without."""
     clip: DecodedClip
     motion: bool
 
@@ -76,12 +88,14 @@ def _subject(shop: Workshop, job: Job) -> _Subject:
     """The first whole GOP that the plan encodes, decoded with motion where a method wants it."""
     interval = shop.experiment.protocol.keyframe_interval
     sequence = shop.sequence(job.dataset, job.sequence)
+    if shop.codec(job.dataset, job.codec).codec == "source":
+        return _subject_as_it_is(shop, job)
     plan = max((e for e in job.encodes), key=lambda e: min(e.length, interval))
     first, length = plan.first, min(plan.length, interval)
     settings = shop.experiment.codec_settings(shop.codec(job.dataset, job.codec))
     bitstream = shop.cache.fetch(
         f"{sequence.identity}[{first}:{first + length}]",
-        lambda: (sequence.image(index) for index in range(first, first + length)),
+        lambda: (image_of(job.dataset, sequence, index) for index in range(first, first + length)),
         settings,
         sequence.frame_rate_hz,
     )
@@ -93,7 +107,30 @@ def _subject(shop: Workshop, job: Job) -> _Subject:
         list(decode(bitstream, motion=motion)),
         interval,
     )
-    return _Subject(bitstream, clip, motion)
+    return _Subject(lambda motion: decode(bitstream, motion=motion), clip, motion)
+
+
+def _subject_as_it_is(shop: Workshop, job: Job) -> _Subject:
+    """The first group of pictures of a file that is run, every picture of it answered."""
+    encode = job.encodes[0]
+    sequence = shop.sequence(job.dataset, job.sequence)
+    methods = shop.methods(job.dataset, job.codec, sequence.size).values()
+    motion = any(method.needs.motion for method in methods)
+    plan = next(clip for clip in encode.clips if clip.scored)
+    whole = replace(encode, clips=tuple(replace(c, scored=(0,) if c is plan else ()) for c in encode.clips))
+    settings = shop.experiment.codec_settings(shop.codec(job.dataset, job.codec))
+    reader = ClipReader(
+        job.dataset, sequence, settings, shop.cache, Needs(), motion=motion, ahead=False, alone=False
+    )
+    clip = next(clip for clip in reader.clips(whole) if clip.plan.first == plan.first)
+    clip.plan = replace(plan, scored=tuple(range(plan.length)))
+
+    def pictures(motion: bool) -> Iterator[DecodedFrame]:
+        file = require_file(f"sequence {sequence.name}", sequence.coded_file)
+        decoded = decode(file.path, motion=motion, orientation=file.orientation, stream=file.stream)
+        return islice(decoded, plan.first, plan.first + plan.length)
+
+    return _Subject(pictures, clip, motion)
 
 
 def _clip_of(plan: Encode) -> Clip:
@@ -219,16 +256,12 @@ def _throughput(method: Method, feed: ClipFeed, device: torch.device, batch: int
 
 
 def _repeated(frame: Frame, batch: int) -> Frame:
-    names = ("image", "flow_previous", "flow_key", "flow_valid", "residual", "block_types")
-    parts = {name: getattr(frame, name) for name in names}
-    return replace(
-        frame,
-        **{
-            name: value.repeat(batch, *[1] * (value.ndim - 1))
-            for name, value in parts.items()
-            if value is not None
-        },
-    )
+    parts: dict[str, Any] = {
+        one.name: value.repeat(batch, *[1] * (value.ndim - 1))
+        for one in fields(frame)
+        if isinstance(value := getattr(frame, one.name), torch.Tensor)
+    }
+    return replace(frame, **parts)
 
 
 def _decode_times(subject: _Subject) -> dict[bool, list[float]]:
@@ -236,7 +269,7 @@ def _decode_times(subject: _Subject) -> dict[bool, list[float]]:
     series: dict[bool, list[list[float]]] = {False: [], True: []}
     for _ in range(WATERFALL_PASSES):
         for motion in (False, True) if subject.motion else (False,):
-            series[motion].append(_pull_times(decode(subject.bitstream, motion=motion)))
+            series[motion].append(_pull_times(subject.decode(motion)))
     return {motion: list(np.median(rows, axis=0)) for motion, rows in series.items() if rows}
 
 
@@ -259,7 +292,7 @@ def _waterfall(
     """
     found: dict[str, dict[str, list[float]]] = {}
     for _ in range(WATERFALL_PASSES):
-        clip = DecodedClip(subject.clip.plan, subject.clip.frames, subject.clip.keyframe_interval)
+        clip = replace(subject.clip)  # whose flow is not composed yet
         for kind, stages in _walk(method, clip, subject, device, decoding):
             for stage, ms in stages.items():
                 found.setdefault(kind, {}).setdefault(stage, []).append(ms)
@@ -277,11 +310,11 @@ def _walk(
     decoding: Mapping[bool, Sequence[float]],
 ) -> Iterator[tuple[str, dict[str, float]]]:
     needs, watch = method.needs, stopwatch(device)
-    composed = _composition_ms(clip) if needs.flow_key else 0.0
     feed = ClipFeed(clip, device)
     with torch.inference_mode() if needs.memory == "none" else torch.no_grad():
         state = method.begin(1, method.create_memory())
         for position, pixels in enumerate(decoding[False]):
+            composed = _composition_ms(clip, position, needs.flow_rule) if needs.flow_key else 0.0
             frame, copy = _timed(watch, partial(feed.frame, position, needs))
             with _span_times(device) as spans:
                 answered, step = _timed(watch, partial(method.step, state, frame))
@@ -289,17 +322,15 @@ def _walk(
             stages = {"decode": pixels, "copy": copy, "network": step - upsample, "upsample": upsample}
             if needs.motion:
                 parsed = max(0.0, decoding[True][position] - pixels)
-                stages["motion"] = parsed + (composed / max(1, len(clip.frames) - 1) if position else 0.0)
+                stages["motion"] = parsed + composed
             yield answered[-1].kind if answered else "non_key", stages
 
 
-def _composition_ms(clip: DecodedClip) -> float:
-    """Time to compose the flow of all pictures to their keyframe; the clip then has it."""
+def _composition_ms(clip: DecodedClip, position: int, rule: FlowRule) -> float:
+    """Time to compose the flow of one more picture to the keyframe."""
     started = time.perf_counter()
-    clip.flow_to_key(0, "paper")
-    paper = time.perf_counter()
-    clip.flow_to_key(0, "exact")
-    return 1000 * min(paper - started, time.perf_counter() - paper)
+    clip.flow_to_key(position, rule)
+    return 1000 * (time.perf_counter() - started)
 
 
 @contextmanager

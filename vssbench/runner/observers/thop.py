@@ -10,7 +10,7 @@ from vssbench.method import Method
 FULL_WIDTH = 64
 
 
-def thop_gop_mean(name: str, method: Method, size: tuple[int, int], interval: int) -> float | None:
+def thop_gop_mean(name: str, method: Method, size: tuple[int, int], interval: float) -> float | None:
     """1e9 counts per frame by the rule of thop 0.0.31 as the paper applies it, mean over `interval` frames.
 
     name: registered name. Known are constant resolution and AR-Seg's final variant on the paper's networks at full
