@@ -48,14 +48,15 @@ def test_a_distance_chart_holds_the_miou_of_every_group(run: Run) -> None:
     assert len({chart.y_extent for chart in charts}) == 1  # one scale per dataset
 
 
-def test_a_cost_chart_holds_cost_mean_and_range_of_every_method(run: Run) -> None:
+def test_a_cost_chart_holds_cost_mean_and_interval_of_every_method(run: Run) -> None:
     for chart in cost_charts(panels(run)):
         for line in chart.lines:
             (point,) = line.points
             (group,) = [g for g in run.groups if (g.codec, g.method) == (chart.codec, line.name)]
             assert point.x == run.gmacs("streets", line.name)
             assert point.y == pytest.approx(100 * group.miou)
-            assert (point.low, point.high) == pytest.approx(extent(100 * group.miou_d))
+            ends = group.intervals.miou
+            assert (point.low, point.high) == pytest.approx((100 * ends.low, 100 * ends.high))
             assert (line.around, line.codec) == ("bars", chart.codec)
 
 
