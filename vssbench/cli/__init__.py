@@ -24,12 +24,11 @@ from vssbench.cli.conformance import conformance
 from vssbench.cli.doctor import doctor
 from vssbench.cli.encode import encode
 from vssbench.cli.interrupt import EXIT_CODE, STOPPED, end_now, heard_interrupt
-from vssbench.cli.list import list_names
+from vssbench.cli.list import list_names, print_schema
 from vssbench.cli.motion import motion
 from vssbench.cli.profile import profile
 from vssbench.cli.report import report
 from vssbench.cli.run import run
-from vssbench.cli.schema import print_schema
 from vssbench.cli.segment import segment
 from vssbench.cli.train import train
 from vssbench.cli.weights import export

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -116,3 +117,17 @@ def _weights() -> list[tuple[str, str]]:
 
 def _score(validation: dict[str, float]) -> str:
     return f"mIoU {100 * validation['miou']:.1f} %"
+
+
+def print_schema(
+    kind: Annotated[
+        Literal["run", "train"],
+        typer.Argument(help="Experiments for `vssbench run` or for `vssbench train`."),
+    ] = "run",
+) -> None:
+    """Print the JSON Schema of experiment files. The options of datasets and methods are left to them."""
+    from vssbench.experiment.schema import Experiment
+    from vssbench.experiment.training import TrainingExperiment
+
+    model = Experiment if kind == "run" else TrainingExperiment
+    typer.echo(json.dumps(model.model_json_schema(), indent=2, sort_keys=True))

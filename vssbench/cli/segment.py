@@ -17,6 +17,7 @@ from vssbench.errors import ConfigError
 if TYPE_CHECKING:
     from vssbench.engine.streams import Segmentation
     from vssbench.records import ClassTable
+    from vssbench.runner.answers import Answers
 
 SECONDS_BETWEEN_LINES = 10
 
@@ -62,7 +63,6 @@ def segment(
     """
     from vssbench.class_tables import read_class_table
     from vssbench.engine.memory import keep_freed_memory
-    from vssbench.engine.ownership import owned, sweep
     from vssbench.engine.streams import open_segmentation
     from vssbench.runner.answers import Answers
 
@@ -79,17 +79,23 @@ def segment(
         stream=stream,
     )
     _remark(work)
-    with owned(output):
-        sweep(output)
-        answers = Answers(output, work, table or _table(work.class_names))
+    _write(Answers(output, work, table or _table(work.class_names)), force, overlay, label_video)
+    typer.echo(f"{len(work.frames)} pictures ({work.frames[0]} to {work.frames[-1]}): {output}")
+
+
+def _write(answers: Answers, force: bool, overlay: bool, label_video: bool) -> None:
+    """Labels, then the films that are made of them."""
+    from vssbench.engine.ownership import owned, sweep
+
+    with owned(answers.path):
+        sweep(answers.path)
         answers.claim(force)
-        with _progress(len(work.frames)) as step:
+        with _progress(len(answers.work.frames)) as step:
             answers.write_labels(step("labels"))
             if label_video:
                 answers.write_label_film(step("labels.mkv"))
             if overlay:
                 answers.write_overlay(step("overlay.mp4"))
-    typer.echo(f"{len(work.frames)} pictures ({work.frames[0]} to {work.frames[-1]}): {output}")
 
 
 def _remark(work: Segmentation) -> None:
