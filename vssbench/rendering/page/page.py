@@ -175,7 +175,7 @@ def _class_tables(content: PageContent) -> list[dict[str, object]]:
 
 def _class_legends(stills: Sequence[FrameCase]) -> list[tuple[str, list[tuple[Markup, str]]]]:
     """Colour and name of every class, once per dataset, for the viewer."""
-    found = {}
+    found: dict[str, list[tuple[Markup, str]]] = {}
     for case in stills:
         pairs = zip(case.palette, case.class_names, strict=False)
         found.setdefault(case.dataset, [(swatch(colour), name) for colour, name in pairs])
