@@ -10,8 +10,8 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 import vssbench
-from vssbench.runner.session import Listener
-from vssbench.runner.tracking import track_results, tracked
+from vssbench.runner.session import Listener, tracked
+from vssbench.runner.tracking import track_results
 
 DOCS = Path(__file__).parents[2] / "docs/experiments.md"
 NUMBERS = {"units": 3.0, "d/hevc/1.0x + (a)/miou": 0.5}

@@ -53,7 +53,7 @@ from vssbench.runner.observers.macs import measure_costs
 from vssbench.runner.observers.oracles import refuse_impossible_oracles
 from vssbench.runner.plan import Job, make_plan, summarise
 from vssbench.runner.pool import WorkerSettings, choose_workers, execute
-from vssbench.runner.tracking import Track, track_results, tracked
+from vssbench.runner.tracking import Track, track_results
 from vssbench.runner.workshop import Workshop
 
 KEPT = "Finished units are kept: run the same command again"
@@ -88,6 +88,24 @@ class Listener:
     on_unit: Callable[[], None] = lambda: None
     on_stage: Callable[[str], None] = lambda text: None
     totals: Totals = field(default_factory=Totals)
+
+
+def tracked(listener: Listener, track: Track) -> Listener:
+    """A listener that also tells `track` of each unit: step is the number of units done in this session."""
+    done, owed = 0, 0
+
+    def on_plan(summary: PlanSummary, number: int) -> None:
+        nonlocal owed
+        owed = number
+        listener.on_plan(summary, number)
+
+    def on_unit() -> None:
+        nonlocal done
+        done += 1
+        track(done, {"units": float(done), "share_done": done / max(owed, 1)})
+        listener.on_unit()
+
+    return replace(listener, on_plan=on_plan, on_unit=on_unit)
 
 
 def run(
