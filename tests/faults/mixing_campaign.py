@@ -168,6 +168,10 @@ class Campaign:
     def file(self, run: Path) -> Path:
         """Any file of a run but its log and locks."""
         files = sorted(p for p in run.rglob("*") if p.is_file() and p.suffix in (".json", ".zip"))
+        if not files:  # what came before left none
+            (run / "units").mkdir(exist_ok=True)
+            files = [run / "units" / "first.json"]
+            files[0].write_text("{}")
         return self.random.choice(files)
 
 
@@ -222,7 +226,8 @@ def delete_a_file(campaign: Campaign, run: Path) -> None:
 
 
 def delete_a_folder(campaign: Campaign, run: Path) -> None:
-    shutil.rmtree(campaign.random.choice(sorted(p for p in run.rglob("*") if p.is_dir())))
+    folders = sorted(p for p in run.rglob("*") if p.is_dir())
+    shutil.rmtree(campaign.random.choice(folders or [run / "none"]), ignore_errors=True)
 
 
 def swap_two_files(campaign: Campaign, run: Path) -> None:
@@ -233,7 +238,7 @@ def swap_two_files(campaign: Campaign, run: Path) -> None:
 
 
 def copy_over_another(campaign: Campaign, run: Path) -> None:
-    shutil.copy2(campaign.file(run), campaign.file(run))
+    campaign.file(run).write_bytes(campaign.file(run).read_bytes())
 
 
 def take_a_file_from_another_run(campaign: Campaign, run: Path) -> None:
