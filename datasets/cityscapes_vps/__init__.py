@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pydantic import Field
@@ -41,6 +41,8 @@ class CityscapesVPSOptions(FileOptions):
     """Folder that holds train, val and test with img_all and cls."""
     sequences_root: Path | None = None
     """Cityscapes' own leftImg8bit_sequence/val, read where a split has no img_all."""
+    gtfine_root: Path | None = None
+    """Cityscapes' own gtFine/val: labels of frames that cls does not hold are taken from there."""
     frame_rate_hz: float = Field(default=17.0, gt=0, le=240)
     """Of the snippets; 17 in the official recordings."""
 
@@ -90,8 +92,19 @@ class CityscapesVPS(LayoutDataset):
                 f"{folder}: no label; expected SSSS_FFFF_CITY_TAKE_NUMBER_final_mask.png or _gtFine_color.png"
             )
         frames = {video: self._frames(takes[video], sorted(labels[video]), split) for video in sorted(labels)}
+        for video, numbers in frames.items():
+            labels[video] = {**self._official(takes[video], numbers), **labels[video]}
         self._refuse_orphans(frames, labels)
         return frames, labels
+
+    def _official(self, take: _Take, numbers: Iterable[int]) -> dict[int, Path]:
+        """Labels of gtFine for frames of a take, where its root is given."""
+        root, (city, number_of_take) = self.options.gtfine_root, take
+        if root is None:
+            return {}
+        folder = require_folder(root, "set gtfine_root to Cityscapes' gtFine/val") / city
+        paths = {n: folder / f"{city}_{number_of_take}_{n:06d}_gtFine_color.png" for n in numbers}
+        return {n: path for n, path in paths.items() if path.is_file()}
 
     def _frames(self, take: _Take, labelled: list[int], split: Split) -> dict[int, Path]:
         """The frames of the snippet around its labels, as far as they follow one another."""

@@ -171,6 +171,17 @@ def test_cityscapes_vps_places_six_labels_in_a_snippet(tmp_path, moved):
     assert "error" not in {level for level, _ in findings(dataset)}
 
 
+def test_cityscapes_own_labels_are_read_where_they_lie(tmp_path):
+    root = cityscapes_vps(tmp_path / "vps")
+    for path in (root / "val/cls").glob("*_gtFine_color.png"):
+        (tmp_path / "gtFine/val/frankfurt").mkdir(parents=True, exist_ok=True)
+        path.rename(tmp_path / "gtFine/val/frankfurt" / path.name[10:])
+    assert opened("cityscapes-vps", root).sequences()[0].labelled == [4, 9, 14, 24, 29]
+    (merged, _) = opened("cityscapes-vps", root, gtfine_root=str(tmp_path / "gtFine/val")).sequences()
+    assert merged.labelled == [4, 9, 14, 19, 24, 29]
+    assert_array_equal(merged.label(19), classes_at((64, 128), 19, 19))
+
+
 def test_cityscapes_vps_refuses_foreign_names_and_labels_without_frames(tmp_path):
     root = cityscapes_vps(tmp_path)
     save(root / "val/cls/notes.png", picture((8, 8), 0))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from vssbench.class_tables import named_table
 from vssbench.engine.build import build_method
 from vssbench.engine.class_map import CLASS_MAPS, mapped_indices
 from vssbench.errors import ConfigError
@@ -26,6 +27,21 @@ def test_the_table_of_cityscapes_covers_both_datasets():
     assert set(indices) == set(range(11))
     assert [CAMVID[i] for i in indices][:3] == ["road", "pavement", "building"]
     assert list(CLASS_MAPS["cityscapes-camvid"]) == list(CITYSCAPES)
+
+
+@pytest.mark.parametrize(
+    ("table", "theirs", "ours"),
+    [
+        ("cityscapes-camvid", "cityscapes19", "camvid11"),
+        ("camvid-cityscapes", "camvid11", "cityscapes19"),
+        ("cityscapes-vspw", "cityscapes19", "vspw124"),
+    ],
+)
+def test_packaged_tables_lead_from_one_packaged_class_table_to_another(table, theirs, ours):
+    source, target = named_table(theirs).names, named_table(ours).names
+    indices = mapped_indices(table, source, target, "method a")
+    assert [target[i] for i in indices] == [CLASS_MAPS[table][name] for name in source]
+    assert set(CLASS_MAPS[table]) == set(source)
 
 
 @pytest.mark.parametrize(

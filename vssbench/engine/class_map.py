@@ -19,6 +19,17 @@ CLASS_MAPS: dict[str, dict[str, str]] = {
         "terrain": "tree", "sky": "sky", "person": "pedestrian", "rider": "bicyclist", "car": "car", "truck": "car",
         "bus": "car", "train": "car", "motorcycle": "bicyclist", "bicycle": "bicyclist",
     },
+    "camvid-cityscapes": {
+        "sky": "sky", "building": "building", "pole": "pole", "road": "road", "pavement": "sidewalk",
+        "tree": "vegetation", "signsymbol": "traffic sign", "fence": "fence", "car": "car", "pedestrian": "person",
+        "bicyclist": "rider",
+    },
+    "cityscapes-vspw": {
+        "road": "road", "sidewalk": "path", "building": "building", "wall": "wall", "fence": "handrail_or_fence",
+        "pole": "pole", "traffic light": "traffic_light", "traffic sign": "billboard_or_Bulletin_Board",
+        "vegetation": "tree", "terrain": "grass", "sky": "sky", "person": "person", "rider": "person", "car": "car",
+        "truck": "truck", "bus": "bus", "train": "train", "motorcycle": "motorcycle", "bicycle": "bicycle",
+    },
 }  # fmt: skip
 """Name -> class of the weights -> class of the dataset."""
 
