@@ -60,3 +60,20 @@ def test_doctor_finds_motion_of_both_codecs():
 )
 def test_every_command_explains_itself(command):
     assert "Usage" in output_of(command, "--help")
+
+
+@pytest.mark.parametrize("group", [[], ["data"], ["weights"], ["baseline"]])
+def test_no_summary_is_cut_on_eighty_columns(group, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    commands = output_of(*group, "--help").partition("Commands:")[2]
+    assert commands
+    assert [line for line in commands.splitlines() if line.rstrip().endswith("...")] == []
+
+
+def test_options_are_listed_with_what_they_take():
+    text = " ".join(output_of("list", "methods", "--options").split())
+    assert "lr_scale" in text
+    assert "threshold_scale" in text
+    refused = CliRunner().invoke(app, ["list", "weights", "--options"])
+    assert refused.exit_code != 0
+    assert "no options of their own" in str(refused.exception)

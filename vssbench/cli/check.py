@@ -147,7 +147,7 @@ def update(
         "baseline.json"
     ),
 ) -> None:
-    """Write the baseline file that `vssbench check` holds later runs against."""
+    """Write the baseline that later runs are held against."""
     from vssbench.analysis.baseline import make_baseline, write_baseline
     from vssbench.analysis.run import load_run
 
@@ -162,7 +162,10 @@ def benchmark(
         "benchmark.json"
     ),
 ) -> None:
-    """Write the step times of a run as pytest-benchmark's JSON, for `pytest-benchmark compare` and `vssbench check`."""
+    """Write step times as pytest-benchmark's JSON.
+
+    For `pytest-benchmark compare` and `vssbench check`.
+    """
     from vssbench.analysis.benchmark_json import of_run, to_document
     from vssbench.analysis.run import load_run
     from vssbench.files import write_atomically

@@ -23,9 +23,9 @@ def compare(
     ] = None,
     allow: Annotated[list[str] | None, typer.Option(metavar="KIND", help=ALLOW_HELP)] = None,
 ) -> None:
-    """Show the change of mIoU, MACs, bits and step times from the first run to each other, for every method that both hold.
+    """Show what changed from the first run to the others.
 
-    Both must have scored the same frames and labels by the same protocol. Intervals are paired, p-values adjusted (Holm).
+    mIoU, MACs, bits and step times of every method that both hold. Both must have scored the same frames and labels by the same protocol. Intervals are paired, p-values adjusted (Holm).
     Nothing fails here: use `vssbench check` as a gate. With one run, --csv writes its table.
     """
     from rich.console import Console

@@ -36,7 +36,10 @@ def conformance(
     split: Annotated[str, typer.Option(help="Split of the dataset: train, val or test.")] = "val",
     seed: Annotated[int, typer.Option(help="Seed of weights and clips.")] = 0,
 ) -> None:
-    """Check a method on random clips, a network on random images, or a dataset on its files; exit code 1 on failure."""
+    """Hold a method, network or dataset against its contract.
+
+    A method on random clips, a network on random images, a dataset on its files; exit code 1 on failure.
+    """
     import torch
 
     from vssbench.errors import ConfigError

@@ -32,7 +32,10 @@ def list_datasets(
     ] = None,
     set_: Settings = None,
 ) -> None:
-    """List the datasets and their options, or the splits of one with their counts."""
+    """List the datasets, or the splits of one.
+
+    With options, or with counts.
+    """
     from rich.console import Console
 
     console = Console()
@@ -50,7 +53,10 @@ def verify(
     split: Annotated[SplitName | None, typer.Option(help="Only this split.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what is fine too.")] = False,
 ) -> None:
-    """Read every frame and label once and report what is wrong. Exit code 3 if there are errors."""
+    """Read every frame and label and say what is wrong.
+
+    Exit code 3 if there are errors.
+    """
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -94,7 +100,10 @@ def preview(
     frames: Annotated[int, typer.Option(min=1, help="Frames per sequence.")] = 4,
     width: Annotated[int, typer.Option(min=64, max=4096, help="Width of each picture in pixels.")] = 480,
 ) -> None:
-    """Write a contact sheet per sequence: frames, labels over them, exact motion where the dataset has it."""
+    """Write a contact sheet per sequence.
+
+    Frames, labels over them, exact motion where the dataset has it.
+    """
     from PIL import Image
 
     from vssbench.rendering.images.contact_sheet import contact_sheet

@@ -6,7 +6,10 @@ import typer
 
 
 def doctor() -> None:
-    """Show what this machine can do: packages, encoders, motion parsers, devices, cache and free disk."""
+    """Show what this machine can do.
+
+    Packages, encoders, motion parsers, devices, cache and free disk.
+    """
     from rich.console import Console
     from rich.table import Table
 

@@ -57,7 +57,10 @@ def encode(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing output file.")] = False,
 ) -> None:
-    """Encode a video or a folder of pictures as vssbench encodes its clips, and say what came out."""
+    """Encode a video or a folder of pictures as a run does.
+
+    Says what came out: rate, frame types, digest.
+    """
     from vssbench.codec import encode as encode_frames
     from vssbench.files import write_atomically
 

@@ -21,7 +21,10 @@ def list_names(
         bool, typer.Option("--options", help="Of methods and datasets: every option with its default.")
     ] = False,
 ) -> None:
-    """List methods, datasets, networks (with size and cost), packaged experiments or packaged weights."""
+    """List methods, datasets, networks, experiments or weights.
+
+    Networks come with their size and cost; experiments and weights are those that ship with the package.
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -125,7 +128,10 @@ def print_schema(
         typer.Argument(help="Experiments for `vssbench run` or for `vssbench train`."),
     ] = "run",
 ) -> None:
-    """Print the JSON Schema of experiment files. The options of datasets and methods are left to them."""
+    """Print the JSON Schema of experiment files.
+
+    The options of datasets and methods are left to them; `vssbench list methods --options` prints those.
+    """
     from vssbench.experiment.schema import Experiment
     from vssbench.experiment.training import TrainingExperiment
 

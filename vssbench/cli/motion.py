@@ -51,9 +51,9 @@ def motion(
         int | None, typer.Option(help="Index of the video stream in FILE; default: the main one.")
     ] = None,
 ) -> None:
-    """Print type, POC, share of intra and skip blocks, vector lengths and bits of every picture of FILE.
+    """Print what the bits of FILE say of each picture's motion.
 
-    With --partial a line ends in "damaged" where blocks of the picture are lost, and in "unreliable" where its vectors
+    Type, POC, share of intra and skip blocks, vector lengths and bits of every picture. With --partial a line ends in "damaged" where blocks of the picture are lost, and in "unreliable" where its vectors
     may differ from those of the undamaged stream; every coded picture is listed then, as it is coded, whether FILE
     shows it or not.
     """

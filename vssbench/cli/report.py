@@ -71,9 +71,9 @@ def report(
     reference: Reference = None,
     compare: Compare = False,
 ) -> None:
-    """Write the report of each run: index.html, report.md, summary.csv, table.csv, table.tex, figures.
+    """Write a page, tables and figures of each run.
 
-    The page works offline; frames for its viewer are in media/ beside it. Only the run folder is read.
+    They are index.html, report.md, summary.csv, table.csv, table.tex and figures. The page works offline; frames for its viewer are in media/ beside it. Only the run folder is read.
     Exit code 0: written; 3: a run folder is missing, empty or damaged, or the output cannot be written.
     """
     if reference is not None and (compare or paper is not None):

@@ -57,9 +57,9 @@ def segment(
         bool, typer.Option("--force", help="Replace what another call wrote into the folder.")
     ] = False,
 ) -> None:
-    """Write labels/000000.png ... of the pictures of VIDEO, and overlay.mp4.
+    """Write what a method sees in VIDEO: label maps and a film.
 
-    Stopped, the same command goes on where it was. A folder that holds anything else is left alone without --force.
+    They are labels/000000.png ... and overlay.mp4. Stopped, the same command goes on where it was. A folder that holds anything else is left alone without --force.
     """
     from vssbench.class_tables import read_class_table
     from vssbench.engine.memory import keep_freed_memory

@@ -124,7 +124,10 @@ def train(
         bool, typer.Option("--dry-run", help="say what would be trained and from what, and stop")
     ] = False,
 ) -> None:
-    """Train the contestants of an experiment; the same command continues after an interruption."""
+    """Train the methods of an experiment.
+
+    The same command continues after an interruption.
+    """
     from vssbench.experiment.training import load_training_experiment
 
     loaded = load_training_experiment(experiment, settings or ())

@@ -28,9 +28,9 @@ def convert(
     ],
     dtype: Annotated[str, typer.Option(help="float32, or float16 for half the size.")] = "float32",
 ) -> None:
-    """Turn the released checkpoints of AR-Seg or ESPNetv2 into safetensors with a manifest.
+    """Convert released checkpoints of AR-Seg or ESPNetv2.
 
-    Of each scale the file with the highest epoch is taken. Nothing in the .pth files is executed, and nothing is
+    They become safetensors with a manifest. Of each scale the file with the highest epoch is taken. Nothing in the .pth files is executed, and nothing is
     written unless every file fits its network.
     """
     from vssbench.errors import ConfigError
@@ -52,7 +52,10 @@ def convert(
 
 @app.command("list")
 def list_packaged() -> None:
-    """List the weights that ship with vssbench, and the names that stand for them (`vssbench list weights`)."""
+    """List the weights that ship with vssbench.
+
+    And the names that stand for them; the same as `vssbench list weights`.
+    """
     from vssbench.cli.list import list_names
 
     list_names("weights")
@@ -62,7 +65,10 @@ def list_packaged() -> None:
 def show(
     reference: Annotated[str, typer.Argument(help="Packaged name or path of a .safetensors file.")],
 ) -> None:
-    """Describe a weight file: network, origin, licence, training, pixels, classes, digest, parameters."""
+    """Say all that a weight file tells about itself.
+
+    Network, origin, licence, training, pixels, classes, digest, parameters.
+    """
     from vssbench.files import digest_file
     from vssbench.networks.weights import locate_weights, read_weights
 
@@ -113,9 +119,9 @@ def export(
         ),
     ] = None,
 ) -> None:
-    """Write the halves of a method's networks, feature and classifier, as ONNX files with what is known of them.
+    """Write a method's networks as ONNX files.
 
-    Their inputs have the sides that the method gives its networks at this frame size, padding and lr_scale included.
+    Feature and classifier apart, each with what is known of it. Their inputs have the sides that the method gives its networks at this frame size, padding and lr_scale included.
     """
     import torch
 
