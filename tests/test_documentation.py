@@ -43,7 +43,7 @@ TESTED_ELSEWHERE = (
 )
 """Installation (continuous integration starts with the README's own), and what other tests run by itself."""
 
-ONE_SEQUENCE = [f"--set=dataset.{value}" for value in ("sequences=1", "frames=14", "size=[96,128]")]
+ONE_SEQUENCE = [f"--set=dataset.{value}" for value in ("sequences=1", "frames=26", "size=[96,128]")]
 IN_ONE_PROCESS = [*ONE_SEQUENCE, "--workers", "1", "--no-report"]
 SMALLER = {
     "run quickstart --cluster": [*ONE_SEQUENCE, "--no-report"],

@@ -36,7 +36,7 @@ def test_the_quickstart_shows_the_phenomenon(quickstart, codec):
     cost = {row.method: row.gop_mean_gmacs for row in quickstart.summary.itertuples() if row.codec == codec}
     assert group["AR 0.5"].miou > group["0.5x"].miou + 0.02
     assert group["AR 0.5"].miou_d[-1] > group["warp-only"].miou_d[-1] + 0.02
-    assert cost["AR 0.5"] < 0.35 * cost["1.0x"]
+    assert cost["AR 0.5"] < 0.37 * cost["1.0x"]  # the sides that its networks need are counted
     assert group["warp-only"].miou_d[-1] < group["warp-only"].miou_d[0]
 
 
@@ -50,8 +50,8 @@ def test_ar_seg_is_near_full_resolution(quickstart, codec):
 @pytest.mark.slow
 def test_the_quickstart_is_complete(quickstart):
     assert quickstart.complete
-    # the default run is short, so the one remark it earns is about the width of its intervals
-    assert all("intervals rest on" in warning for warning in quickstart.warnings)
+    # how steady a machine's times are is not the quickstart's matter
+    assert [warning for warning in quickstart.warnings if "step times are not ranked" not in warning] == []
     assert all(set(g.frame_types) == {"I", "P"} for g in quickstart.groups)
     assert (quickstart.path / "report" / "index.html").exists()
 

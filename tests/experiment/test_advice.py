@@ -28,8 +28,8 @@ TEXTS = [
     *sorted((ROOT / "datasets").rglob("*.md")),
     *sorted((ROOT / "reports" / "experiments").glob("*/*.yaml")),
 ]
-NO_KEYS = ("KEY", "key", "method.step", "method.needs", "args.decoder")
-"""What only looks like one: placeholders, parts of a class, arguments of a module from elsewhere."""
+NO_KEYS = ("KEY", "key", "method.step", "method.needs")
+"""What only looks like one: placeholders, parts of a class."""
 ONE_KEY = re.compile(r"--set[ =]+['\"]?((?:\"[^\"]*\"|[\w.-])+)=")
 DOTTED = re.compile(
     r"(?<![\w./-])((?:dataset|codec|method|protocol|measure|pictures|limits|pairs|validation|augmentation|contestant|"
@@ -70,6 +70,11 @@ def _exists(key: str, known: set[str]) -> bool:
     """The head is a section, and so is what is asked of it; options stand beside the keys of datasets and methods."""
     head, *rest = re.findall(r'"[^"]*"|[^."]+', key)
     last = rest[-1] if rest else head
+    if {"weights", "args"} & {
+        head,
+        *rest[:-1],
+    }:  # what stands below is named by a method or by somebody else's module
+        return True
     nested = head in ("contestant", "contestants", "evaluation", "evaluations")
     return head in known and last in known and (nested or "options" not in rest)
 

@@ -63,9 +63,9 @@ def most_pictures_alive(tmp_path, monkeypatch, frames: int) -> int:
         nonlocal alive
         alive -= 1
 
-    def counted(bitstream, motion):
+    def counted(bitstream, motion, qp):
         nonlocal alive, most
-        for frame in vssbench.codec.decode(bitstream, motion=motion):
+        for frame in vssbench.codec.decode(bitstream, motion=motion, qp=qp):
             alive += 1
             most = max(most, alive)
             weakref.finalize(frame.image, gone)
