@@ -61,7 +61,9 @@ def readable(message: str, place: Path) -> str:
     text = re.sub(
         r"(line|column|char|position|positions) [\d-]+", r"\1 N", text
     )  # moves with every new field
-    text = re.sub(r"(JSONDecodeError): [^:]+:", r"\1: ...:", text)  # where a record is cut depends on its times
+    text = re.sub(
+        r"(JSONDecodeError): [^:]+:", r"\1: ...:", text
+    )  # where a record is cut depends on its times
     text = re.sub(r"(\.yaml):\d+:\d+", r"\1:N:N", text)
     text = re.sub(r"known: [\w ,./+-]+", "known: ...", text)  # grows with every plug-in
     return text if len(text) <= 420 else text[:300] + " ... " + text[-100:]
