@@ -19,6 +19,11 @@ from vssbench.errors import DiskFullError, InputError, StorageError
 PART = ".part-"
 """Beginning of the names of files that are still being written; what a killed process leaves may be removed."""
 ANOTHER_FOLDER = "choose another folder with -o"
+_SIGNATURES = {
+    b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"RIFF": "a RIFF file (WebP, AVI)", b"II*\0": "TIFF", b"MM\0*": "TIFF",
+    b"BM": "BMP", b"GIF8": "GIF", b"%!PS": "PostScript", b"8BPS": "Photoshop", b"\0\0\0\x0cjP": "JPEG 2000",
+    b"version https://git-lfs": "a Git LFS pointer", b"PK\3\4": "a zip archive", b"%PDF": "PDF", b"<": "a text or web page",
+}  # fmt: skip
 
 
 def write_atomically(
@@ -120,3 +125,11 @@ def digest_file(path: Path) -> str:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
     return digest.hexdigest()
+
+
+def content_of(start: bytes) -> str:
+    """What a file holds by its first 32 bytes, as the words of a message; '' for what is not known here."""
+    if not start.strip(b"\0"):
+        return "it holds only zeros" if start else "it is empty"
+    found = next((name for signature, name in _SIGNATURES.items() if start.startswith(signature)), None)
+    return f"it begins like {found}" if found else ""

@@ -20,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 
 from vssbench.dataset import OrientationOption
 from vssbench.errors import InputError
+from vssbench.files import content_of
 
 FORMATS = {
     ".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF",
@@ -32,11 +33,6 @@ LABEL_SUFFIXES = (".png", ".webp", ".bmp", ".tif", ".tiff")
 MAX_PIXELS = 1 << 26
 """Pictures that claim more pixels are refused before any is decoded."""
 
-_SIGNATURES = {
-    b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"RIFF": "WebP or another RIFF file", b"II*\0": "TIFF", b"MM\0*": "TIFF",
-    b"BM": "BMP", b"GIF8": "GIF", b"%!PS": "PostScript", b"8BPS": "Photoshop", b"\0\0\0\x0cjP": "JPEG 2000",
-    b"version https://git-lfs": "a Git LFS pointer", b"PK\3\4": "a zip archive", b"%PDF": "PDF", b"<": "a text or web page",
-}  # fmt: skip
 _DAMAGE = (
     OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, AttributeError,
     ArithmeticError, struct.error, Image.DecompressionBombError,
@@ -167,11 +163,7 @@ def _opened(path: Path) -> Image.Image:
 
 def _content(path: Path) -> str:
     with open(path, "rb") as file:
-        start = file.read(32)
-    if not start.strip(b"\0"):
-        return "it holds only zeros" if start else "it is empty"
-    found = next((name for signature, name in _SIGNATURES.items() if start.startswith(signature)), None)
-    return f"it begins like {found}" if found else "its header is damaged or of another format"
+        return content_of(file.read(32)) or "its header is damaged or of another format"
 
 
 def _refuse_size_and_count(picture: Image.Image, path: Path) -> None:

@@ -89,7 +89,8 @@ def test_multihead_attention_counts_four_projections_and_two_products():
     assert torch.backends.mha.get_fastpath_enabled()
 
 
-def test_bias_normalisation_activation_pooling_and_resize_are_listed_not_counted():
+@pytest.mark.parametrize("inference", [False, True])
+def test_bias_normalisation_activation_pooling_and_resize_are_listed_not_counted(inference):
     network = nn.Sequential(
         nn.Conv2d(3, 4, 3, padding=1),
         nn.BatchNorm2d(4),
@@ -97,7 +98,8 @@ def test_bias_normalisation_activation_pooling_and_resize_are_listed_not_counted
         nn.MaxPool2d(2),
         nn.Upsample(scale_factor=2, mode="bilinear"),
     ).eval()
-    ledger = count_macs(network, torch.zeros(1, 3, 8, 8))
+    with torch.inference_mode(inference):
+        ledger = count_macs(network, torch.zeros(1, 3, 8, 8))
     assert ledger.total == 4 * 3 * 9 * 64
     categories = {operator.category: operator for operator in ledger.uncounted}
     assert set(categories) == {"normalisation", "activation", "pooling", "resize"}

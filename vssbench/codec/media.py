@@ -16,6 +16,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from vssbench.errors import BitstreamError, CapabilityError, ConfigError, InputError
+from vssbench.files import content_of
 
 VideoPacket: TypeAlias = "av.Packet[VideoStream]"
 
@@ -76,9 +77,17 @@ def _opened(
         if demuxer is None and suffix in BYTE_STREAMS:
             return _opened(source, name, BYTE_STREAMS[suffix], options)
         raise InputError(
-            f"{name}: not a video that FFmpeg can open ({_reason(error)}); expected mp4, mkv, avi, an elementary "
+            f"{name}: not a video that FFmpeg can open ({_content(source) or _reason(error)}); expected mp4, mkv, avi, an elementary "
             f"stream (.hevc, .265, .h264, .264, .m4v) or another video container; {REMEDY}"
         ) from error
+
+
+def _content(source: Any) -> str:
+    if isinstance(source, str):
+        with open(source, "rb") as file:
+            return content_of(file.read(32))
+    source.seek(0)
+    return content_of(source.read(32))
 
 
 def _reason(error: BaseException) -> str:

@@ -100,11 +100,12 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._counter.add_unknown(str(func), result)
             return result
         if func._schema.name not in FORMULAS:
-            # Under inference mode composite operators arrive whole; their pieces are what can be counted.
-            with self:
-                pieces = func.decompose(*args, **options)
-            if pieces is not NotImplemented:
-                return pieces
+            # Under inference mode composite operators arrive whole; their pieces are what can be counted. Torch's
+            # Python decompositions (`func.decompose`) would cut finer than the same call outside inference mode.
+            key = torch._C.DispatchKey.CompositeImplicitAutograd
+            if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key):
+                with self:
+                    return func._op_dk(key, *args, **options)
         result = (meta_result(func, args) or func)(*args, **options)
         self._counter.add_torch_call(func, args, options, result)
         return result
