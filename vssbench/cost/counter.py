@@ -103,7 +103,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             # Under inference mode composite operators arrive whole; their pieces are what can be counted. Torch's
             # Python decompositions (`func.decompose`) would cut finer than the same call outside inference mode.
             key = torch._C.DispatchKey.CompositeImplicitAutograd
-            if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key):
+            if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key):  # type: ignore[no-untyped-call]
                 with self:
                     return func._op_dk(key, *args, **options)
         result = (meta_result(func, args) or func)(*args, **options)
