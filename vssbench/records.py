@@ -203,7 +203,8 @@ class ClassTable:
         if self.ignore_index < len(self.names):
             raise ValueError(
                 f"ignore_index {self.ignore_index} is class {self.names[self.ignore_index]!r}, which would be scored as "
-                f"always wrong; expected {len(self.names)} to 255, export labels whose ignored pixels have such a value"
+                f"always wrong; expected {len(self.names)} to 255. Leave the class out of the table if it is the last "
+                "one, or read the labels with `dataset: layout`, whose `void` and `first_value` say what is not scored"
             )
 
     def __len__(self) -> int:

@@ -7,6 +7,7 @@ recognised by its pixels.
 from __future__ import annotations
 
 import logging
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -14,6 +15,8 @@ import pytest
 
 from vssbench.codec import decode, flow_field_to_keyframe, flow_field_to_previous, read_motion, read_video
 from vssbench.codec.colour import ToRgb
+from vssbench.codec.contents import gaps_in_time, read_contents
+from vssbench.codec.media import Media
 from vssbench.errors import BitstreamError
 from vssbench.records import NO_REFERENCE
 
@@ -190,7 +193,7 @@ def test_damage_behind_an_open_beginning_is_damage(pan, film, remuxed, tmp_path)
     starts = key_packets(whole)
     lost = (starts[1] + 3, starts[1] + 4)
     cut = remuxed(whole, tmp_path / "c.mkv", lambda number, _: number >= starts[1] and number not in lost)
-    with pytest.raises(BitstreamError, match=r"c\.mkv.* missing before frame_num"):
+    with pytest.raises(BitstreamError, match=r"c\.mkv.* reference pictures are missing"):
         list(decode(cut))
 
 
@@ -214,11 +217,37 @@ def test_an_open_group_of_h264_begins_with_its_key_picture(
     assert "left out" in caplog.text
 
 
-def test_a_hole_in_the_middle_is_damage(wholes, remuxed, tmp_path) -> None:
+@pytest.mark.parametrize("name", ["hevc", "hevc with B", "h264", "h264 with B"])
+@pytest.mark.parametrize("read", [decode, read_video, read_motion])
+def test_a_hole_in_the_middle_is_damage(wholes, remuxed, tmp_path, name, read) -> None:
     """Pictures that refer to lost ones are an error, never shown with invented content."""
-    cut = remuxed(wholes["hevc"], tmp_path / "hole.mkv", lambda number, packet: number not in (5, 6))
+    cut = remuxed(wholes[name], tmp_path / "hole.mkv", lambda number, packet: number not in range(5, 9))
     with pytest.raises(BitstreamError, match=r"hole\.mkv"):
-        list(decode(cut))
+        list(read(cut))
+
+
+def test_whole_groups_that_are_lost_leave_a_gap_in_time(wholes, remuxed, tmp_path, caplog) -> None:
+    """Nothing refers to them, so what is left is read; the user is told where pictures may be missing."""
+    cut = remuxed(wholes["hevc"], tmp_path / "gap.mkv", lambda number, packet: number not in range(12, 24))
+    with caplog.at_level(logging.WARNING):
+        assert len(list(read_video(cut))) == 18
+    assert "gap.mkv: no picture between 0.44 and 0.96 s" in caplog.text
+    assert read_contents(Media.of(wholes["hevc"])).gaps_s == ()
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ([40] * 20, ()),
+        ([33, 33, 34] * 7, ()),
+        ([40] * 10 + [80] + [40] * 10, ((0.4, 0.48),)),
+        ([40, 80] * 10, ()),  # a variable rate
+        ([40] * 4 + [400], ()),  # too few to judge
+    ],
+)
+def test_a_gap_is_a_long_step_among_equal_ones(steps, expected) -> None:
+    times = np.cumsum([0, *steps]).tolist()
+    assert gaps_in_time(times[::-1], Fraction(1, 1000)) == expected
 
 
 def test_flow_knows_that_a_reference_is_not_shown(wholes, remuxed, tmp_path) -> None:

@@ -154,7 +154,7 @@ def test_every_integer_type_counts_alike(maps: np.ndarray) -> None:
     expected = count_pairs(maps[0], maps[1], CLASSES)
     for dtype in (np.int8, np.int16, np.uint16, np.int32, np.int64):
         assert_array_equal(count_pairs(maps[0].astype(dtype), maps[1].astype(dtype), CLASSES), expected)
-    assert_array_equal(count_pairs(maps[0], maps[1], 300)[:CLASSES, :CLASSES], expected)
+    assert_array_equal(count_pairs(maps[0], maps[1], 300, ignore_index=-1)[:CLASSES, :CLASSES], expected)
 
 
 @given(pairs)
@@ -172,11 +172,16 @@ def test_sliced_and_transposed_views_count_like_copies() -> None:
     assert_array_equal(view, count_pairs(truth[::2, ::3].T.copy(), predicted[::2, ::3].T.copy(), CLASSES))
 
 
-def test_an_ignore_index_may_be_negative_or_one_of_the_classes() -> None:
+def test_an_ignore_index_may_be_negative_but_no_class() -> None:
     assert_array_equal(count_pairs([-1, 0, 1], [0, 0, 1], 2, ignore_index=-1), [[1, 0], [0, 1]])
-    assert_array_equal(
-        count_pairs([2, 0, 2], [2, 2, 0], 3, ignore_index=2), [[0, 0, 1], [0, 0, 0], [0, 0, 0]]
-    )
+    with pytest.raises(ConfigError, match="ignore_index 2 is one of the 3 classes"):
+        count_pairs([2, 0, 2], [2, 2, 0], 3, ignore_index=2)
+
+
+def test_an_ignored_class_is_left_out_by_the_ratios() -> None:
+    counts = count_pairs([2, 0, 2, 1], [2, 2, 0, 1], 3)
+    assert_array_equal(iou(counts, 2), [0, 1, np.nan])
+    assert mean_iou(counts, 2) == 0.5
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64])

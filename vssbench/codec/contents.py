@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import av
 import av.container
+import numpy as np
 from av.video.stream import VideoStream
 
 from vssbench.codec.bits.container import END_OF_SEQUENCE, PacketUnits
@@ -22,6 +24,9 @@ _TIMED = frozenset({"matroska", "webm", "avi", "flv", "asf"})
 """Containers whose header says how long they last."""
 _TRANSPORT_PACKETS = (188, 192, 204)
 _HEAD_BYTES = 8 * max(_TRANSPORT_PACKETS)
+
+_MISSING = 3
+"""What the H.264 core tells of a picture before which reference pictures are missing."""
 
 _TRUNCATED = "the file is truncated; copy it again, or remux it to keep what is there"
 
@@ -43,6 +48,8 @@ class Contents:
     """Ranks at which an edit list goes on elsewhere: decoding begins anew there."""
     mean_rate_hz: float | None = None
     """Packets per second between the first and the last, where they have times."""
+    gaps_s: tuple[tuple[float, float], ...] = ()
+    """Seconds of the pictures before and behind each place where some may have been lost (`gaps_in_time`)."""
 
     @property
     def shown(self) -> int:
@@ -70,6 +77,7 @@ class _Pass:
         self.undecodable = 0
         self.leading: set[int] = set()
         self.packets = 0
+        self.times: list[int] = []
         self.begin: int | None = None
         self.last = self.end = 0
         """When the first and last packets are decoded and the last picture ends, in the stream's time base."""
@@ -95,6 +103,8 @@ class _Pass:
             self.last = packet.dts
         time = packet.dts if packet.pts is None else packet.pts
         self.end = max(self.end, (time or 0) + (packet.duration or 0))
+        if packet.pts is not None and not packet.is_discard:
+            self.times.append(packet.pts)
         jumped = self._has_jumped(packet)
         if jumped:
             self.jumps.add(rank)
@@ -148,17 +158,7 @@ def _visibility(name: str, stream: VideoStream) -> Callable[[VideoPacket, bool],
             ]
         )
     if codec == "h264":
-        coded, see = PacketUnits("h264", extradata, name), H264Visibility()
-        see(coded.parameter_sets)
-        kinds: tuple[Visibility, ...] = ("shown", "hidden", "undecodable")
-        return lambda packet, anew: kinds[
-            see(
-                [
-                    *([END_OF_SEQUENCE["h264"]] if anew else []),
-                    *(unit for unit, _ in coded(bytes(packet), packet.pos or 0)),
-                ]
-            )
-        ]
+        return _h264_visibility(name, extradata)
     if codec == "mpeg4":
         mpeg4 = Mpeg4Visibility(extradata)
         return lambda packet, _: mpeg4(bytes(packet))
@@ -167,6 +167,28 @@ def _visibility(name: str, stream: VideoStream) -> Callable[[VideoPacket, bool],
             "shown" if bytes(packet)[0] >> 4 & 1 else "hidden"
         )  # show_frame, RFC 6386, 9.1
     return lambda packet, _: "shown"
+
+
+def _h264_visibility(name: str, extradata: bytes) -> Callable[[VideoPacket, bool], Visibility]:
+    """Raises BitstreamError where reference pictures are missing, which FFmpeg replaces by others without a word."""
+    units, see = PacketUnits("h264", extradata, name), H264Visibility()
+    see(units.parameter_sets)
+    kinds: tuple[Visibility, ...] = ("shown", "hidden", "undecodable", "shown")
+
+    def look(packet: VideoPacket, anew: bool) -> Visibility:
+        seen = see(
+            [
+                *([END_OF_SEQUENCE["h264"]] if anew else []),
+                *(unit for unit, _ in units(bytes(packet), packet.pos or 0)),
+            ]
+        )
+        if seen == _MISSING and not packet.is_keyframe:  # spliced streams begin anew at a key picture
+            raise BitstreamError(
+                "reference pictures are missing before this picture; expected a whole stream, copy or encode it again"
+            )
+        return kinds[seen]
+
+    return look
 
 
 def read_contents(media: Media) -> Contents:
@@ -188,7 +210,8 @@ def read_contents(media: Media) -> Contents:
         if seen.packets == 0:
             raise BitstreamError(f"{media.name}: holds no picture; expected at least one")
         _check_complete(media, container, stream, seen)
-        span = (seen.last - (seen.begin or 0)) * (stream.time_base or 0)
+        base = stream.time_base or Fraction(0)
+        span = (seen.last - (seen.begin or 0)) * base
     first = seen.first or 0
     hidden = frozenset(rank for rank in seen.hidden if rank >= first)
     undecodable = 0 if seen.first is None else seen.undecodable
@@ -200,6 +223,26 @@ def read_contents(media: Media) -> Contents:
         leading=frozenset(rank for rank in seen.leading if rank >= first),
         jumps=frozenset(seen.jumps),
         mean_rate_hz=float((seen.packets - 1) / span) if span > 0 else None,
+        gaps_s=gaps_in_time(seen.times, base),
+    )
+
+
+def gaps_in_time(times: Sequence[int], time_base: Fraction) -> tuple[tuple[float, float], ...]:
+    """Seconds (from, to) of steps of at least 1.75 times the usual one, in a file whose other steps are all equal.
+
+    times: presentation times of the pictures in any order, in units of `time_base` seconds. A file of variable rate
+    (less than 90 % of its steps within a tenth of the median) and one of fewer than ten steps have no gaps.
+    """
+    ordered = np.unique(np.asarray(times, dtype=np.int64))
+    steps = np.diff(ordered)
+    if len(steps) < 10:
+        return ()
+    usual = np.median(steps)
+    if np.mean(np.abs(steps - usual) <= 0.1 * usual + 1) < 0.9:
+        return ()
+    return tuple(
+        (float(ordered[k] * time_base), float(ordered[k + 1] * time_base))
+        for k in np.flatnonzero(steps >= 1.75 * usual).tolist()
     )
 
 

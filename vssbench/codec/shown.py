@@ -210,6 +210,13 @@ def _remarks(
             f"{name}: begins inside a group of pictures; {contents.undecodable} pictures that refer to what precedes "
             "the file are left out"
         )
+    if contents.gaps_s:
+        begin, end = contents.gaps_s[0]
+        more = f" (nor at {len(contents.gaps_s) - 1} more places)" if len(contents.gaps_s) > 1 else ""
+        yield (
+            f"{name}: no picture between {begin:.2f} and {end:.2f} s{more}, while all others follow each other evenly; "
+            "pictures may have been lost there"
+        )
     if turned:
         yield f"{name}: pictures and motion are {turned}, as the file asks; orientation: stored reads them as they are coded"
     elif option == "stored" and (declared := _declared(picture, name)):

@@ -24,16 +24,22 @@ def count_pairs(
     """Count how often each predicted class meets each true class.
 
     truth, predicted: integer label maps of one shape (any rank, values 0..classes-1; `ignore_index` in truth
-    marks pixels that are not scored; if it is a class, give it to `iou` and `mean_iou` too). uint8 maps take the quick path.
+    marks pixels that are not scored). uint8 maps take the quick path.
     Returns int64 [classes, classes], row = truth, column = prediction; its sum is the number of scored pixels.
     Raises InputError naming the values if either map holds anything else; a prediction outside the classes is
     an error even under ignored pixels, because it means that the maps do not belong to this class table.
+    Raises ConfigError if `ignore_index` is a class: counts cannot say that predicting it is neither right nor scored.
 
     >>> count_pairs([0, 0, 1, 255], [0, 1, 1, 0], classes=2).tolist()
     [[1, 1], [0, 1]]
     """
     true_map, predicted_map = _label_map("truth", truth), _label_map("prediction", predicted)
     _check_request(true_map, predicted_map, classes)
+    if 0 <= ignore_index < classes:
+        raise ConfigError(
+            f"ignore_index {ignore_index} is one of the {classes} classes and would be counted as always wrong; count all "
+            "classes (ignore_index=-1) and give it to `iou` or `mean_iou`, or use KeyframeDistanceIoU"
+        )
     if classes <= BYTE_VALUES:
         true_bytes, predicted_bytes = _as_bytes(true_map), _as_bytes(predicted_map)
         if true_bytes is not None and predicted_bytes is not None:
@@ -44,14 +50,18 @@ def count_pairs(
 def iou(counts: ArrayLike, ignore_index: int | None = None) -> Ratios:
     """Intersection over union per class, TP / (TP + FP + FN): [..., C, C] -> [..., C] in 0..1.
 
-    A class that neither truth nor prediction holds is NaN, and so is the class `ignore_index` if there is one: it has no
-    true pixel, and predicting it is a fault of the class that is missed (as torchmetrics has it). Source: Cityscapes' evaluation script (score of a
-    label) and the PASCAL VOC definition.
+    A class that neither truth nor prediction holds is NaN, and so is the class `ignore_index` if there is one: its true
+    pixels are not scored, and predicting it is a fault of the class that is missed (as torchmetrics has it). Source:
+    Cityscapes' evaluation script (score of a label) and the PASCAL VOC definition.
     """
     matrix = as_counts(counts)
+    ignored = ignore_index is not None and 0 <= ignore_index < matrix.shape[-1]
+    if ignored:
+        matrix = matrix.copy()
+        matrix[..., ignore_index, :] = 0
     true_positive = np.diagonal(matrix, axis1=-2, axis2=-1)
     union = matrix.sum(-1) + matrix.sum(-2) - true_positive
-    if ignore_index is not None and 0 <= ignore_index < matrix.shape[-1]:
+    if ignored:
         union[..., ignore_index] = 0
     return _divide(true_positive, union)
 

@@ -165,7 +165,12 @@ class KeyframeDistanceIoU:
         scored pixel, ConfigError for a distance that this accumulator does not hold. Nothing is added then.
         """
         index = self._index(keyframe_distance)
-        self._add(count_pairs(truth, predicted, self.classes, self.ignore_index), index, frames=1)
+        if 0 <= self.ignore_index < self.classes:
+            counts = count_pairs(truth, predicted, self.classes, ignore_index=-1)
+            counts[self.ignore_index] = 0
+        else:
+            counts = count_pairs(truth, predicted, self.classes, self.ignore_index)
+        self._add(counts, index, frames=1)
 
     def add_counts(self, counts: ArrayLike, keyframe_distance: int, frames: int = 1) -> None:
         """Add ready counts [C, C] of `frames` frames at one distance; raises like `update`."""

@@ -172,5 +172,5 @@ class Visibility:
     def __init__(self) -> None: ...
     def __call__(self, units: Sequence[bytes]) -> int:
         """
-        Of the units of a packet: 0 shown; 1 the second field of a frame; 2 leads an I picture at which the stream is entered, and refers to what precedes it.
+        Of the units of a packet: 0 shown; 1 the second field of a frame; 2 leads an I picture at which the stream is entered, and refers to what precedes it; 3 reference pictures are missing before it.
         """

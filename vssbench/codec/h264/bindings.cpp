@@ -63,5 +63,5 @@ NB_MODULE(_motion, module) {
           nb::arg("units"),
           "Of the units of a packet: 0 shown; 1 the second field of a frame; 2 leads an I picture at which the stream "
           "is "
-          "entered, and refers to what precedes it.");
+          "entered, and refers to what precedes it; 3 reference pictures are missing before it.");
 }

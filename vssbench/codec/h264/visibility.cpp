@@ -31,6 +31,7 @@ void Visibility::push(const uint8_t* data, size_t size) {
       if (header.redundant_pic_cnt == 0) see(std::move(header));
     }
   } catch (const SyntaxError&) {
+    reference_frame_num_ = -1;
   }
 }
 
@@ -40,6 +41,8 @@ void Visibility::see(SliceHeader&& header) {
                       header.sps == last_->sps && header.frame_num == (last_->resets() ? 0 : last_->frame_num) &&
                       (last_->reference || !header.reference) && (!header.idr() || last_->idr());
   unpaired_field_ = header.field() && !second;
+  const bool missing = !second && !follows(header);
+  if (header.reference || after_end_) reference_frame_num_ = header.resets() ? 0 : header.frame_num;
   const auto counts = order_.derive(header);
   const int32_t poc = header.structure == kFrame ? std::min(counts.field[0], counts.field[1])
                                                  : counts.field[header.structure == kBottomField];
@@ -54,11 +57,18 @@ void Visibility::see(SliceHeader&& header) {
   }
   if (!any_) {
     visible_ = second ? kHidden : entered_ && poc < entry_poc_ && header.type != kSliceI ? kUndecodable : kShown;
+    if (missing && visible_ == kShown) visible_ = kMissing;
   } else if (!second) {
     visible_ = kShown;
   }
   any_ = true;
   last_ = std::make_unique<SliceHeader>(std::move(header));
+}
+
+bool Visibility::follows(const SliceHeader& header) const {
+  const int32_t next = (reference_frame_num_ + 1) % header.sps->max_frame_num();
+  return after_end_ || reference_frame_num_ < 0 || header.idr() || header.sps->gaps_allowed ||
+         header.frame_num == reference_frame_num_ || header.frame_num == next;
 }
 
 Visible Visibility::take() {

@@ -10,7 +10,7 @@
 
 namespace vssbench::h264 {
 
-enum Visible : uint8_t { kShown = 0, kHidden = 1, kUndecodable = 2 };
+enum Visible : uint8_t { kShown = 0, kHidden = 1, kUndecodable = 2, kMissing = 3 };
 
 /// Takes units in decoding order. Defects are passed over: whoever decodes the stream meets them.
 class Visibility {
@@ -18,11 +18,12 @@ class Visibility {
   /// Takes one unit; of slices the beginning is enough.
   void push(const uint8_t* data, size_t size);
   /// What the units since the last call give: kHidden for the second field of a frame, kUndecodable for what leads an I
-  /// picture at which the stream is entered.
+  /// picture at which the stream is entered, kMissing where reference pictures are missing before it.
   Visible take();
 
  private:
   void see(SliceHeader&& header);
+  bool follows(const SliceHeader& header) const;
 
   ParameterSets sets_;
   PictureOrder order_;
@@ -31,6 +32,7 @@ class Visibility {
   bool after_end_ = true, entered_ = false;
   int32_t entry_poc_ = 0;
   Visible visible_ = kShown;
+  int32_t reference_frame_num_ = 0;  ///< PrevRefFrameNum of 7.4.3; -1 after a defect
   bool any_ = false;
 };
 
