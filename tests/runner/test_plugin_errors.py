@@ -118,6 +118,22 @@ def test_a_dataset_that_raises_is_named_with_sequence_and_frame(monkeypatch, tmp
         run(tmp_path, datasets=datasets, methods=[honest])
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [{"metrics": ["consistency"]}, {"oracles": True}],
+)
+def test_exact_motion_that_fails_behind_the_first_frames_is_named(monkeypatch, tmp_path, asked):
+    from vssbench.datasets.synthetic.sequence import StreetSequence
+
+    right = StreetSequence.flow_to_previous
+    monkeypatch.setattr(
+        StreetSequence, "flow_to_previous", lambda self, index: right(self, index) if index < 3 else 1 // 0
+    )
+    honest = {"name": "constant", "network": "bisenet18", "width": 4}
+    with pytest.raises(PluginError, match=r"sequence val-0000, frame 3: .*ZeroDivisionError"):
+        run(tmp_path, methods=[honest, {**honest, "name": "warp-only", "label": "warped"}], **asked)
+
+
 def test_a_dataset_that_cannot_be_opened_is_named(monkeypatch, tmp_path):
     from vssbench.datasets.synthetic import SyntheticStreets
 

@@ -199,6 +199,7 @@ def _spread(items: list[Any], count: int) -> list[Any]:
 
 def _sheet_rows(sequence: VideoSequence, count: int) -> list[Any]:
     """Rows for evenly spread frames, labelled ones where there are any."""
+    from vssbench.engine.reading import exact_flow_of, image_of, label_of
     from vssbench.rendering.images.contact_sheet import SheetRow
 
     labelled = list(sequence.labelled)
@@ -207,9 +208,9 @@ def _sheet_rows(sequence: VideoSequence, count: int) -> list[Any]:
         rows.append(
             SheetRow(
                 f"{sequence.name}  frame {index} of {len(sequence)}",
-                sequence.image(index),
-                sequence.label(index) if labelled else None,
-                sequence.flow_to_previous(index),
+                image_of(sequence, index),
+                label_of(sequence, index) if labelled else None,
+                exact_flow_of(sequence, index),
             )
         )
     return rows

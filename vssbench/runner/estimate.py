@@ -110,7 +110,7 @@ def _codec_rates(shop: Workshop, job: Job) -> tuple[float, float, float]:
     if settings.codec == "source":
         return math.inf, _decode_rate(sequence), 0.0
     images = [
-        image_of(job.dataset, sequence, i)
+        image_of(sequence, i, job.dataset)
         for i in islice(range(first.first, first.first + first.length), SAMPLE_FRAMES)
     ]
     started = time.perf_counter()

@@ -171,7 +171,7 @@ class _RunningJob:
             results = {title: self._run(title, clip, feed) for title in self._wanted(unit)}
             if results:
                 labels = {
-                    p: label_of(self.dataset, self.sequence, clip.plan.first + p) for p in clip.plan.scored
+                    p: label_of(self.sequence, clip.plan.first + p, self.dataset) for p in clip.plan.scored
                 }
                 for observer in self.observers:
                     observer.see(clip, labels, results)

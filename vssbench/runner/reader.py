@@ -92,7 +92,7 @@ class ClipReader:
             nonlocal encoded
             for index in range(first, first + length):
                 encoded += 1
-                yield image_of(self.dataset, self.sequence, index)
+                yield image_of(self.sequence, index, self.dataset)
 
         bitstream = self.cache.fetch(
             f"{self.sequence.identity}[{first}:{first + length}]",

@@ -329,7 +329,7 @@ def _refuse_another_experiment(folder: RunFolder, experiment: Experiment, listen
     if changed:
         raise ConfigError(
             f"{folder.path}: holds a run of another experiment; different keys: {'; '.join(changed[:8])}. "
-            "Choose another folder with -o, or delete this one"
+            "Choose another folder with -o"
         )
 
 
@@ -439,7 +439,7 @@ def _refuse_a_foreign_folder(folder: RunFolder, planned: Mapping[str, Collection
     if stored and not any(folder.holds(name, planned.get(name, ())) for name in stored):
         raise ConfigError(
             f"{folder.path}: has no readable experiment.json, and none of its {len(stored)} units is of this experiment on "
-            "this data; choose another folder with -o, or delete this one"
+            "this data; choose another folder with -o"
         )
 
 
@@ -493,8 +493,8 @@ def _read_first(shop: Workshop, job: Job) -> None:
     scored = [clip.first + d for encode in job.encodes for clip in encode.clips for d in clip.scored]
     for frame in sorted(scored)[:1]:
         try:
-            size = image_of(job.dataset, sequence, frame).shape[:2]
-            label = label_of(job.dataset, sequence, frame)
+            size = image_of(sequence, frame, job.dataset).shape[:2]
+            label = label_of(sequence, frame, job.dataset)
             if not size == label.shape == sequence.size:
                 raise InputError(
                     f"the frame is {size}, its label {label.shape} and its sequence {sequence.size}"

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from vssbench.codec import CodecSettings
 from vssbench.dataset import Dataset, VideoSequence
 from vssbench.engine.ownership import sweep
+from vssbench.engine.reading import image_of, label_of
 from vssbench.errors import ConfigError, InputError
 from vssbench.experiment.training import PairSection
 from vssbench.files import locked, write_atomically
@@ -283,7 +284,7 @@ def _code(
     seed: int,
 ) -> dict[str, NDArray[np.generic]]:
     """The arrays of one clip file."""
-    labels = {d: np.array(sequence.label(plan.first + d)) for d in plan.kept}
+    labels = {d: np.array(label_of(sequence, plan.first + d)) for d in plan.kept}
     for d, label in labels.items():
         check_label(label, classes, sequence, plan.first + d)
     originals = frames_of(sequence, plan, section, classes, labels, seed)
@@ -312,9 +313,9 @@ def frames_of(
 ) -> list[NDArray[np.uint8]]:
     """Frames before coding: the video's own, or those invented before a still."""
     if section.source == "video":
-        return [np.array(sequence.image(plan.first + d)) for d in range(plan.length)]
+        return [np.array(image_of(sequence, plan.first + d)) for d in range(plan.length)]
     (d,) = plan.kept
-    still = sequence.image(plan.first + d)
+    still = image_of(sequence, plan.first + d)
     movable = [index for index, name in enumerate(classes.names) if name in MOVABLE]
     return pseudo_clip(
         still,

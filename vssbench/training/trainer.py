@@ -28,6 +28,7 @@ from vssbench import __version__
 from vssbench.dataset import Dataset
 from vssbench.engine.build import check_capabilities, check_motion, untrained_method
 from vssbench.engine.ownership import owned, sweep
+from vssbench.engine.reading import image_of, label_of
 from vssbench.errors import CheckpointError, ConfigError
 from vssbench.experiment.training import (
     ContestantSection,
@@ -154,8 +155,8 @@ class Trainer:
         for split in dict.fromkeys((self.experiment.pairs.split, self.experiment.validation.split)):
             labelled = (s for s in self.dataset.sequences(split) if s.labelled)
             for sequence in islice(labelled, 1):
-                sequence.image(sequence.labelled[0])
-                label = np.array(sequence.label(sequence.labelled[0]))
+                image_of(sequence, sequence.labelled[0])
+                label = np.array(label_of(sequence, sequence.labelled[0]))
                 check_label(label, self.dataset.classes, sequence, sequence.labelled[0])
 
     def _refuse_uneven_shares(self, only: Sequence[str]) -> None:

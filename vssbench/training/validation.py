@@ -15,6 +15,7 @@ from vssbench.codec import CodecSettings, decode, encode
 from vssbench.dataset import Dataset, VideoSequence
 from vssbench.engine.evaluate import run_method
 from vssbench.engine.feed import ClipFeed, DecodedClip
+from vssbench.engine.reading import image_of, label_of
 from vssbench.errors import InputError
 from vssbench.experiment.clips import Clip
 from vssbench.experiment.training import TrainingExperiment
@@ -148,7 +149,7 @@ def _prepare(
         after = clip.first + clip.length
         stop = min(len(sequence), after + needs.lookahead)
         decoded.lookahead = _coded(sequence, after, stop, settings, pixels)
-    labels = {d: np.array(sequence.label(clip.first + d)) for d in clip.scored}
+    labels = {d: np.array(label_of(sequence, clip.first + d)) for d in clip.scored}
     return ReadyClip(decoded, labels)
 
 
@@ -165,13 +166,13 @@ def _coded(
     """
     if stop <= first:
         return []
-    originals = (np.array(sequence.image(index)) for index in range(first, stop))
+    originals = (np.array(image_of(sequence, index)) for index in range(first, stop))
     decoded = list(decode(encode(originals, settings, sequence.frame_rate_hz), motion=True))
     if len(decoded) != stop - first:
         raise InputError(f"{sequence.name}: {stop - first} frames were coded but {len(decoded)} decoded")
     if pixels == "original":
         return [
-            replace(frame, image=np.array(sequence.image(first + number)))
+            replace(frame, image=np.array(image_of(sequence, first + number)))
             for number, frame in enumerate(decoded)
         ]
     return decoded

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from vssbench.codec import CodecSettings, decode, encode, flow_field_to_previous
 from vssbench.dataset import Dataset, VideoSequence
 from vssbench.engine.ownership import sweep
+from vssbench.engine.reading import label_of
 from vssbench.errors import ConfigError, InputError
 from vssbench.experiment.training import PairSection
 from vssbench.files import locked, write_atomically
@@ -231,7 +232,7 @@ def _code(
     seed: int,
 ) -> dict[str, NDArray[Any]]:
     """The arrays of one clip file."""
-    labels = {p: np.array(sequence.label(plan.first + p)) for p in plan.kept}
+    labels = {p: np.array(label_of(sequence, plan.first + p)) for p in plan.kept}
     for p, label in labels.items():
         check_label(label, dataset.classes, sequence, plan.first + p)
     originals = frames_of(sequence, plan, section, dataset.classes, labels, seed)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from vssbench.dataset import VideoSequence
 from vssbench.engine.evaluate import ClipResult
 from vssbench.engine.feed import DecodedClip
+from vssbench.engine.reading import exact_flow_of
 from vssbench.metrics import further
 from vssbench.metrics.consistency import WindowTracker, warped_counts
 from vssbench.records import FlowField
@@ -54,7 +55,7 @@ class FurtherMetrics(Observer):
         self.classes = records.classes
         self._followers: dict[str, _Follower] = {}
         self._facts: _ClipFacts | None = None
-        self._exact = len(sequence) > 1 and sequence.flow_to_previous(1) is not None
+        self._exact = len(sequence) > 1 and exact_flow_of(sequence, 1) is not None
         self.needs_motion = "breakdown" in self.names or ("consistency" in self.names and not self._exact)
         # windows over time need the clips whose counts are stored already, too
         self._followed = {key.method for key in records.owed} if "consistency" in self.names else set()
@@ -136,7 +137,7 @@ class FurtherMetrics(Observer):
         flows = self._shared(clip).flows
         if (source, position) not in flows:
             if source == EXACT:
-                flows[source, position] = self.sequence.flow_to_previous(clip.plan.first + position)
+                flows[source, position] = exact_flow_of(self.sequence, clip.plan.first + position)
             else:
                 flows[source, position] = clip.flow_to_previous(position, "exact") if position else None
         return flows[source, position]

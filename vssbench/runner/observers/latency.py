@@ -25,7 +25,7 @@ from vssbench.cost.latency import LatencyResult, Stopwatch, compare_latency, des
 from vssbench.engine.build import build_method
 from vssbench.engine.evaluate import run_method
 from vssbench.engine.feed import ClipFeed, DecodedClip
-from vssbench.engine.reading import image_of
+from vssbench.engine.reading import image_of, label_of
 from vssbench.errors import CapabilityError, in_plugin
 from vssbench.experiment.clips import Clip, Encode
 from vssbench.experiment.schema import InferenceOptions, MethodSpec
@@ -95,7 +95,7 @@ def _subject(shop: Workshop, job: Job) -> _Subject:
     settings = shop.experiment.codec_settings(shop.codec(job.dataset, job.codec))
     bitstream = shop.cache.fetch(
         f"{sequence.identity}[{first}:{first + length}]",
-        lambda: (image_of(job.dataset, sequence, index) for index in range(first, first + length)),
+        lambda: (image_of(sequence, index, job.dataset) for index in range(first, first + length)),
         settings,
         sequence.frame_rate_hz,
     )
@@ -408,7 +408,7 @@ def _miou(shop: Workshop, job: Job, subject: _Subject, labels: Mapping[int, Any]
         return None
     counts = sum(
         count_pairs(
-            sequence.label(subject.clip.plan.first + p),
+            label_of(sequence, subject.clip.plan.first + p, job.dataset),
             labels[p],
             len(classes),
             ignore_index=classes.ignore_index,

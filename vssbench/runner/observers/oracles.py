@@ -21,6 +21,7 @@ from vssbench.analysis.decomposition import reference_titles
 from vssbench.dataset import VideoSequence
 from vssbench.engine.evaluate import ClipResult, run_method
 from vssbench.engine.feed import ClipFeed, DecodedClip
+from vssbench.engine.reading import exact_flow_of, image_of
 from vssbench.errors import CapabilityError
 from vssbench.experiment.schema import MethodSpec
 from vssbench.method import FlowRule, Method
@@ -34,7 +35,7 @@ from vssbench.runner.observers.observer import Labels, Observer
 
 def require_exact_flow(dataset: str, sequence: VideoSequence) -> None:
     """Raise CapabilityError naming the dataset if its flow is not known exactly."""
-    if len(sequence) > 1 and sequence.flow_to_previous(1) is None:
+    if len(sequence) > 1 and exact_flow_of(sequence, 1, dataset) is None:
         raise CapabilityError(
             f"oracles: dataset {dataset} (sequence {sequence.name}) has no exact flow, so its loss cannot be decomposed; "
             "leave oracles off, or use the dataset synthetic"
@@ -69,7 +70,7 @@ class ExactClip(DecodedClip):
     def flow_to_previous(self, position: int, rule: FlowRule) -> FlowField:
         """Exact flow towards the picture before."""
         assert self.sequence is not None  # set by `of`
-        found = self.sequence.flow_to_previous(self.plan.first + position)
+        found = exact_flow_of(self.sequence, self.plan.first + position)
         if found is None:
             raise CapabilityError(
                 f"sequence {self.sequence.name} has no exact flow at frame {self.plan.first + position}; leave oracles off"
@@ -153,7 +154,7 @@ class Oracles(Observer):
 
     def _source_clip(self, clip: DecodedClip) -> DecodedClip:
         frames = [
-            replace(frame, image=np.array(self.sequence.image(clip.plan.first + p)))
+            replace(frame, image=np.array(image_of(self.sequence, clip.plan.first + p)))
             if p in clip.plan.scored
             else frame
             for p, frame in enumerate(clip.frames)
