@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -42,8 +42,9 @@ class FolderOptions(FileOptions):
 
     frames: str = "frames"
     """Folder of pictures, folder of sequence folders or video files, or one video file."""
-    labels: str = "labels"
-    """Folder of label pictures, laid out like frames; per sequence a folder of its name."""
+    labels: str | None = "labels"
+    """Folder of label pictures, laid out like frames; per sequence a folder of its name. null: there are none, for
+    experiments in which the answers of a method are the truth."""
     classes: str | None = None
     """Class table, CSV or JSON; by default classes.csv or classes.json in root."""
     label_format: Literal["auto", "index", "colour"] = "auto"
@@ -60,8 +61,8 @@ class _Source:
 
     path: Path
     """Folder of pictures or video file."""
-    labels: Path
-    """Its folder of label pictures, which need not exist."""
+    labels: Path | None
+    """Its folder of label pictures; None where the dataset has no labels."""
     title: str
 
 
@@ -93,17 +94,18 @@ class FolderDataset(Dataset):
         for name in (split,) if split else self._splits():
             try:
                 sequences = self.sequences(name)
-                shared = Counter(source.labels for source in self._sources(name))
+                shared: Counter[Path | None] = Counter(source.labels for source in self._sources(name))
             except InputError as error:
                 yield as_finding(error)
                 continue
             for sequence in sequences:
                 yield from verify_sequence(sequence)
-            if not any(sequence.labelled for sequence in sequences):
+            shared.pop(None, None)
+            if shared and not any(sequence.labelled for sequence in sequences):
                 remedy = "put label pictures there, named like their frames, or correct the option labels"
                 yield Finding("error", str(next(iter(shared))), "no frame of the split has a label", remedy)
             for labels, times in shared.items():
-                if times > 1:
+                if labels and times > 1:
                     remedy = f"give each its own, such as {labels.name}.mp4, if their frames are not the same"
                     yield Finding("warning", str(labels), f"labels of {times} sequences", remedy)
 
@@ -137,7 +139,7 @@ class FolderDataset(Dataset):
     def _sources(self, split: Split) -> list[_Source]:
         """What the folders hold. Raises InputError for folders of labels that belong to nothing."""
         base = self._base(split)
-        frames, labels = inside(base, self.options.frames), inside(base, self.options.labels)
+        frames, labels = inside(base, self.options.frames), inside(base, self.options.labels or ".")
         if frames.is_file():
             found = [_Source(frames, _label_folder(labels, frames, needed=False), frames.stem)]
         else:
@@ -149,6 +151,8 @@ class FolderDataset(Dataset):
             ]
             if not found:
                 found = [_Source(frames, labels, self.options.root.resolve().name)]
+        if self.options.labels is None:
+            return [replace(source, labels=None) for source in found]
         _refuse_orphans(labels, found)
         return found
 
@@ -156,7 +160,7 @@ class FolderDataset(Dataset):
         if not source.path.is_dir():
             return self._video(source, name)
         pictures = _frames(source.path)
-        marks = list_pictures(source.labels, LABEL_SUFFIXES)
+        marks = list_pictures(source.labels, LABEL_SUFFIXES) if source.labels else {}
         place = {stem: index for index, stem in enumerate(pictures)}
         for stem, path in marks.items():
             if stem not in place:
@@ -173,7 +177,7 @@ class FolderDataset(Dataset):
         require_regular(path)
         video = read_video(path, orientation=self.options.orientation, stream=self.options.stream)
         marks: dict[int, Path] = {}
-        for label in list_pictures(source.labels, LABEL_SUFFIXES).values():
+        for label in list_pictures(source.labels, LABEL_SUFFIXES).values() if source.labels else ():
             number = _frame_number(label, path.stem)
             if number >= video.frame_count:
                 raise InputError(
@@ -238,7 +242,7 @@ def _label_folder(labels: Path, video: Path, *, needed: bool) -> Path:
 
 def _refuse_orphans(labels: Path, sources: Sequence[_Source]) -> None:
     """Raise InputError for label pictures, or folders of them, that no sequence would read."""
-    used = {source.labels for source in sources}
+    used = {source.labels for source in sources if source.labels}
     known = [source.title for source in sources]
     for folder in sorted(path for path in {labels, *used} if path.is_dir()):
         for path in list_folder(folder):

@@ -21,7 +21,7 @@
 
   // layers: a base picture and what lies over it
   function layers() {
-    const names = [["decoded", "decoded frame"], ["truth", "truth"]];
+    const names = [["decoded", "decoded frame"], ["truth", data.truth_title]];
     if (track().frames.some((f) => f.motion)) names.splice(1, 0, ["motion", "motion to the keyframe"]);
     track().methods.forEach((title, k) => names.push(["p" + k, title]));
     track().methods.forEach((title, k) => names.push(["e" + k, "errors of " + title]));
@@ -54,7 +54,7 @@
     const f = frame(), parts = ["frame " + f.frame, f.type + " picture", "d = " + f.d];
     if (f.bits !== null) parts.push(f.bits.toLocaleString("en") + " bits");
     if (f.qp !== null) parts.push("QP " + f.qp.toFixed(1));
-    const score = (side) => { const k = method(pick[side].value); return k < 0 ? "" : side + ": " + track().methods[k] + " mIoU " + percent(f.miou[k]); };
+    const score = (side) => { const k = method(pick[side].value); return k < 0 ? "" : side + ": " + track().methods[k] + " " + data.score + " " + percent(f.miou[k]); };
     return parts.concat([score("left"), score("right")].filter(Boolean)).join(" · ");
   }
   function tabulate() {
@@ -72,10 +72,10 @@
       body.append(row);
     });
     const top = make("thead"); top.append(head);
-    classes.replaceChildren(make("caption", {}, "IoU in this frame (%)"), top, body);
+    classes.replaceChildren(make("caption", {}, data.class_score + " in this frame (%)"), top, body);
   }
 
-  // mIoU by frame, click to go there
+  // score by frame, click to go there
   function timeline() {
     const width = 720, height = 96, left = 40, right = 712, top = 8, bottom = 74, frames = track().frames;
     const chosen = [...new Set([method(pick.left.value), method(pick.right.value)])].filter((k) => k >= 0);
@@ -86,7 +86,7 @@
     if (high - low < 0.02) { low -= 0.01; high += 0.01; }
     const x = (i) => (frames.length < 2 ? (left + right) / 2 : left + (i * (right - left)) / (frames.length - 1));
     const y = (v) => bottom - ((v - low) / (high - low)) * (bottom - top);
-    const svg = make("svg", { viewBox: "0 0 " + width + " " + height, class: "chart", role: "img", "aria-label": "mIoU of each frame: " + keys.map((k) => track().methods[k]).join(", ") });
+    const svg = make("svg", { viewBox: "0 0 " + width + " " + height, class: "chart", role: "img", "aria-label": data.score + " of each frame: " + keys.map((k) => track().methods[k]).join(", ") });
     const write = (px, py, text, anchor) => { const node = document.createElementNS("http://www.w3.org/2000/svg", "text"); Object.entries({ x: px, y: py, class: "tick", "text-anchor": anchor }).forEach(([n, v]) => node.setAttribute(n, v)); node.textContent = text; svg.append(node); };
     [low, high].forEach((v) => { svg.append(make("line", { class: "grid", x1: left, x2: right, y1: y(v), y2: y(v) })); write(left - 5, y(v) + 4, (100 * v).toFixed(0) + " %", "end"); });
     frames.forEach((f, i) => { if (f.type === "I") { svg.append(make("line", { class: "key", x1: x(i), x2: x(i), y1: top, y2: bottom })); write(x(i), bottom + 16, "I " + f.frame, i ? "middle" : "start"); } });
@@ -116,7 +116,7 @@
     const found = ranking();
     const group = (label, rows, text) => { const node = make("optgroup", { label }); rows.forEach((one) => node.append(new Option("frame " + one.f.frame + ", d = " + one.f.d + ": " + text(one), one.i))); return node; };
     pick.worst.replaceChildren(new Option("go to …", ""));
-    pick.worst.append(group("lowest mIoU of " + track().methods[found.k], found.worst, (one) => percent(one.own)));
+    pick.worst.append(group("lowest " + data.score + " of " + track().methods[found.k], found.worst, (one) => percent(one.own)));
     if (found.lost.length) pick.worst.append(group("most behind " + track().methods[found.other], found.lost, (one) => (100 * one.loss).toFixed(1) + " points"));
   }
 

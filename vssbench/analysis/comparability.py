@@ -20,7 +20,7 @@ class DatasetFacts(Document):
     """What decides the scores on a dataset, besides the codec."""
 
     rules: dict[str, Any]
-    """Registered name, split, options and how clips end."""
+    """Registered name, split, options and how clips end; 'truth' where the answers of a method stand for labels."""
     record: DatasetRecord
     """Class table, and digests of frames and labels by sequence."""
 
@@ -54,6 +54,9 @@ def facts_of(run: StoredRun) -> Facts:
         one["title"]: {k: v for k, v in one.items() if k not in ("title", "paths")}
         for one in roster["datasets"]
     }
+    if run.roster.truth:
+        for one in rules.values():
+            one["truth"] = run.roster.truth_name
     first = {(group.dataset, group.codec): group for group in reversed(run.groups)}
     return Facts(
         protocol=roster["protocol"],
@@ -117,7 +120,8 @@ def _unlike_data(title: str, there: DatasetFacts, here: DatasetFacts) -> Iterato
         ]
         if changed:
             which = f"{changed[0]}" + (f" and {len(changed) - 1} more" if len(changed) > 1 else "")
-            yield Unlike(kind, title, "", f"other {kind}: {which}")
+            named = here.rules.get("truth", kind) if kind == "labels" else kind
+            yield Unlike(kind, title, "", f"other {named}: {which}")
 
 
 def _unlike_places(there: PlaceFacts, here: PlaceFacts, found: Collection[Unlike]) -> Iterator[Unlike]:

@@ -33,9 +33,12 @@ def paired_differences(run: StoredRun) -> list[SectionDifferences]:
     """Differences of all sections with two methods or more; p-values adjusted once over all of them.
 
     The reference is the experiment's `reference`, else the most expensive constant-resolution method, else the first.
+    A method whose answers are the truth is neither reference nor tested: it agrees with itself.
     """
     places: dict[tuple[str, str], list[Group]] = {}
     for group in run.groups:
+        if group.method == run.roster.truth:
+            continue
         places.setdefault((group.dataset, group.codec), []).append(group)
     sections = [_section(run, groups) for groups in places.values() if len(groups) > 1]
     every = [pair for _, pairs in sections for pair in pairs]
@@ -140,6 +143,7 @@ def measured_against(run: Opened, reference: str) -> Opened:
 def reference_method(run: StoredRun, dataset: str, codec: str) -> str:
     """The method that the others of a section are measured against: of several seeds the first."""
     here = {group.method for group in run.groups if (group.dataset, group.codec) == (dataset, codec)}
+    here = here - {run.roster.truth} or here
     present = [entry for entry in run.roster.methods_on(dataset, codec) if entry.title in here]
     for entry in present:
         if entry.title_without_seed == run.roster.reference:

@@ -100,7 +100,12 @@ def compare(
         if key in groups:
             names = run.datasets[old.dataset].class_names
             rows += _compare_rows(
-                row_of(run, groups.pop(key)), old, names, limits, _Machines.of(run, baseline)
+                row_of(run, groups.pop(key)),
+                old,
+                names,
+                limits,
+                _Machines.of(run, baseline),
+                run.roster.metric,
             )
         else:
             missing = "the method is missing from this run"
@@ -167,11 +172,16 @@ class _Machines:
 
 
 def _compare_rows(
-    new: BaselineRow, old: BaselineRow, names: Sequence[str], limits: Limits, machines: _Machines
+    new: BaselineRow,
+    old: BaselineRow,
+    names: Sequence[str],
+    limits: Limits,
+    machines: _Machines,
+    score: str,
 ) -> Iterator[Verdict]:
     key = (old.dataset, old.codec, old.method)
     before, now = np.array(old.counts, dtype=np.int64), np.array(new.counts, dtype=np.int64)
-    yield from _compare_scores(key, before, now, names, limits, machines)
+    yield from _compare_scores(key, before, now, names, limits, machines, score)
     moved = _Moved.between(before, now, limits, machines)
     for metric, value in old.further.items():
         limit = limits.of(metric, limits.miou_drop)
@@ -218,24 +228,26 @@ def _compare_scores(
     names: Sequence[str],
     limits: Limits,
     machines: _Machines,
+    score: str,
 ) -> Iterator[Verdict]:
-    """mIoU over all distances and at each, and the classes that have a limit. Counts [distance, truth, predicted]."""
+    """The score over all distances and at each, and the classes that have a limit. Counts [distance, truth, predicted]."""
     whole = _Moved.between(before, now, limits, machines)
     miou = [float(np.mean(_miou_d(counts))) for counts in (before, now)]
-    yield _lower_is_worse(key, "miou", miou[0], miou[1], limits.of("miou", limits.miou_drop), whole)
+    yield _lower_is_worse(key, score, miou[0], miou[1], limits.of(score, limits.miou_drop), whole)
     if before.shape != now.shape:
         yield Verdict(
-            *key, "miou_d", None, None, "skipped", "other distances or classes than in the baseline"
+            *key, f"{score}_d", None, None, "skipped", "other distances or classes than in the baseline"
         )
         return
     for d, (old, new) in enumerate(zip(_miou_d(before), _miou_d(now), strict=True)):
         moved = replace(_Moved.between(before[d], now[d], limits, machines), may=whole.may)
-        yield _lower_is_worse(key, f"miou_{d}", old, new, limits.of(f"miou_{d}", limits.miou_drop), moved)
+        limit = limits.of(f"{score}_{d}", limits.miou_drop)
+        yield _lower_is_worse(key, f"{score}_{d}", old, new, limit, moved)
     of_classes = [mean_of_present(np.stack([iou(one) for one in counts]).T) for counts in (before, now)]
     for name, old, new in zip(names, *of_classes, strict=True):
-        if f"{CLASS}{name}" in limits.metrics:
-            limit = limits.metrics[f"{CLASS}{name}"]
-            yield _lower_is_worse(key, f"{CLASS}{name}", float(old), float(new), limit, whole)
+        metric = f"{CLASS if score == 'miou' else f'{score}.'}{name}"
+        if metric in limits.metrics:
+            yield _lower_is_worse(key, metric, float(old), float(new), limits.metrics[metric], whole)
 
 
 def _miou_d(counts: NDArray[np.int64]) -> list[float]:

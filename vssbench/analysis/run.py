@@ -27,6 +27,16 @@ from vssbench.results.costs import CostRecord
 from vssbench.results.group import Group as Group
 from vssbench.results.stored import StoredRun
 
+AGREEMENTS = {
+    "miou": "agreement",
+    "iou": "class_agreement",
+    "frequency_weighted_iou": "frequency_weighted_agreement",
+    "pixel_accuracy": "pixel_agreement",
+    "category_miou": "mean_category_agreement",
+    "category_iou": "category_agreement",
+    "miou_over_seeds": "agreement_over_seeds",
+}
+"""What a metric of the counts is called where the answers of a method are the truth."""
 GMACS = ("key_gmacs", "non_key_gmacs", "gop_mean_gmacs")
 """Costs that stand in tables, by their name in `CostRecord`."""
 
@@ -91,6 +101,9 @@ class Run(StoredRun):
     def summary(self) -> pd.DataFrame:
         """One row per (dataset, codec, method): mIoU in 0..1, achieved kb/s, GMACs, milliseconds.
 
+        Where the answers of a method are the truth, `agreement` stands in place of `miou` in all names, and `reference`
+        marks that method.
+
         `uncounted` names work without which the GMACs are lower bounds, '' where all was counted.
         `untrained` says it of methods with parts that have no weights: 'untrained', 'untrained: lr', or ''.
         """
@@ -117,7 +130,11 @@ class Run(StoredRun):
                     "untrained": self.roster.method(group.dataset, group.method).untrained_mark,
                 }
             )
-        return pd.DataFrame(rows)
+        frame = pd.DataFrame(rows)
+        if self.roster.truth and rows:
+            frame["reference"] = frame["method"] == self.roster.truth
+            frame.columns = frame.columns.str.replace("miou", "agreement")
+        return frame
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -149,7 +166,8 @@ class Run(StoredRun):
             ):
                 rows.append((*head, d, "", "miou_over_seeds", found.mean, found.low, found.high))
         columns = ["run", "dataset", "codec", "method", "d", "class", "metric", "value", "low", "high"]
-        return pd.DataFrame(rows, columns=columns)
+        table = pd.DataFrame(rows, columns=columns)
+        return table.replace({"metric": AGREEMENTS}) if self.roster.truth else table
 
     @cached_property
     def over_seeds(self) -> list[SeedRow]:
@@ -163,13 +181,19 @@ class Run(StoredRun):
 
     @cached_property
     def families(self) -> list[FamilyComparison]:
-        """Families of methods against constant resolution; empty with fewer than two operating points."""
-        return family_comparisons(self)
+        """Families of methods against constant resolution; empty with fewer than two operating points.
+
+        Empty too where answers of a method are the truth: its own point would lie on a curve.
+        """
+        return [] if self.roster.truth else family_comparisons(self)
 
     @cached_property
     def rates(self) -> list[RateComparison]:
-        """Methods against the reference over bitrate; empty with one bitrate per codec."""
-        return rate_comparisons(self)
+        """Methods against the reference over bitrate; empty with one bitrate per codec.
+
+        Empty too where answers of a method are the truth: they are others at every bitrate.
+        """
+        return [] if self.roster.truth else rate_comparisons(self)
 
     def _distances(self, dataset: str, codec: str) -> tuple[int, ...]:
         return next(g.distances for g in self.groups if (g.dataset, g.codec) == (dataset, codec))

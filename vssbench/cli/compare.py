@@ -40,6 +40,7 @@ def compare(
     from vssbench.rendering.tables.csv_text import frame_csv
     from vssbench.rendering.tables.markdown import section
     from vssbench.rendering.tables.terminal import terminal_table
+    from vssbench.rendering.tables.text_table import scored_by
 
     if len(runs) < 2 and csv is None:
         raise ConfigError("compare needs two runs or more, or one run and --csv FILE")
@@ -54,6 +55,7 @@ def compare(
         for one in require_alike(opened[0], other, allow or []):
             typer.echo(f"allowed: {one.text}")
         found = run_comparison_table(*names, compare_runs(opened[0], other))
+        found = scored_by(other.roster.score, found)
         Console().print(terminal_table(found.without_lone("dataset")))
         texts.append(section(found))
     if markdown is not None:

@@ -275,6 +275,16 @@ class PictureSettings(Section):
     )
 
 
+class TruthSettings(Section):
+    """What the answers of the methods are held against."""
+
+    method: str = Field(
+        "",
+        description="title of the method whose answers are the truth of the others, which is called agreement; default: "
+        "the labels of the dataset",
+    )
+
+
 class Experiment(Section):
     """A complete benchmark: datasets x codecs x methods under one protocol."""
 
@@ -288,6 +298,7 @@ class Experiment(Section):
     codecs: tuple[CodecSpec, ...] = Field(min_length=1)
     methods: tuple[MethodSpec, ...] = Field(min_length=1)
     protocol: ProtocolSettings = ProtocolSettings()
+    truth: TruthSettings = TruthSettings()
     measure: Measurements = Measurements()
     pictures: PictureSettings = PictureSettings()
     limits: CheckLimits = CheckLimits()
@@ -328,6 +339,38 @@ class Experiment(Section):
                     ("protocol", key),
                     f"metrics: consistency needs every frame of a stream, so this must be {wanted}, not {found}",
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _truth_is_one_method_everywhere(self) -> Experiment:
+        """The answers of a method can only be the truth where it runs, on every frame of a stream, once."""
+        title = self.truth.method
+        if not title:
+            return self
+        at = ("truth", "method")
+        seeds = [m.title for m in self.methods if m.seeds_of == title]
+        if seeds:
+            raise mistake(
+                at, f"{title!r} has {len(seeds)} training seeds and so many answers; name one of {seeds}"
+            )
+        titles = [method.title for method in self.methods]
+        if title not in titles:
+            raise mistake(at, _no_method(title, list(dict.fromkeys(titles))))
+        for key, wanted, found in (
+            (("protocol", "kind"), "stream", self.protocol.kind),
+            (("protocol", "labelled_stride"), 1, self.protocol.labelled_stride),
+            (("metrics",), [], list(self.metrics)),
+            (("oracles",), False, self.oracles),
+        ):
+            if found != wanted:
+                text = f"with truth.method every frame of a stream is scored, without labels, so this must be {wanted}"
+                raise mistake(key, f"{text}, not {found}")
+        for dataset in self.datasets:
+            for codec in self.codecs_of(dataset):
+                here = [method.title for method in self.methods_on(dataset, codec)]
+                if here and title not in here:
+                    text = f"{title!r} does not run on {dataset.title}, {codec.title}, where {here[0]} does"
+                    raise mistake(at, f"{text}; let both run there, or neither")
         return self
 
     @model_validator(mode="after")

@@ -39,6 +39,8 @@ class MethodCurve:
     """Coding standard behind the codec setting: hevc, h264, mpeg4 or source."""
     class_iou: tuple[float, ...]
     """IoU per class, mean over the distances at which the class occurs; NaN if it never does."""
+    score: str = "mIoU"
+    """Or 'agreement' (`Roster.score`)."""
 
     @property
     def spread(self) -> tuple[float, float]:
@@ -55,6 +57,11 @@ class Panel:
     codec: str
     kbps: float
     curves: tuple[MethodCurve, ...]
+
+    @property
+    def score(self) -> str:
+        """What all its curves are scored by."""
+        return self.curves[0].score
 
     @property
     def heading(self) -> tuple[str, ...]:
@@ -123,7 +130,7 @@ def looks(run: Run, drawn: Sequence[Panel]) -> dict[str, tuple[str, int]]:
 def _intervals(run: Run) -> dict[tuple[str, str, str, int], tuple[float, float]]:
     """(dataset, codec, method, d) -> interval of mIoU_d; d = -1 is the mean."""
     table = run.table
-    rows = table[(table["metric"] == "miou") & table["low"].notna()]
+    rows = table[(table["metric"] == run.roster.metric) & table["low"].notna()]
     fields = zip(
         rows["dataset"], rows["codec"], rows["method"], rows["d"], rows["low"], rows["high"], strict=True
     )
@@ -151,4 +158,5 @@ def _curve(
         kbps=group.kbps,
         coder=run.roster.codec(group.dataset, group.codec).settings.codec,
         class_iou=tuple(float(value) for value in mean_of_present(group.iou_d.T)),
+        score=run.roster.score,
     )

@@ -38,6 +38,7 @@ from vssbench.rendering.tables.comparisons import difference_table, family_table
 from vssbench.rendering.tables.csv_text import frame_csv
 from vssbench.rendering.tables.scores import further_tables, loss_table
 from vssbench.rendering.tables.summary import summary_frame, summary_of, summary_table
+from vssbench.rendering.tables.text_table import scored_by
 from vssbench.rendering.text import printable
 from vssbench.results.frames import FrameCase
 from vssbench.results.helper_processes import Shared, in_reverse
@@ -95,7 +96,9 @@ def write_report(
     stills = _stills(viewer)
     if figure_files:
         strips = [
-            FigureFile(f"frame-{number}", f"Frame: {case.describe()}", strip(case.picture()))
+            FigureFile(
+                f"frame-{number}", f"Frame: {case.describe()}", strip(case.picture(), run.roster.truth_title)
+            )
             for number, case in enumerate(stills)
         ]
         figures += strips
@@ -120,7 +123,7 @@ def _content(
     embed: bool,
 ) -> PageContent:
     summary, styles = summary_of(run, run.families), looks(run, scores)
-    table = summary_table(summary)
+    table, score = summary_table(summary), run.roster.score
     sections = paired_differences(run)
     return PageContent(
         run=run,
@@ -136,9 +139,9 @@ def _content(
         },
         charts=charts,
         findings=findings(run, sections),
-        differences=difference_table(sections, styles),
+        differences=scored_by(score, difference_table(sections, styles)),
         families=family_table(run.families),
-        seeds=over_seeds_table(run, styles),
+        seeds=scored_by(score, over_seeds_table(run, styles)),
         further=further_tables(run, styles),
         losses=loss_table(run.decompositions, styles),
         viewer=viewer,

@@ -94,6 +94,8 @@ def make_basis(
 ) -> Basis:
     """The basis of a run. datasets: by title; bits: of every environment in which the run went on, this session's last."""
     decisive = roster.model_dump(mode="json", include={"seed", "protocol", "metrics", "oracles", *_WORDS})
+    if roster.truth:
+        decisive["truth"] = roster.truth
     for section, words in _WORDS.items():
         decisive[section] = [{k: v for k, v in one.items() if k not in words} for one in decisive[section]]
     return Basis(_digest(decisive), datasets, tuple(map(_digest, bits)), frozenset(roster.combinations()))

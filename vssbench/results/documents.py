@@ -92,6 +92,7 @@ class SequenceRecord(Document):
     frames_digest: str
     """Of everything that decides a pixel of its frames (engine/data_digests.py)."""
     labels_digest: str
+    """Of the labels, or of what decides the answers that stand in for them: method, options, weights, code."""
     remarks: tuple[str, ...] = ()
     """How its frames were read, where that was a choice."""
     coded: CodedRecord | None = None
@@ -114,8 +115,11 @@ class DatasetRecord(Document):
     """Label convention shown beside every number; '' where there is only one."""
     sequences: dict[str, SequenceRecord]
 
-    def differences(self, now: DatasetRecord) -> list[str]:
-        """What is other data than before: 'the class table', 'labels of drive', 'frames and labels of drive', ..."""
+    def differences(self, now: DatasetRecord, truth: str = "labels") -> list[str]:
+        """What is other data than before: 'the class table', 'labels of drive', 'frames and labels of drive', ...
+
+        truth: what stands for the labels, see `Roster.truth_name`.
+        """
         table = ("class_names", "palette", "ignore_index", "categories")
         found = ["the class table"] if any(getattr(self, n) != getattr(now, n) for n in table) else []
         for name in sorted({*self.sequences, *now.sequences}):
@@ -123,7 +127,8 @@ class DatasetRecord(Document):
             if before is None or after is None:
                 found.append(f"sequence {name}, which {'is new' if before is None else 'is gone'}")
                 continue
-            kinds = [kind for kind in ("frames", "labels") if before.digest(kind) != after.digest(kind)]
+            kinds = ["frames"] if before.frames_digest != after.frames_digest else []
+            kinds += [truth] if before.labels_digest != after.labels_digest else []
             if (before.frames, before.size, before.frame_rate_hz) != (
                 after.frames,
                 after.size,
@@ -192,11 +197,16 @@ def describe_source(source: SourceStream) -> CodedRecord:
 
 
 def describe_dataset(
-    dataset: Dataset, sequences: Sequence[VideoSequence], files: FileDigests, as_they_are: bool = False
+    dataset: Dataset,
+    sequences: Sequence[VideoSequence],
+    files: FileDigests,
+    as_they_are: bool = False,
+    truth_digest: str = "",
 ) -> DatasetRecord:
     """The record of an opened dataset and those of its sequences that take part. Raises InputError.
 
-    as_they_are: some codec setting takes the bits of their files as they are.
+    as_they_are: some codec setting takes the bits of their files as they are. truth_digest: of the method whose answers
+    stand in for labels, '' where labels are read.
     """
     digests = {one.name: data_digests(one, files) for one in sequences}
     table = dataset.classes
@@ -209,11 +219,11 @@ def describe_dataset(
         sequences={
             one.name: SequenceRecord(
                 frames=len(one),
-                labelled=len(one.labelled),
+                labelled=len(one) if truth_digest else len(one.labelled),
                 size=one.size,
                 frame_rate_hz=one.frame_rate_hz,
                 frames_digest=digests[one.name][0],
-                labels_digest=digests[one.name][1],
+                labels_digest=truth_digest or digests[one.name][1],
                 remarks=tuple(one.remarks()),
                 coded=describe_source(read_source(one.coded_file))
                 if as_they_are and one.coded_file

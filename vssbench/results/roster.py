@@ -142,6 +142,8 @@ class Roster(_Record):
     seed: int
     protocol: ProtocolSettings
     limits: CheckLimits
+    truth: str = ""
+    """Title of the method whose answers are the truth of the others; '' where labels are."""
     reference: str
     """Title, without seed, of the method that differences are taken against; '': the dearest constant method."""
     equivalence_margin: float | None = None
@@ -210,6 +212,31 @@ class Roster(_Record):
         return [*lines, *self.remarks]
 
     @property
+    def score(self) -> str:
+        """What the methods are scored by: 'mIoU' on labels, 'agreement' with the answers of a method."""
+        return "agreement" if self.truth else "mIoU"
+
+    @property
+    def metric(self) -> str:
+        """Its name in tables of numbers and in limits: 'miou' or 'agreement'."""
+        return self.score.lower()
+
+    @property
+    def class_score(self) -> str:
+        """What a class is scored by."""
+        return "agreement" if self.truth else "IoU"
+
+    @property
+    def truth_title(self) -> str:
+        """Title of the picture of what is taken for true."""
+        return f"reference: {self.truth}" if self.truth else "truth"
+
+    @property
+    def truth_name(self) -> str:
+        """'labels', or 'answers of TITLE'."""
+        return f"answers of {self.truth}" if self.truth else "labels"
+
+    @property
     def method_titles(self) -> tuple[str, ...]:
         """Titles of all methods, each once, in the order of the experiment."""
         return tuple(dict.fromkeys(entry.title for entry in self.methods))
@@ -240,6 +267,7 @@ def make_roster(experiment: Experiment) -> Roster:
         seed=experiment.seed,
         protocol=experiment.protocol,
         limits=experiment.limits,
+        truth=experiment.truth.method,
         reference=experiment.reference,
         equivalence_margin=experiment.equivalence_margin,
         datasets=tuple(_dataset(spec, experiment.protocol) for spec in experiment.datasets),
@@ -252,7 +280,7 @@ def make_roster(experiment: Experiment) -> Roster:
             for codec in experiment.codecs
         ),
         methods=tuple(method_entry(spec, _places(spec, experiment)) for spec in experiment.methods),
-        paper=tuple(_paper(experiment)),
+        paper=() if experiment.truth.method else tuple(_paper(experiment)),
         metrics=tuple(experiment.metrics),
         oracles=bool(experiment.oracles),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
 import re
 from importlib.metadata import PackageNotFoundError, version
@@ -14,7 +15,7 @@ import torch
 from vssbench import __version__
 from vssbench.codec import encoder_build
 from vssbench.errors import CheckpointError, ConfigError
-from vssbench.experiment.schema import Experiment
+from vssbench.experiment.schema import DatasetSpec, Experiment
 from vssbench.networks.weights import locate_weights
 from vssbench.results.documents import EnvironmentRecord
 from vssbench.runner.sources import code_digests, combined
@@ -81,6 +82,25 @@ def _weight_digests(experiment: Experiment) -> dict[str, str]:
             except CheckpointError as error:
                 raise CheckpointError(f"method {method.title}, part {part}: {error}") from error
     return dict(sorted(digests.items()))
+
+
+def truth_digest(experiment: Experiment, dataset: DatasetSpec) -> str:
+    """Digest of what decides the answers that are the truth on a dataset: method, options, weights, code; '' for labels."""
+    title = experiment.truth.method
+    runs = [m for codec in experiment.codecs_of(dataset) for m in experiment.methods_on(dataset, codec)]
+    spec = next((method for method in runs if method.title == title), None)
+    if spec is None:
+        return ""
+    alone = experiment.model_copy(update={"methods": (spec,)})
+    options = spec.options().model_dump(mode="json", exclude={"weights"})
+    decisive = [
+        spec.name,
+        options,
+        spec.inference.model_dump(mode="json"),
+        sorted(_weight_digests(alone).values()),
+    ]
+    text = json.dumps([*decisive, combined(code_digests(alone))], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:

@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vssbench.engine.evaluate import ClipResult, joint_needs, lockstep_groups, run_lockstep, run_method
 from vssbench.engine.feed import ClipFeed, DecodedClip
 from vssbench.engine.reading import label_of
@@ -116,9 +119,10 @@ class _RunningJob:
         self.methods, self.observers = methods, observers
         self.device, self.sequence = shop.device, shop.sequence(job.dataset, job.sequence)
         self.dataset = job.dataset
+        self.truth = shop.experiment.truth.method
         self.batches = {s.title: s.inference.batch for s in shop.specs(job.dataset, job.codec)}
         self.remaining = Counter(clip.unit for clip in job.clips)
-        wanted = {title for unit in job.units for observer in observers for title in observer.wants(unit)}
+        wanted = {title for unit in job.units for title in self._asked(unit)}
         # a memory over the sequence is the product of every clip before, so all clips are gone through
         self.memories: dict[str, Any] = {
             title: method.create_memory()
@@ -138,9 +142,14 @@ class _RunningJob:
                 self._show(clip)
             self.together.clear()
 
+    def _asked(self, unit: str) -> set[str]:
+        """Methods whose answers somebody wants, and the one whose answers are the truth of theirs."""
+        wanted = {title for observer in self.observers for title in observer.wants(unit)}
+        return wanted | {self.truth} if wanted and self.truth else wanted
+
     def _wanted(self, unit: str) -> list[str]:
         """Methods to run on a clip of this unit."""
-        wanted = {title for observer in self.observers for title in observer.wants(unit)}
+        wanted = self._asked(unit)
         return [title for title in self.methods if title in wanted or title in self.memories]
 
     def _run_together(self, group: list[DecodedClip]) -> None:
@@ -170,9 +179,7 @@ class _RunningJob:
         if clip.plan.scored:
             results = {title: self._run(title, clip, feed) for title in self._wanted(unit)}
             if results:
-                labels = {
-                    p: label_of(self.sequence, clip.plan.first + p, self.dataset) for p in clip.plan.scored
-                }
+                labels = {p: self._true(p, clip, results) for p in clip.plan.scored}
                 for observer in self.observers:
                     observer.see(clip, labels, results)
         else:  # nothing to see, but a memory over the sequence lives through every frame
@@ -182,3 +189,9 @@ class _RunningJob:
         if self.remaining[unit] == 0:
             for observer in self.observers:
                 observer.finish(unit)
+
+    def _true(self, position: int, clip: DecodedClip, results: Mapping[str, ClipResult]) -> NDArray[np.uint8]:
+        """The label map that a frame of the clip is scored by."""
+        if self.truth:
+            return results[self.truth].labels(position)
+        return label_of(self.sequence, clip.plan.first + position, self.dataset)

@@ -123,24 +123,34 @@ def make_plan(experiment: Experiment) -> list[Job]:
             found = [
                 Job(spec.title, codec.title, sequence.name, encodes, methods)
                 for sequence in sequences
-                for encodes in _cut(spec, settings, sequence, protocol)
+                for encodes in _cut(spec, settings, sequence, protocol, scored_frames(experiment, sequence))
             ]
             jobs += _with_kept_frames(found, experiment)
     if not jobs:
         raise InputError(
             "no labelled frame can be scored: the sequences are shorter than the smallest distance, "
-            "have no labels, or no method runs on any codec"
+            "have no labels (truth.method takes the answers of a method instead), or no method runs on any codec"
         )
     return jobs
 
 
+def scored_frames(experiment: Experiment, sequence: VideoSequence) -> Sequence[int]:
+    """Ascending indices of the frames that have a truth: a label, or the answer of a method, which all have."""
+    return range(len(sequence)) if experiment.truth.method else sequence.labelled
+
+
 def _cut(
-    spec: DatasetSpec, settings: CodecSettings, sequence: VideoSequence, protocol: ProtocolSettings
+    spec: DatasetSpec,
+    settings: CodecSettings,
+    sequence: VideoSequence,
+    protocol: ProtocolSettings,
+    known: Sequence[int],
 ) -> Iterator[tuple[Encode, ...]]:
+    """known: frames that have a truth."""
     if settings.codec != "source":
-        return cut_clips(len(sequence), sequence.labelled, protocol)
+        return cut_clips(len(sequence), known, protocol)
     source = read_source(require_file(f"dataset {spec.title}, {sequence.name}", sequence.coded_file))
-    return cut_source(source.frame_count, groups_of(source, settings), sequence.labelled, protocol)
+    return cut_source(source.frame_count, groups_of(source, settings), known, protocol)
 
 
 def _with_kept_frames(jobs: list[Job], experiment: Experiment) -> list[Job]:

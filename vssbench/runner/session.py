@@ -30,6 +30,7 @@ from vssbench.errors import (
 )
 from vssbench.experiment.schema import Experiment, load_experiment
 from vssbench.files import storage_error
+from vssbench.method import Method
 from vssbench.metrics.confusion import count_pairs
 from vssbench.results.basis import Basis, make_basis
 from vssbench.results.documents import (
@@ -44,7 +45,7 @@ from vssbench.results.documents import (
 from vssbench.results.roster import make_roster
 from vssbench.results.store import Record, RunFolder, slug, unit_name, what_is_wrong
 from vssbench.results.stored import DATASETS_FILE, ENVIRONMENT_FILE, write_start
-from vssbench.runner.environment import describe, differences, drift, refuse_drift
+from vssbench.runner.environment import describe, differences, drift, refuse_drift, truth_digest
 from vssbench.runner.estimate import space_needed
 from vssbench.runner.job import JobReport
 from vssbench.runner.observers.frames import missing_frames, set_aside_damaged
@@ -230,7 +231,7 @@ def _session(
     shop, jobs = prepare(experiment, settings.cache, workplace.planning_device or settings.device)
     roster = shop.of_weights(make_roster(experiment))
     datasets = describe_datasets(shop, jobs)
-    _refuse_other_data(folder, datasets, listener)
+    _refuse_other_data(folder, datasets, listener, roster.truth_name)
     bits = [*(bits for bits in environment.all_bits if bits != now.bits), now.bits]
     basis = make_basis(roster, datasets, bits)
     jobs = _with_owed_units(folder, [_belonging(job, basis) for job in jobs], basis, listener)
@@ -333,13 +334,15 @@ def _refuse_another_experiment(folder: RunFolder, experiment: Experiment, listen
         )
 
 
-def _refuse_other_data(folder: RunFolder, now: Mapping[str, DatasetRecord], listener: Listener) -> None:
-    """Raise ConfigError naming what changed in the datasets since the run was begun."""
+def _refuse_other_data(
+    folder: RunFolder, now: Mapping[str, DatasetRecord], listener: Listener, truth: str
+) -> None:
+    """Raise ConfigError naming what changed in the datasets since the run was begun; truth: `Roster.truth_name`."""
     before = _stored(folder, DATASETS_FILE, DatasetRecords, listener)
     changed = [
         f"{title}: {difference}"
         for title, record in (before.datasets if before else {}).items()
-        for difference in (record.differences(now[title]) if title in now else ["the dataset is gone"])
+        for difference in (record.differences(now[title], truth) if title in now else ["the dataset is gone"])
     ]
     if changed:
         more = f" and {len(changed) - 8} more" if len(changed) > 8 else ""
@@ -458,7 +461,9 @@ def describe_datasets(shop: Workshop, jobs: Sequence[Job]) -> dict[str, DatasetR
             own = [job for job in jobs if job.dataset == title]
             sequences = [shop.sequence(title, name) for name in dict.fromkeys(job.sequence for job in own)]
             as_they_are = any(shop.codec(title, job.codec).codec == "source" for job in own)
-            described[title] = describe_dataset(shop.dataset(title), sequences, files, as_they_are)
+            spec = next(one for one in shop.experiment.datasets if one.title == title)
+            truth = truth_digest(shop.experiment, spec)
+            described[title] = describe_dataset(shop.dataset(title), sequences, files, as_they_are, truth)
     return described
 
 
@@ -471,7 +476,9 @@ def prepare(experiment: Experiment, cache: Path | None, device: str) -> tuple[Wo
     shop = Workshop(experiment, cache, device)
     for job in jobs:
         sequence = shop.sequence(job.dataset, job.sequence)
-        for title, method in shop.methods(job.dataset, job.codec, sequence.size).items():
+        methods = shop.methods(job.dataset, job.codec, sequence.size)
+        _refuse_an_untrained_truth(methods.get(experiment.truth.method))
+        for title, method in methods.items():
             check_lookahead(method, title, sequence, job.encodes)
             if shop.codec(job.dataset, job.codec).codec == "source" and sequence.coded_file is not None:
                 check_source_motion(method, title, read_source(sequence.coded_file))
@@ -487,6 +494,14 @@ def prepare(experiment: Experiment, cache: Path | None, device: str) -> tuple[Wo
     return shop, jobs
 
 
+def _refuse_an_untrained_truth(method: Method | None) -> None:
+    if method is not None and method.untrained:
+        raise ConfigError(
+            f"truth.method: {method.label} has no weights for {', '.join(method.untrained)}, so its answers are chance; name a "
+            "method with weights for every part"
+        )
+
+
 def _read_first(shop: Workshop, job: Job) -> None:
     """Read the first scored frame and its label. Raises InputError as the dataset, or naming what does not fit."""
     sequence, classes = shop.sequence(job.dataset, job.sequence), shop.dataset(job.dataset).classes
@@ -494,6 +509,8 @@ def _read_first(shop: Workshop, job: Job) -> None:
     for frame in sorted(scored)[:1]:
         try:
             size = image_of(sequence, frame, job.dataset).shape[:2]
+            if shop.experiment.truth.method:
+                continue
             label = label_of(sequence, frame, job.dataset)
             if not size == label.shape == sequence.size:
                 raise InputError(

@@ -98,6 +98,8 @@ class ClassChart:
     """Name and series."""
     values: tuple[tuple[float, ...], ...]
     """[method][class] in percent, NaN for classes that never occur."""
+    score: str = "IoU"
+    """Or 'agreement' (`Roster.class_score`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -220,7 +220,9 @@ def _class_figure(charts: Sequence[ClassChart]) -> Figure:
         )
         ax.set_yticks(np.arange(len(names)) + 0.5, names)
         ax.tick_params(length=0)
-        ax.set_title(", ".join((*(shorten(t, 60) for t in chart.heading), "IoU (%) by class")), loc="left")
+        ax.set_title(
+            ", ".join((*(shorten(t, 60) for t in chart.heading), f"{chart.score} (%) by class")), loc="left"
+        )
         top -= room
     return figure
 

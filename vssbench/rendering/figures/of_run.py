@@ -29,7 +29,7 @@ MOST_BANDS = 10
 """More intervals than this hide each other; axes with more curves show none (the tables have them)."""
 LEAST_RATE_RATIO = 1.25
 """Bitrates closer together than this are not drawn as a curve."""
-GMACS, MIOU = "GMACs per frame", "mIoU (%)"
+GMACS = "GMACs per frame"
 
 
 def score_text(value: float, low: float, high: float) -> str:
@@ -41,12 +41,12 @@ def distance_charts(panels: Sequence[Panel]) -> list[LineChart]:
     """mIoU over keyframe distance with interval bands, one chart per panel, one scale per dataset."""
     return [
         LineChart(
-            "mIoU by keyframe distance",
+            f"{panel.score} by keyframe distance",
             panel.heading,
             panel.dataset,
             panel.codec,
             "keyframe distance d (frames)",
-            "mIoU at d (%)",
+            f"{panel.score} at d (%)",
             tuple(distance_line(curve, has_bands(panel)) for curve in panel.curves),
             extent(d for curve in panel.curves for d in curve.distances),
             _percent(v for p in panels if p.dataset == panel.dataset for v in _distance_values(p)),
@@ -74,7 +74,7 @@ def distance_line(curve: MethodCurve, band: bool) -> Line:
             100 * value,
             100 * low,
             100 * high,
-            f"{curve.method}\nd = {d}: mIoU {score_text(value, low, high)}",
+            f"{curve.method}\nd = {d}: {curve.score} {score_text(value, low, high)}",
         )
         for d, value, low, high in zip(curve.distances, curve.miou_d, curve.low, curve.high, strict=True)
         if math.isfinite(value)
@@ -108,7 +108,7 @@ def cost_charts(panels: Sequence[Panel]) -> list[LineChart]:
                     panel.dataset,
                     panel.codec,
                     f"{GMACS} (log scale)",
-                    MIOU,
+                    f"{panel.score} (%)",
                     tuple(_cost_line(curve) for curve in curves),
                     extent(c.gop_mean_gmacs for c in shared),
                     _percent(v for c in shared for v in (c.miou, c.miou_low, c.miou_high)),
@@ -122,7 +122,7 @@ def _cost_line(curve: MethodCurve) -> Line:
     low, high = (100 * value for value in curve.spread)
     tip = (
         f"{curve.method}\n{curve.gop_mean_gmacs:.2f} GMACs\n"
-        f"mIoU {score_text(curve.miou, curve.miou_low, curve.miou_high)}\nover d: {low:.2f} to {high:.2f} %"
+        f"{curve.score} {score_text(curve.miou, curve.miou_low, curve.miou_high)}\nover d: {low:.2f} to {high:.2f} %"
     )
     ends = 100 * curve.miou_low, 100 * curve.miou_high
     point = Point(curve.gop_mean_gmacs, 100 * curve.miou, *ends, tip)
@@ -146,7 +146,7 @@ def rate_charts(panels: Sequence[Panel]) -> list[LineChart]:
                     dataset,
                     coder,
                     "achieved bitrate (kb/s, log scale)",
-                    MIOU,
+                    f"{shared[0].score} (%)",
                     tuple(
                         _rate_line([c for c in curves if c.method == method])
                         for method in dict.fromkeys(c.method for c in curves)
@@ -165,7 +165,7 @@ def _rate_line(curves: Sequence[MethodCurve]) -> Line:
         Point(
             c.kbps,
             100 * c.miou,
-            tip=f"{c.method}\n{c.codec}, {kbps_text(c.kbps)}\nmIoU {score_text(c.miou, c.miou_low, c.miou_high)}",
+            tip=f"{c.method}\n{c.codec}, {kbps_text(c.kbps)}\n{c.score} {score_text(c.miou, c.miou_low, c.miou_high)}",
         )
         for c in ordered
     )
@@ -195,7 +195,7 @@ def budget_charts(panels: Sequence[Panel], families: Sequence[FamilyComparison])
                     panel.dataset,
                     panel.codec,
                     f"{GMACS} (log scale)",
-                    MIOU,
+                    f"{panel.score} (%)",
                     lines,
                     extent(point.x for line in lines for point in line.points),
                     extent(point.y for line in lines for point in line.points),
@@ -210,7 +210,7 @@ def _budget_line(name: str, series: int, curves: Sequence[MethodCurve]) -> Line:
         Point(
             c.gop_mean_gmacs,
             100 * c.miou,
-            tip=f"{c.method}\n{c.gop_mean_gmacs:.3f} GMACs\nmIoU {score_text(c.miou, c.miou_low, c.miou_high)}",
+            tip=f"{c.method}\n{c.gop_mean_gmacs:.3f} GMACs\n{c.score} {score_text(c.miou, c.miou_low, c.miou_high)}",
         )
         for c in curves
     )
@@ -227,6 +227,7 @@ def class_charts(panels: Sequence[Panel], class_names: Mapping[str, Sequence[str
             tuple(class_names[panel.dataset]),
             tuple((curve.method, curve.series) for curve in panel.curves),
             tuple(tuple(100 * value for value in curve.class_iou) for curve in panel.curves),
+            panel.score.replace("mIoU", "IoU"),
         )
         for panel in panels
     ]

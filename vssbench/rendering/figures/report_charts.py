@@ -25,16 +25,24 @@ class ReportCharts:
     waterfalls: Sequence[WaterfallChart]
     losses: Sequence[LossChart]
     classes: Sequence[ClassChart]
+    score: str = "mIoU"
+    """Or 'agreement' (`Roster.score`)."""
 
     def files(self) -> list[FigureFile]:
         """The figure files of the charts, in the order of the report."""
         named: list[tuple[str, str, Sequence[Chart]]] = [
-            ("miou_d", "mIoU by keyframe distance", self.distances),
+            (
+                "miou_d" if self.score == "mIoU" else f"{self.score}_d",
+                f"{self.score} by keyframe distance",
+                self.distances,
+            ),
             ("cost", "Accuracy against cost", self.costs),
             ("bitrate", "Accuracy against bitrate", self.rates),
             ("budget", "Accuracy against cost along each method's budget knob", self.budgets),
             ("latency", "Latency by stage", self.waterfalls),
-            ("class_iou", "IoU by class", self.classes),
+            ("class_iou", "IoU by class", self.classes)
+            if self.score == "mIoU"
+            else ("class_agreement", "agreement by class", self.classes),
             ("loss", "Where the loss comes from", self.losses),
         ]
         return [FigureFile(stem, caption, charts) for stem, caption, charts in named if charts]
@@ -53,4 +61,5 @@ def report_charts(run: Run, panels: Sequence[Panel]) -> ReportCharts:
         of_run.waterfall_charts(waterfalls(run)),
         of_run.loss_charts(losses),
         of_run.class_charts(panels, names),
+        run.roster.score,
     )

@@ -150,7 +150,7 @@ def _class_chart(chart: ClassChart) -> Markup:
     for tick in axis.ticks:
         x = axis.at(tick)
         body += [_rule("grid", x, TOP, x, bottom), _text("tick", x, bottom + 16, f"{tick:g}")]
-    body.append(_text("title", (_CLASS_LEFT + RIGHT) / 2, bottom + 34, "IoU (%), mean over d"))
+    body.append(_text("title", (_CLASS_LEFT + RIGHT) / 2, bottom + 34, f"{chart.score} (%), mean over d"))
     thick = (row - 5) / max(1, len(chart.methods))
     for i, name in enumerate(chart.classes):
         middle = TOP + row * i + row / 2
@@ -163,9 +163,9 @@ def _class_chart(chart: ClassChart) -> Markup:
                 ).format(
                     series % COLOURS, axis.start, middle - (row - 5) / 2 + k * thick, axis.at(value) - axis.start, thick
                 )  # fmt: skip
-                body.append(_tipped(f"{method}\n{name}: IoU {value:.2f} %", rect, method))
+                body.append(_tipped(f"{method}\n{name}: {chart.score} {value:.2f} %", rect, method))
     place = {"dataset": chart.dataset, "codec": chart.codec}
-    return _svg("IoU by class", " · ".join(chart.heading), place, body, height=round(bottom + 42))
+    return _svg(f"{chart.score} by class", " · ".join(chart.heading), place, body, height=round(bottom + 42))
 
 
 def _loss_chart(chart: LossChart) -> Markup:

@@ -26,12 +26,12 @@ class TileSheet:
     """Width of a tile."""
 
 
-def strip(case: PictureCase) -> TileSheet:
-    """Decoded frame, motion and truth above; every method's prediction over its errors below, four in a row."""
+def strip(case: PictureCase, truth: str = "truth") -> TileSheet:
+    """Decoded frame, motion and what is called `truth` above; every method's prediction over its errors below, four in a row."""
     first = (
         ("decoded frame", case.decoded),
         ("motion to the keyframe", motion_image(case)),
-        ("truth", label_image(case.truth, case)),
+        (truth, label_image(case.truth, case)),
     )
     rows: list[tuple[Tile, ...]] = [tuple((title, image) for title, image in first if image is not None)]
     predictions = [

@@ -28,7 +28,7 @@ def findings(run: Run, sections: Sequence[SectionDifferences]) -> list[str]:
         places.setdefault((method.dataset, method.codec), []).append(method)
     tested = {(section.dataset, section.codec): section for section in sections}
     return [
-        " ".join([_compared(run, methods), _leaders(methods), *_verdicts(run, tested.get(place))])
+        " ".join([_compared(run, methods), _leaders(run, methods), *_verdicts(run, tested.get(place))])
         for place, methods in places.items()
     ]
 
@@ -38,16 +38,19 @@ def _compared(run: Run, methods: Sequence[Seeded]) -> str:
     sequences = len({sequence for sequence, _ in group.labelled})
     seeds = max(len(method.seeds) for method in methods)
     trained = f", {seeds} training seeds each," if seeds > 1 else ""
+    what = "frame" if run.roster.truth else "labelled frame"
+    by = f", by agreement with the answers of {printable(run.roster.truth)}" if run.roster.truth else ""
     return (
         f"{printable(group.dataset)} coded as {printable(group.codec)}: {_count(len(methods), 'method')}{trained} on the same "
-        f"bits, scored on {_count(len(group.labelled), 'labelled frame')} of {_count(sequences, 'sequence')}."
+        f"bits, scored on {_count(len(group.labelled), what)} of {_count(sequences, 'sequence')}{by}."
     )
 
 
-def _leaders(methods: Sequence[Seeded]) -> str:
-    """The most accurate method and the cheapest, with what each costs."""
+def _leaders(run: Run, methods: Sequence[Seeded]) -> str:
+    """The most accurate method and the cheapest, with what each costs; the reference of an agreement is neither."""
+    methods = [method for method in methods if method.title != run.roster.truth] or methods
     best = max(methods, key=_miou)
-    text = f"Highest mIoU: {_with_cost(best)}"
+    text = f"Highest {run.roster.score}: {_with_cost(best)}"
     costed = [method for method in methods if math.isfinite(method.gmacs)]
     cheapest = min(costed, key=lambda method: method.gmacs, default=best)
     if cheapest is not best:

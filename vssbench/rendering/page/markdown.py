@@ -16,8 +16,12 @@ Lines = Sequence[tuple[str, str]]
 
 def report_markdown(content: PageContent, figures: Lines) -> str:
     """The whole report. figures: (caption, path relative to the report)."""
+    roster = content.run.roster
     warnings = "\n".join(f"- {escape(line)}" for line in content.provenance.warnings)
-    meanings = [f"{column.heading}: {column.meaning}" for column in content.summary.columns]
+    meanings = [
+        f"{column.heading}: {column.meaning}".replace("mIoU", roster.score)
+        for column in content.summary.columns
+    ]
     meanings += [f"{key}: {value}" for key, value in content.provenance.interval_notes]
     tables = (content.seeds, content.differences, content.families)
     parts = [
@@ -27,9 +31,9 @@ def report_markdown(content: PageContent, figures: Lines) -> str:
         section(replace(summary_table(content.summary), notes=tuple(meanings))),
         *(section(table) for table in tables if table.rows),
         *(f"## {escape(caption)}\n\n![{escape(caption)}]({path})" for caption, path in figures),
-        "## mIoU by keyframe distance (%)",
+        f"## {roster.score} by keyframe distance (%)",
         *(section(distance_table(panel), 3) for panel in content.panels),
-        "## IoU by class (%, mean over d)",
+        f"## {roster.class_score} by class (%, mean over d)",
         *(_classes(content)),
         "## Provenance",
         *(section(_facts(name, lines), 3) for name, lines in content.provenance.sections),

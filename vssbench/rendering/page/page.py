@@ -104,6 +104,8 @@ def page(content: PageContent) -> str:
         .get_template("page.html.j2")
         .render(
             title=content.title,
+            score=content.run.roster.score,
+            reference=content.run.roster.truth,
             findings=content.findings,
             policy=_policy(style, script, content.embedded),
             style=Markup(style),  # our own file, never data
@@ -123,7 +125,11 @@ def page(content: PageContent) -> str:
             curve_names={title: name for title, (name, _) in content.looks.items()},
             series={title: number for title, (_, number) in content.looks.items()},
             bands=any(line.around == "band" for chart in charts.distances for line in chart.lines),
-            charts={f.name: [drawn(chart) for chart in getattr(charts, f.name)] for f in fields(charts)},
+            charts={
+                f.name: [drawn(chart) for chart in getattr(charts, f.name)]
+                for f in fields(charts)
+                if f.name != "score"
+            },
             tables={
                 name: _shown(getattr(content, name))
                 for name in ("differences", "families", "seeds", "losses")
@@ -134,15 +140,23 @@ def page(content: PageContent) -> str:
             class_tables=_class_tables(content),
             viewer=viewer.data if viewer and viewer.data["tracks"] else None,
             kept=_kept_note(content),
-            cases=[case_view(c, viewer.media[c.place], viewer.scores) for c in content.stills]
-            if viewer
-            else [],
+            cases=_case_views(content),
             class_legends=_class_legends(content.stills),
             provenance=content.provenance,
             budget_legend=_legend(budgets),
             copies=content.copies,
         )
     )
+
+
+def _case_views(content: PageContent) -> list[CaseView]:
+    viewer, roster = content.viewer, content.run.roster
+    if viewer is None:
+        return []
+    return [
+        case_view(c, viewer.media[c.place], viewer.scores, roster.score, roster.truth_title)
+        for c in content.stills
+    ]
 
 
 def _shown(table: TextTable) -> dict[str, object] | None:
@@ -219,18 +233,18 @@ def _policy(style: str, script: str, embedded: bool) -> str:
     return "; ".join((*rules, "base-uri 'none'", "form-action 'none'"))
 
 
-def case_view(case: FrameCase, media: FrameMedia, scores: Scores) -> CaseView:
-    """All layers of a kept case."""
+def case_view(case: FrameCase, media: FrameMedia, scores: Scores, score: str, truth: str) -> CaseView:
+    """All layers of a kept case. score: what its methods are scored by; truth: what by, see `Roster.truth_title`."""
     layers = [Layer("decoded", "decoded frame", media.decoded)]
     if media.motion is not None:
         note = "arrows point to where the content was in the keyframe; tinted: no motion"
         layers.append(Layer("motion", "motion to the keyframe", media.decoded, media.motion, "dim", note))
-    layers.append(Layer("truth", "truth", media.truth, look="flat"))
+    layers.append(Layer("truth", truth, media.truth, look="flat"))
     answers = []
     for number, method in enumerate(case.prediction_names):
         per_class = scores[case.place].get(method)
         miou = None if per_class is None else frame_miou(per_class)
-        note = "" if miou is None else f"this frame: mIoU {100 * miou:.1f} %"
+        note = "" if miou is None else f"this frame: {score} {100 * miou:.1f} %"
         prediction = Layer(f"p{number}", method, media.predictions[method], look="flat", note=note)
         wrong = media.errors[method]
         errors = Layer(

@@ -105,8 +105,15 @@ def _data_lines(run: Run) -> Lines:
         sequences = list(dataset.sequences.values())
         sizes = sorted({f"{s.size[1]}x{s.size[0]}" for s in sequences})
         rates = sorted({f"{s.frame_rate_hz:g} Hz" for s in sequences})
-        frames, labelled = sum(s.frames for s in sequences), sum(s.labelled for s in sequences)
-        text = f"{len(sequences)} sequence(s), {frames} frames, {labelled} labelled, {', '.join(sizes)}, {', '.join(rates)}"
+        frames = sum(s.frames for s in sequences)
+        truth = (
+            f"truth: the {run.roster.truth_name}"
+            if run.roster.truth
+            else f"{sum(s.labelled for s in sequences)} labelled"
+        )
+        text = (
+            f"{len(sequences)} sequence(s), {frames} frames, {truth}, {', '.join(sizes)}, {', '.join(rates)}"
+        )
         lines.append((name, f"{text}, {len(dataset.class_names)} classes"))
     return lines
 

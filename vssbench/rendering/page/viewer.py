@@ -49,7 +49,8 @@ def make_viewer(run: Run, found: Sequence[Track], store: MediaStore) -> Viewer:
         for track in found
     }
     cases = {case.place: case for track in found for case in track.cases}
-    return Viewer({"tracks": described, "classes": classes}, media, cases, scores)
+    words = {name: getattr(run.roster, name) for name in ("score", "class_score", "truth_title")}
+    return Viewer({"tracks": described, "classes": classes, **words}, media, cases, scores)
 
 
 def frame_scores(run: Run, cases: Sequence[FrameCase]) -> Scores:

@@ -24,6 +24,7 @@ from vssbench.rendering.tables.text_table import (
     TextRow,
     TextTable,
     row_about,
+    scored_by,
 )
 from vssbench.rendering.text import kbps_text, printable
 
@@ -37,6 +38,10 @@ class Summary:
     """Methods that saw identical bits."""
     times_ranked: bool = True
     """False where step times were too noisy to say which is best."""
+    score: str = "mIoU"
+    """What it calls the columns of mIoU (`Roster.score`)."""
+    reference: str = ""
+    """Title of the method whose answers are the truth, which is no best of anything it is scored by."""
 
     @property
     def rows(self) -> tuple[SummaryRow, ...]:
@@ -51,7 +56,7 @@ class Summary:
 
 def summary_of(run: Run, families: Sequence[FamilyComparison] = ()) -> Summary:
     """The summary of a run, rows in the order of the experiment; families give their Bjontegaard columns."""
-    frame = run.summary
+    frame = run.summary.rename(columns=lambda name: name.replace("agreement", "miou"))
     if frame.empty:
         return Summary((MIOU,), ())
     shares = _cost_shares(run, frame)
@@ -62,7 +67,9 @@ def summary_of(run: Run, families: Sequence[FamilyComparison] = ()) -> Summary:
     columns = [
         c for c in _columns_of(run) if any(math.isfinite(r.values[c.key]) for s in sections for r in s)
     ]
-    return Summary(tuple(columns) or (MIOU,), tuple(sections), not noisy_times(run.groups))
+    roster = run.roster
+    ranked = not noisy_times(run.groups)
+    return Summary(tuple(columns) or (MIOU,), tuple(sections), ranked, roster.score, roster.truth)
 
 
 def _columns_of(run: Run) -> list[Column]:
@@ -134,12 +141,13 @@ def summary_table(summary: Summary, looks: Looks = NO_LOOKS) -> TextTable:
         columns += [column, INTERVAL] if column is MIOU and summary.has_intervals else [column]
     sections = tuple(_section(summary, rows, looks) for rows in summary.sections)
     rates = all(len({row.cells[2].text for row in rows}) == 1 for rows in sections)
-    return TextTable("Summary", tuple(columns), sections, shared=3 if rates else 2)
+    table = TextTable("Summary", tuple(columns), sections, shared=3 if rates else 2)
+    return scored_by(summary.score, table)
 
 
 def _section(summary: Summary, rows: Sequence[SummaryRow], looks: Looks) -> tuple[TextRow, ...]:
     marks: dict[str, list[Mark]] = {
-        c.key: column_marks(c, [row.values[c.key] for row in rows])
+        c.key: column_marks(c, [_ranked(summary, row, c) for row in rows])
         for c in summary.columns
         if summary.times_ranked or c.key not in STEP_TIMES
     }
@@ -157,12 +165,19 @@ def _section(summary: Summary, rows: Sequence[SummaryRow], looks: Looks) -> tupl
                 cells.append(MIOU.interval(row.low, row.high))
         plain = row_about(row.dataset, row.codec, row.method, cells, looks)
         name = plain.cells[2]
-        if row.untrained:
-            name = replace(name, text=f"{name.text} ({row.untrained})")
+        remark = "reference" if row.method == summary.reference else row.untrained
+        if remark:
+            name = replace(name, text=f"{name.text} ({remark})")
         rate = Cell(kbps_text(row.kbps).removesuffix(" kb/s"), row.kbps)
         ordered = (*plain.cells[:2], rate, name, *plain.cells[3:])
         made.append(TextRow(ordered, {**plain.place, "kbps": str(row.kbps)}))
     return tuple(made)
+
+
+def _ranked(summary: Summary, row: SummaryRow, column: Column) -> float:
+    """The value that competes for the marks of its column."""
+    itself = row.method == summary.reference and "miou" in column.key
+    return math.nan if itself else row.values[column.key]
 
 
 def titled_summary(run: Run) -> TextTable:
@@ -184,6 +199,7 @@ def summary_frame(run: Run, summary: Summary) -> pd.DataFrame:
     rows = {(row.dataset, row.codec, row.method): row.values for row in summary.rows}
     places = list(zip(frame["dataset"], frame["codec"], frame["method"], strict=True))
     for column in summary.columns:
-        if column.key not in frame.columns:
-            frame[column.key] = [rows[place][column.key] for place in places]
+        key = column.key.replace("miou", summary.score.lower())
+        if key not in frame.columns:
+            frame[key] = [rows[place][column.key] for place in places]
     return frame
