@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import colorsys
 import csv
 import json
 import re
@@ -93,6 +94,17 @@ def named_table(name: str) -> ClassTable:
     if name not in NAMED_TABLES:
         raise ConfigError(f"no class table named {name!r}; {nearest(name, list(NAMED_TABLES))}")
     return read_class_table(files(NAMED_TABLES[name]) / "classes.csv")
+
+
+def coloured(names: Sequence[str]) -> ClassTable:
+    """Classes without a table, in colours that differ."""
+    hues = [
+        colorsys.hsv_to_rgb(i * 0.618 % 1, 0.85 - 0.3 * (i % 2), 1 - 0.25 * (i % 3))
+        for i in range(len(names))
+    ]
+    return ClassTable(
+        tuple(names), tuple((round(255 * r), round(255 * g), round(255 * b)) for r, g, b in hues)
+    )
 
 
 def _short(values: Sequence[int]) -> str:

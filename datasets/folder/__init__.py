@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from vssbench.class_tables import ColourTable, ValueTable, read_class_table
+from vssbench.class_tables import ColourTable, ValueTable, coloured, read_class_table
 from vssbench.codec import read_video
 from vssbench.dataset import Dataset, FileOptions, Split, VideoSequence, distinct_names
 from vssbench.datasets.folder.video import VIDEO_SUFFIXES, VideoFileSequence
@@ -45,8 +45,9 @@ class FolderOptions(FileOptions):
     labels: str | None = "labels"
     """Folder of label pictures, laid out like frames; per sequence a folder of its name. null: there are none, for
     experiments in which the answers of a method are the truth."""
-    classes: str | None = None
-    """Class table, CSV or JSON; by default classes.csv or classes.json in root."""
+    classes: str | tuple[str, ...] | None = None
+    """Class table, CSV or JSON; by default classes.csv or classes.json in root. Or the names of the classes in the order
+    of their indices, which get colours of their own."""
     label_format: Literal["auto", "index", "colour"] = "auto"
     """index: values (or palette indices) are classes. colour: RGB or palette colours. auto: by the picture's mode."""
     frame_rate_hz: float | None = Field(default=None, gt=0, le=1000)
@@ -70,14 +71,16 @@ class FolderDataset(Dataset):
     """Frames or video files beside label pictures.
 
     Labels pair with pictures by name; with a video file by the number in their name (0 is the first frame). Where
-    root holds train/, val/ or test/, those are the splits; otherwise all data is the split val.
+    root holds train/, val/ or test/, those are the splits; otherwise, and where frames is one file in root, all data is
+    the split val.
     """
 
     Options = FolderOptions
 
     def __init__(self, options: FolderOptions) -> None:
         self.options = options
-        self.classes = read_class_table(self._class_file())
+        named = isinstance(options.classes, tuple)
+        self.classes = coloured(options.classes) if named else read_class_table(self._class_file())
         names, ignore = range(len(self.classes)), self.classes.ignore_index
         self._values = ValueTable({**{i: i for i in names}, ignore: ignore})
         self._colours = ColourTable({colour: i for i, colour in enumerate(self.classes.palette)})
@@ -110,11 +113,13 @@ class FolderDataset(Dataset):
                     yield Finding("warning", str(labels), f"labels of {times} sequences", remedy)
 
     def _splits(self) -> list[Split]:
+        if inside(self.options.root, self.options.frames).is_file():
+            return ["val"]
         return [s for s in SPLITS if (self.options.root / s).is_dir()] or ["val"]
 
     def _base(self, split: Split) -> Path:
         root = require_folder(self.options.root, "set root to the folder that holds your frames and labels")
-        if not any((root / s).is_dir() for s in SPLITS):
+        if inside(root, self.options.frames).is_file() or not any((root / s).is_dir() for s in SPLITS):
             if split != "val":
                 raise InputError(
                     f"{root}: has no folder {split}; without split folders all data is the split val"
@@ -126,7 +131,7 @@ class FolderDataset(Dataset):
 
     def _class_file(self) -> Path:
         root = require_folder(self.options.root, "set root to the folder that holds your frames and labels")
-        if self.options.classes is not None:
+        if isinstance(self.options.classes, str):
             return inside(root, self.options.classes)
         found = [root / name for name in ("classes.csv", "classes.json") if (root / name).is_file()]
         if len(found) == 1:

@@ -29,8 +29,9 @@ from vssbench.cli.motion import motion
 from vssbench.cli.profile import profile
 from vssbench.cli.report import report
 from vssbench.cli.run import run
-from vssbench.cli.segment import segment
 from vssbench.cli.train import train
+from vssbench.cli.video.advise import advise
+from vssbench.cli.video.segment import segment
 from vssbench.cli.weights import export
 from vssbench.errors import PluginError, VssbenchError
 
@@ -84,6 +85,7 @@ def _resumable(command: Callable[..., None]) -> Callable[..., None]:
 
 app.command()(_resumable(run))
 app.command()(_resumable(segment))
+app.command()(_resumable(advise))
 app.command()(report)
 app.command()(compare)
 app.command()(check)

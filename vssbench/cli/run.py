@@ -61,7 +61,7 @@ def run(
     from rich.console import Console
 
     console = Console(stderr=True, log_path=False)
-    result = _run_with_progress(
+    result = run_with_progress(
         console, experiment, output, overrides, device, workers, threads, cache, force, cluster
     )
     _show(console, result, report=not no_report)
@@ -125,9 +125,10 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _run_with_progress(
-    console: Any, experiment: str, output: Path | None, overrides: tuple[str, ...], *settings: Any
+def run_with_progress(
+    console: Any, experiment: Any, output: Path | None, overrides: tuple[str, ...], *settings: Any
 ) -> Any:
+    """`runner.session.run` with bars on a terminal. settings: device, workers, threads, cache, force, cluster."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,

@@ -8,6 +8,7 @@ keyframe_interval 4, labelled frame t = 5:
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -55,15 +56,27 @@ def cut_clips(
             yield encodes
 
 
+AROUND = 32
+"""Pictures behind a sample that are still cut into groups: more than any method looks ahead."""
+
+
 def cut_source(
-    frames: int, keyframes: Sequence[int], labelled: Sequence[int], protocol: ProtocolSettings
+    frames: int,
+    keyframes: Sequence[int],
+    labelled: Sequence[int],
+    protocol: ProtocolSettings,
+    most: float = math.inf,
 ) -> Iterator[tuple[Encode, ...]]:
     """A stream as it is, from its first keyframe on: every stretch from keyframe to keyframe is a unit.
 
-    keyframes: ascending indices. Labelled frames are scored at the distance that they have, where the protocol names it
+    keyframes: ascending indices. most: a sample of so many pictures, the last group whole. Labelled frames are scored at the distance that they have, where the protocol names it
     (`distances: all` names every one); nothing is yielded where none is.
     """
-    has_label, wanted = set(list(labelled)[:: protocol.labelled_stride]), protocol.distances
+    inside = [key for key in keyframes if key - keyframes[0] < most]
+    end = next((key for key in keyframes if key > inside[-1]), frames)
+    has_label = {t for t in list(labelled)[:: protocol.labelled_stride] if t < end}
+    wanted, keyframes = protocol.distances, [key for key in keyframes if key < end + AROUND]
+    frames = min(frames, end + AROUND)
     clips = [
         Clip(
             f"phase-00-gop-{gop:06d}",

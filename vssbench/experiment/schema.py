@@ -124,6 +124,21 @@ class CodecSpec(CodecSettings):
         (), description="labels or names of the datasets it encodes; default: all"
     )
 
+    seconds: float | None = Field(
+        None,
+        gt=0,
+        description="codec source: how much of each file is run, from its first keyframe on in whole groups of pictures; "
+        "default: all",
+    )
+
+    @model_validator(mode="after")
+    def _only_files_are_sampled(self) -> CodecSpec:
+        if self.seconds is not None and self.codec != "source":
+            raise mistake(
+                ("seconds",), f"{self.seconds} is for codec: source; name sequences with only instead"
+            )
+        return self
+
     @model_validator(mode="after")
     def _interval_is_the_protocols(self) -> CodecSpec:
         if (
@@ -148,7 +163,7 @@ class CodecSpec(CodecSettings):
     def settings(self) -> CodecSettings:
         """The plain settings, without the label."""
         return CodecSettings(
-            **{key: value for key, value in self.model_dump().items() if key not in ("label", "datasets")}
+            **{k: v for k, v in self.model_dump().items() if k not in ("label", "datasets", "seconds")}
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from vssbench.dataset import Dataset, VideoSequence
 from vssbench.engine.streams import groups_of
 from vssbench.errors import ConfigError, InputError, in_plugin
 from vssbench.experiment.clips import Clip, Encode, cut_clips, cut_source
-from vssbench.experiment.schema import DatasetSpec, Experiment, ProtocolSettings
+from vssbench.experiment.schema import CodecSpec, DatasetSpec, Experiment, ProtocolSettings
 from vssbench.registry import datasets
 from vssbench.results.documents import PlanSummary
 from vssbench.results.frames import archive_name
@@ -123,7 +124,9 @@ def make_plan(experiment: Experiment) -> list[Job]:
             found = [
                 Job(spec.title, codec.title, sequence.name, encodes, methods)
                 for sequence in sequences
-                for encodes in _cut(spec, settings, sequence, protocol, scored_frames(experiment, sequence))
+                for encodes in _cut(
+                    spec, codec, settings, sequence, protocol, scored_frames(experiment, sequence)
+                )
             ]
             jobs += _with_kept_frames(found, experiment)
     if not jobs:
@@ -141,6 +144,7 @@ def scored_frames(experiment: Experiment, sequence: VideoSequence) -> Sequence[i
 
 def _cut(
     spec: DatasetSpec,
+    codec: CodecSpec,
     settings: CodecSettings,
     sequence: VideoSequence,
     protocol: ProtocolSettings,
@@ -150,7 +154,8 @@ def _cut(
     if settings.codec != "source":
         return cut_clips(len(sequence), known, protocol)
     source = read_source(require_file(f"dataset {spec.title}, {sequence.name}", sequence.coded_file))
-    return cut_source(source.frame_count, groups_of(source, settings), known, protocol)
+    most = math.inf if codec.seconds is None else codec.seconds * sequence.frame_rate_hz
+    return cut_source(source.frame_count, groups_of(source, settings), known, protocol, most)
 
 
 def _with_kept_frames(jobs: list[Job], experiment: Experiment) -> list[Job]:

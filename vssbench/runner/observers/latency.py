@@ -326,6 +326,28 @@ def _walk(
             yield answered[-1].kind if answered else "non_key", stages
 
 
+def stage_times(shop: Workshop, job: Job, pictures: int) -> dict[str, dict[str, dict[str, float]]]:
+    """Method -> kind of frame -> stage -> median milliseconds over the first `pictures` of the first group that is run.
+
+    The stages are those of the waterfall. Decoding is the mean of the pictures after the first, which opens the file.
+    """
+    whole = _subject_as_it_is(shop, job)
+    subject = replace(whole, decode=lambda motion: islice(whole.decode(motion), pictures))
+    count = min(pictures, len(subject.clip.frames))
+    decoding = {
+        motion: [float(np.mean(times[1:] or times))] * count
+        for motion, times in _decode_times(subject).items()
+    }
+    size = subject.clip.frames[0].image.shape[:2]
+    return {
+        title: {
+            kind: {stage: time["median_ms"] for stage, time in stages.items()}
+            for kind, stages in _waterfall(method, subject, shop.device, decoding).items()
+        }
+        for title, method in shop.methods(job.dataset, job.codec, (size[0], size[1])).items()
+    }
+
+
 def _composition_ms(clip: DecodedClip, position: int, rule: FlowRule) -> float:
     """Time to compose the flow of one more picture to the keyframe."""
     started = time.perf_counter()

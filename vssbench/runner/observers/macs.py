@@ -9,8 +9,8 @@ from vssbench.errors import InputError
 from vssbench.metrics.gop import gop_mean
 from vssbench.results.basis import Basis
 from vssbench.results.costs import COUNTED_WHILE_RUNNING, CostRecord, cost_path
-from vssbench.results.latency_records import LatencyRecord
-from vssbench.results.store import RunFolder, foreign, slug, what_is_wrong
+from vssbench.results.latency_records import LatencyRecord, latency_path
+from vssbench.results.store import RunFolder, foreign, what_is_wrong
 from vssbench.runner.observers.thop import thop_gop_mean
 from vssbench.runner.plan import Job
 from vssbench.runner.workshop import Workshop
@@ -132,7 +132,9 @@ def is_stored(
         return False
     try:
         record = folder.read_record(relative, kind, belongs)
-        if f"{slug(record.dataset)}/{slug(record.method)}.json" != "/".join(path.parts[-2:]):
+        place = record.dataset, record.method
+        own = cost_path(*place, record.codec) if isinstance(record, CostRecord) else latency_path(*place)
+        if own != relative:
             raise foreign(path)
     except InputError as error:
         on_stage(f"{what_is_wrong(error)}; set aside as {folder.set_aside(path)}, it is made again")

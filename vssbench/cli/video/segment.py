@@ -10,20 +10,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vssbench.codec.settings import Keyframes
-from vssbench.dataset import OrientationOption
+from vssbench.cli.video.options import (
+    Classes,
+    Device,
+    KeyframeInterval,
+    KeyframeKind,
+    Orientation,
+    Stream,
+    Video,
+)
 from vssbench.errors import ConfigError
 
 if TYPE_CHECKING:
     from vssbench.engine.streams import Segmentation
-    from vssbench.records import ClassTable
     from vssbench.runner.answers import Answers
 
 SECONDS_BETWEEN_LINES = 10
 
 
 def segment(
-    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="Video file in HEVC, H.264 or MPEG-4.")],
+    video: Video,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the answers.")],
     method: Annotated[str, typer.Option(help="Registered method, see `vssbench list methods`.")] = "constant",
     weights: Annotated[
@@ -32,27 +38,16 @@ def segment(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the method.")
     ] = None,
-    classes: Annotated[
-        Path | None,
-        typer.Option(help="Class table (.csv, .json) with colours; default: what the weights name."),
-    ] = None,
+    classes: Classes = None,
     overlay: Annotated[bool, typer.Option(help="Also write overlay.mp4, labels over the pictures.")] = True,
     label_video: Annotated[
         bool, typer.Option("--label-video", help="Also write labels.mkv, class indices without loss (FFV1).")
     ] = False,
-    keyframes: Annotated[Keyframes, typer.Option(help="Which pictures are keyframes.")] = "irap",
-    keyframe_interval: Annotated[
-        int | None,
-        typer.Option(min=1, help="Most pictures from keyframe to keyframe; default: as the stream is."),
-    ] = None,
-    orientation: Annotated[
-        OrientationOption,
-        typer.Option(help="upright: as a player shows the pictures; stored: as they are coded."),
-    ] = "upright",
-    stream: Annotated[
-        int | None, typer.Option(help="Index of the video stream; default: the main one.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    keyframes: KeyframeKind = "irap",
+    keyframe_interval: KeyframeInterval = None,
+    orientation: Orientation = "upright",
+    stream: Stream = None,
+    device: Device = "auto",
     force: Annotated[
         bool, typer.Option("--force", help="Replace what another call wrote into the folder.")
     ] = False,
@@ -61,7 +56,7 @@ def segment(
 
     They are labels/000000.png ... and overlay.mp4. Stopped, the same command goes on where it was. A folder that holds anything else is left alone without --force.
     """
-    from vssbench.class_tables import read_class_table
+    from vssbench.class_tables import coloured, read_class_table
     from vssbench.engine.memory import keep_freed_memory
     from vssbench.engine.streams import open_segmentation
     from vssbench.runner.answers import Answers
@@ -79,7 +74,7 @@ def segment(
         stream=stream,
     )
     _remark(work)
-    _write(Answers(output, work, table or _table(work.class_names)), force, overlay, label_video)
+    _write(Answers(output, work, table or coloured(work.class_names)), force, overlay, label_video)
     typer.echo(f"{len(work.frames)} pictures ({work.frames[0]} to {work.frames[-1]}): {output}")
 
 
@@ -174,16 +169,3 @@ def _pair(option: str, text: str) -> tuple[str, str]:
         )
         raise ConfigError(f"{option} {text!r}: expected {expected}")
     return key, value
-
-
-def _table(names: tuple[str, ...]) -> ClassTable:
-    """Colours that differ, for classes without a table."""
-    import colorsys
-
-    from vssbench.records import ClassTable
-
-    hues = [
-        colorsys.hsv_to_rgb(i * 0.618 % 1, 0.85 - 0.3 * (i % 2), 1 - 0.25 * (i % 3))
-        for i in range(len(names))
-    ]
-    return ClassTable(names, tuple((round(255 * r), round(255 * g), round(255 * b)) for r, g, b in hues))
