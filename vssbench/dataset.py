@@ -88,6 +88,8 @@ class CodedFile:
     stream: int | None = None
     """Index of the video stream; None: the file's main one."""
     orientation: OrientationOption = "upright"
+    partial: bool = False
+    """Of a damaged file, use the groups of pictures that are sound."""
 
 
 class VideoSequence(ABC):

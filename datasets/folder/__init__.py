@@ -54,6 +54,8 @@ class FolderOptions(FileOptions):
     """By default the video file's own rate, 30 for folders of pictures."""
     stream: int | None = Field(default=None, ge=0)
     """Index of the video stream to read in files that hold several; by default the main one."""
+    partial: bool = False
+    """Of damaged video files without labels, use the groups of pictures that are sound; reports tell what is left out."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,12 @@ class FolderDataset(Dataset):
     def _video(self, source: _Source, name: str) -> VideoFileSequence:
         path = source.path
         require_regular(path)
-        video = read_video(path, orientation=self.options.orientation, stream=self.options.stream)
+        how = self.options
+        video = read_video(path, orientation=how.orientation, stream=how.stream, partial=how.partial)
+        if how.partial and source.labels and list_pictures(source.labels, LABEL_SUFFIXES):
+            raise InputError(
+                f"{path}: partial numbers pictures anew, so labels would be of others; set labels: null"
+            )
         marks: dict[int, Path] = {}
         for label in list_pictures(source.labels, LABEL_SUFFIXES).values() if source.labels else ():
             number = _frame_number(label, path.stem)

@@ -93,7 +93,7 @@ class VideoFileSequence(VideoSequence):
     @property
     def coded_file(self) -> CodedFile:
         """The video file itself."""
-        return CodedFile(self.path, self._video.stream, self._video.orientation_option)
+        return CodedFile(self.path, self._video.stream, self._video.orientation_option, self._video.partial)
 
     def remarks(self) -> Sequence[str]:
         """How the file was read where that is a choice: turned upright, one of several streams, its colours."""

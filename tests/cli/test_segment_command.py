@@ -216,3 +216,21 @@ def test_the_pictures_of_a_turned_and_trimmed_file_are_those_that_a_player_shows
     )
     assert (trimmed.source.frame_count, trimmed.source.size) == (77, (1920, 1080))
     assert trimmed.frames == range(18, 77)  # those before refer to a keyframe that is not shown
+
+
+def test_of_a_damaged_video_the_sound_groups_are_answered_if_asked(video, tmp_path):
+    with av.open(str(video)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    data = bytearray(video.read_bytes())
+    position, size = packets[5]  # of the second group of four
+    data[position + size // 3 : position + size // 2] = bytes(size // 2 - size // 3)
+    damaged = tmp_path / "damaged.mp4"
+    damaged.write_bytes(data)
+    assert "--partial uses the groups of pictures that are sound" in command(damaged, tmp_path / "no", code=3)
+    text = command(damaged, tmp_path / "out", "--partial", "--no-overlay")
+    assert "pictures 4 to 7 are left out, 4 of 11" in text
+    whole = [labels for _, labels in vssbench.segment(video, "constant", WEIGHTS, device="cpu")]
+    assert {i: v.tobytes() for i, v in stored(tmp_path / "out").items()} == {
+        i: v.tobytes() for i, v in enumerate([*whole[:4], *whole[8:]])
+    }
+    assert json.loads((tmp_path / "out" / "answers.json").read_text())["left_out"] == [[4, 4]]

@@ -46,6 +46,10 @@ class Contents:
     """May refer to what precedes the file; of those that are not hidden it is not decided without decoding."""
     jumps: frozenset[int] = frozenset()
     """Ranks at which an edit list goes on elsewhere: decoding begins anew there."""
+    lost: frozenset[int] = frozenset()
+    """Damaged and given to no decoder; part of `hidden`."""
+    left_out: tuple[tuple[int, int], ...] = ()
+    """(number of the first, count) of the shown pictures among them, numbered as if the file were whole."""
     mean_rate_hz: float | None = None
     """Packets per second between the first and the last, where they have times."""
     gaps_s: tuple[tuple[float, float], ...] = ()
@@ -191,25 +195,30 @@ def _h264_visibility(name: str, extradata: bytes) -> Callable[[VideoPacket, bool
     return look
 
 
-def read_contents(media: Media) -> Contents:
+def read_contents(media: Media, partial: bool = False) -> Contents:
     """One pass over a file's packets.
 
-    Raises BitstreamError if the container says that more was there, or if nothing in it can be decoded,
-    CapabilityError if it is encrypted.
+    partial: packets that cannot be read are `lost`, and the file need not be complete. Raises BitstreamError if the
+    container says that more was there, or if nothing in it can be decoded, CapabilityError if it is encrypted.
     """
-    places = _places(media)
+    places, lost = _places(media), set()
     with media.open() as (container, stream):
         seen = _Pass(media.name, stream, places)
         for rank, packet in ranked(container, stream):
             try:
                 seen.see(rank, packet)
             except BitstreamError as error:
+                if partial:
+                    lost.add(rank)
+                    seen.packets = rank + 1
+                    continue
                 if media.name in str(error):
                     raise
                 raise BitstreamError(f"{media.name}: packet {rank}: {error}") from error
         if seen.packets == 0:
             raise BitstreamError(f"{media.name}: holds no picture; expected at least one")
-        _check_complete(media, container, stream, seen)
+        if not partial:
+            _check_complete(media, container, stream, seen)
         base = stream.time_base or Fraction(0)
         span = (seen.last - (seen.begin or 0)) * base
     first = seen.first or 0
@@ -222,6 +231,7 @@ def read_contents(media: Media) -> Contents:
         undecodable=undecodable,
         leading=frozenset(rank for rank in seen.leading if rank >= first),
         jumps=frozenset(seen.jumps),
+        lost=frozenset(lost),
         mean_rate_hz=float((seen.packets - 1) / span) if span > 0 else None,
         gaps_s=gaps_in_time(seen.times, base),
     )

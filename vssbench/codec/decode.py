@@ -7,6 +7,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -22,13 +23,13 @@ from vssbench.codec.orientation import Orientation
 from vssbench.codec.pairing import MotionReader, ParsedMotion
 from vssbench.codec.settings import Codec
 from vssbench.codec.shown import Film, Shown
-from vssbench.dataset import OrientationOption
+from vssbench.dataset import CodedFile, OrientationOption
 from vssbench.errors import BitstreamError, CapabilityError
 from vssbench.records import DecodedFrame, MotionField
 
 Block = TypeVar("Block", bound=np.generic)
-Source = Bitstream | str | os.PathLike[str] | bytes
-"""What can be decoded: our own bitstream, the path of a video file, or the bytes of either."""
+Source = Bitstream | CodedFile | str | os.PathLike[str] | bytes
+"""What can be decoded: our own bitstream, a video file, its path, or the bytes of either."""
 
 _RAW_FORMATS: dict[Codec, str] = {"hevc": "hevc", "h264": "h264", "mpeg4": "m4v"}
 _MOTION_CODECS = ("hevc", "h264", "mpeg4")
@@ -48,7 +49,8 @@ def decode(
 ) -> Iterator[DecodedFrame]:
     """Pictures of a stream in display order, with their motion fields if `motion`.
 
-    source: `Bitstream`, path of a video file (elementary stream, mp4, mkv, ...) or its bytes. Of files the pictures come
+    source: `Bitstream`, path of a video file (elementary stream, mp4, mkv, ...), its bytes, or a `CodedFile`, which has
+    orientation and stream with it. Of files the pictures come
     that a player shows: inside the edit list, cropped, and turned upright unless `orientation` is 'stored'; their motion
     is turned and cropped with them. `stream` is the index of the video stream, by default the file's main one. Odd sides
     that were padded for encoding are cut back. `qp`: also the quantiser of every block, which comes with the motion of HEVC
@@ -58,7 +60,11 @@ def decode(
     while iterating InputError if the source is missing or not a video, BitstreamError if it is damaged, truncated, or
     holds fewer or more pictures than its `Bitstream` record says.
     """
-    opened = _Opened.of(source, stream)
+    sound_only = False
+    if isinstance(source, CodedFile):
+        stream, orientation, sound_only = source.stream, source.orientation, source.partial
+        source = source.path
+    opened = _Opened.of(source, stream, sound_only)
     if motion or qp:
         check_motion_known(opened.media)
     if qp and opened.media.codec not in PARSED_CODECS:
@@ -69,7 +75,7 @@ def decode(
 
 
 def read_motion(
-    source: Source,
+    source: Bitstream | str | os.PathLike[str] | bytes,
     *,
     threads: int = 1,
     orientation: OrientationOption = "upright",
@@ -105,14 +111,17 @@ class _Opened:
 
     media: Media
     bitstream: Bitstream | None = None
+    partial: bool = False
 
     @staticmethod
-    def of(source: Source, stream: int | None) -> _Opened:
+    def of(
+        source: Bitstream | str | os.PathLike[str] | bytes, stream: int | None, partial: bool = False
+    ) -> _Opened:
         if not isinstance(source, Bitstream):
             payload = (
                 bytes(source) if isinstance(source, bytes | bytearray | memoryview) else os.fspath(source)
             )
-            return _Opened(Media.of(payload, stream))
+            return _Opened(Media.of(payload, stream), partial=partial)
         codec = source.settings.codec
         if len(source.data) != sum(source.packet_bytes):
             raise BitstreamError(
@@ -165,7 +174,7 @@ def _motion_reader(film: Film, details: bool) -> MotionReader:
 def _decoded(
     opened: _Opened, motion: bool, threads: int, orientation: OrientationOption, qp: bool
 ) -> Iterator[DecodedFrame]:
-    film = opened.film(orientation, Film.of)
+    film = opened.film(orientation, partial(Film.of, partial=opened.partial))
     to_rgb = ToRgb(film.media.name)
     size = opened.bitstream.size if opened.bitstream else None
     pictures = (

@@ -94,6 +94,10 @@ def _reason(error: BaseException) -> str:
     return str(getattr(error, "strerror", "") or error or type(error).__name__)
 
 
+STRICT = {"err_detect": "crccheck+bitstream+buffer+explode", "flags": "+unaligned"}
+"""Decoder options: damaged data is an error, never a picture with concealed parts; cropping is exact at the left too."""
+
+
 @dataclass(frozen=True)
 class Media:
     """A video file, or the bytes of one, with the stream that is read from it."""

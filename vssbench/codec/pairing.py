@@ -65,7 +65,8 @@ class ParsedMotion:
         """(rank of the packet, field) of the pictures that are shown, in display order, without decoding any."""
         contents, count = self._film.contents, 0
         with self._film.media.open() as (container, stream):
-            packets = ((r, p) for r, p in ranked(container, stream) if r >= contents.first)
+            used = ((r, p) for r, p in ranked(container, stream) if r >= contents.first)
+            packets = ((r, p) for r, p in used if r not in contents.lost)
             for carrier, field in self._all(packets):
                 if carrier not in contents.hidden:
                     count += 1

@@ -8,16 +8,14 @@ from dataclasses import dataclass, replace
 
 import av
 
+from vssbench.codec.bits.salvage import sound_contents
 from vssbench.codec.bits.track_header import TrackHeader, read_track_header
 from vssbench.codec.contents import Contents, ranked, read_contents
-from vssbench.codec.media import Media, VideoPacket, encrypted
+from vssbench.codec.media import STRICT, Media, VideoPacket, encrypted
 from vssbench.codec.orientation import Orientation
 from vssbench.dataset import OrientationOption
 from vssbench.errors import BitstreamError, CapabilityError
 from vssbench.records import FrameType
-
-STRICT = {"err_detect": "crccheck+bitstream+buffer+explode", "flags": "+unaligned"}
-"""Decoder options: damaged data is an error, never a picture with concealed parts; cropping is exact at the left too."""
 
 _FRAME_TYPES: dict[int, FrameType] = {1: "I", 2: "P", 3: "B", 4: "P", 5: "I", 6: "P", 7: "I"}
 _TRANSFERS = {16: "PQ (SMPTE ST 2084)", 18: "HLG (ARIB STD-B67)"}
@@ -89,7 +87,7 @@ def _with_flushes(
     for rank, packet in packets:
         if rank in contents.jumps and rank > contents.first:
             yield rank, None
-        if rank >= contents.first:
+        if rank >= contents.first and rank not in contents.lost:
             yield rank, packet
         if rank == until:
             break
@@ -122,13 +120,16 @@ class Film:
     remarks: tuple[str, ...]
 
     @staticmethod
-    def of(media: Media, orientation: OrientationOption = "upright") -> Film:
+    def of(media: Media, orientation: OrientationOption = "upright", partial: bool = False) -> Film:
         """Look at a file: one pass over its packets, one picture decoded. Remarks are logged as warnings.
+
+        partial: only the groups of pictures that are sound (codec/bits/salvage.py).
 
         Raises as `read_contents`; BitstreamError if the first picture does not decode.
         """
         header = _usable_header(media, orientation)
-        contents = _without_undecodable(media, read_contents(media))
+        read = sound_contents if partial else read_contents
+        contents = _without_undecodable(media, read(media))
         first = next(decode_packets(media, contents), None)
         if first is None or contents.shown < 1:
             raise BitstreamError(f"{media.name}: holds no picture that can be decoded; expected at least one")
@@ -217,6 +218,8 @@ def _remarks(
             f"{name}: no picture between {begin:.2f} and {end:.2f} s{more}, while all others follow each other evenly; "
             "pictures may have been lost there"
         )
+    if contents.left_out:
+        yield f"{name}: {_damage(contents)}"
     if turned:
         yield f"{name}: pictures and motion are {turned}, as the file asks; orientation: stored reads them as they are coded"
     elif option == "stored" and (declared := _declared(picture, name)):
@@ -226,6 +229,17 @@ def _remarks(
             f"{name}: has the transfer function {_TRANSFERS[int(picture.color_trc)]}; values are taken as coded, without tone "
             "mapping, so pictures look flat"
         )
+
+
+def _damage(contents: Contents) -> str:
+    """'is damaged: pictures 30 to 59 and 90 to 119 are left out, ...'."""
+    told = [f"{first} to {first + count - 1}" for first, count in contents.left_out]
+    more = f" and {len(told) - 6} stretches more" if len(told) > 6 else ""
+    total = sum(count for _, count in contents.left_out)
+    return (
+        f"is damaged: pictures {', '.join(told[:6])}{more} are left out, {total} of {total + contents.shown}; those behind "
+        "are numbered on without a gap"
+    )
 
 
 def _declared(picture: av.VideoFrame, name: str) -> str:

@@ -67,6 +67,9 @@ class SourceStream:
     coded_bytes: int
     """Of all packets, those of pictures that are not shown included."""
 
+    left_out: tuple[tuple[int, int], ...] = ()
+    """(number of the first, count) of damaged pictures that are left out, numbered as if the file were whole."""
+
     @property
     def frame_count(self) -> int:
         """Pictures that are shown."""
@@ -120,7 +123,7 @@ def _read_once(file: CodedFile, size: int, mtime_ns: int) -> SourceStream:
 def _read(file: CodedFile) -> SourceStream:
     media = Media.of(str(file.path), file.stream)
     check_motion_known(media)
-    film = Film.of(media, file.orientation)
+    film = Film.of(media, file.orientation, file.partial)
     packets = _Packets(film)
     pictures = list(_parsed(film) if film.media.codec in PARSED_CODECS else _decoded(film))
     return SourceStream(
@@ -134,6 +137,7 @@ def _read(file: CodedFile) -> SourceStream:
         packet_bytes=tuple(packets.sizes[rank] for rank, _, _ in pictures),
         mean_qps=tuple(qp for _, _, qp in pictures),
         encoder=packets.encoder,
+        left_out=film.contents.left_out,
         coded_bytes=sum(packets.sizes.values()),
     )
 
@@ -180,6 +184,8 @@ class _Packets:
                 else None
             )
             for rank, packet in ranked(container, stream):
+                if rank in film.contents.lost:
+                    continue
                 data = bytes(packet)
                 digest.update(data)
                 self.sizes[rank] = len(data)

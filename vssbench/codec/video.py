@@ -33,6 +33,8 @@ class Video:
     """How the frames are turned against the coded pictures."""
     orientation_option: OrientationOption
     """The choice that led to it."""
+    partial: bool
+    """Whether damaged groups of pictures are left out."""
     stream: int
     """Index of the video stream in the file."""
     remarks: tuple[str, ...]
@@ -43,12 +45,13 @@ class Video:
         path: str | os.PathLike[str],
         orientation: OrientationOption = "upright",
         stream: int | None = None,
+        partial: bool = False,
     ) -> None:
         self.path = Path(path)
         self._cursor: Iterator[NDArray[np.uint8]] | None = None
         self._next_index = 0
-        self.orientation_option = orientation
-        self._film = film = Film.of(Media.of(str(self.path), stream), orientation)
+        self.orientation_option, self.partial = orientation, partial
+        self._film = film = Film.of(Media.of(str(self.path), stream), orientation, partial)
         self.frame_rate_hz = frame_rate(film)
         self.size, self.orientation, self.remarks = film.size, film.orientation, film.remarks
         self.frame_count, self.stream = film.contents.shown, film.media.stream
@@ -106,18 +109,22 @@ def frame_rate(film: Film) -> float:
 
 
 def read_video(
-    path: str | os.PathLike[str], *, orientation: OrientationOption = "upright", stream: int | None = None
+    path: str | os.PathLike[str],
+    *,
+    orientation: OrientationOption = "upright",
+    stream: int | None = None,
+    partial: bool = False,
 ) -> Video:
     """Open a video file (mp4, mkv, avi, .hevc, .h264, .m4v, ...): iterate it for RGB uint8 [H, W, 3] frames.
 
     Frames are those that a player shows: inside the edit list, cropped, and turned upright unless `orientation` is
     'stored', for labels made on pictures as they are coded. `stream` is the index of the video stream, by default the
-    file's main one, never a cover picture. The result carries `frame_rate_hz`, `size`, `frame_count` and `remarks`.
+    file's main one, never a cover picture. `partial` leaves damaged groups of pictures out (codec/bits/salvage.py). The result carries `frame_rate_hz`, `size`, `frame_count` and `remarks`.
 
     Raises InputError if the path is missing, unreadable or not a video, BitstreamError (an InputError) if the data is
     damaged or truncated, CapabilityError if it is encrypted, ConfigError if there is no such stream.
     """
-    return Video(path, orientation, stream)
+    return Video(path, orientation, stream, partial)
 
 
 def open_video_frames(path: str | os.PathLike[str]) -> Iterator[NDArray[np.uint8]]:

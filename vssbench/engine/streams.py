@@ -82,9 +82,7 @@ class Segmentation:
 
     def _clips(self) -> Iterator[DecodedClip]:
         needs, file = self.method.needs, self.source.file
-        frames = decode(
-            file.path, motion=needs.motion, qp=needs.qp, orientation=file.orientation, stream=file.stream
-        )
+        frames = decode(file, motion=needs.motion, qp=needs.qp)
         skipped = islice(frames, self.encode.first, None)
         return split_into_clips(skipped, self.encode, None, history=needs.history, lookahead=needs.lookahead)
 
@@ -99,11 +97,13 @@ def open_segmentation(
     keyframe_interval: int | None = None,
     orientation: OrientationOption = "upright",
     stream: int | None = None,
+    partial: bool = False,
 ) -> Segmentation:
     """Look at a video and build a method for it; what cannot work is refused here.
 
     method: a registered name, or an entry as experiments have it: name, weights and options; network and width are those
-    of the weights where it does not say them. class_names: what it tells apart, by default what its weights name. Raises InputError, ConfigError, CapabilityError, CheckpointError.
+    of the weights where it does not say them. class_names: what it tells apart, by default what its weights name. partial: of a damaged file, use the groups of
+    pictures that are sound. Raises InputError, ConfigError, CapabilityError, CheckpointError.
     """
     entry = {"name": method} if isinstance(method, str) else dict(method)
     spec = _spec(entry)
@@ -120,7 +120,7 @@ def open_segmentation(
             "that ship) or a class table"
         )
     settings = CodecSettings(codec="source", keyframes=keyframes, keyframe_interval=keyframe_interval)
-    source = read_source(CodedFile(Path(video), stream, orientation))
+    source = read_source(CodedFile(Path(video), stream, orientation, partial))
     starts = groups_of(source, settings)
     lengths = gop_lengths(starts, source.frame_count)
     context = BuildContext(len(names), source.size, max(lengths), choose_device(device))

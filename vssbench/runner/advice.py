@@ -130,6 +130,7 @@ def advice_experiment(
                 "classes": below(classes) or list(kept[0].class_names),
                 "orientation": file.orientation,
                 "stream": file.stream,
+                "partial": file.partial,
                 "frame_rate_hz": source.frame_rate_hz or None,
             }
         ],

@@ -79,6 +79,8 @@ class Answers:
             "classes": {"names": self.classes.names, "palette": self.classes.palette},
             "pictures": [work.frames[0], work.frames[-1]],
         }
+        if work.source.left_out:
+            parts["left_out"] = work.source.left_out
         return (json.dumps(parts, indent=1) + "\n").encode()
 
     def label_path(self, index: int) -> Path:
@@ -115,7 +117,7 @@ class Answers:
     def _blended(self) -> Iterator[NDArray[np.uint8]]:
         file, palette = self.work.source.file, np.zeros((256, 3))
         palette[: len(self.classes)] = self.classes.palette
-        frames = decode(file.path, motion=False, orientation=file.orientation, stream=file.stream)
+        frames = decode(file, motion=False)
         for index, frame in zip(self.work.frames, islice(frames, self.work.frames[0], None), strict=True):
             colours = palette[self._labels(index)]
             blended = (1 - OPACITY) * frame.image + OPACITY * colours

@@ -131,7 +131,7 @@ def _decode_rate(sequence: VideoSequence) -> float:
     """Pictures per second of a video file as it is, from its first."""
     file = require_file(f"sequence {sequence.name}", sequence.coded_file)
     started = time.perf_counter()
-    pictures = decode(file.path, motion=False, orientation=file.orientation, stream=file.stream)
+    pictures = decode(file, motion=False)
     count = sum(1 for _ in islice(pictures, SAMPLE_FRAMES))
     return count / (time.perf_counter() - started)
 

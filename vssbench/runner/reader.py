@@ -74,14 +74,7 @@ class ClipReader:
     def _pictures(self, coded: Bitstream | SourceStream) -> Iterator[DecodedFrame]:
         if isinstance(coded, Bitstream):
             return decode(coded, motion=self.motion, qp=self.needs.qp)
-        file = coded.file
-        return decode(
-            file.path,
-            motion=self.motion,
-            qp=self.needs.qp,
-            orientation=file.orientation,
-            stream=file.stream,
-        )
+        return decode(coded.file, motion=self.motion, qp=self.needs.qp)
 
     def fetch(self, first: int, length: int) -> Bitstream:
         """The bitstream of `length` frames from `first` on, from the cache where it is there."""

@@ -16,8 +16,10 @@ from vssbench.cli.video.options import (
     KeyframeInterval,
     KeyframeKind,
     Orientation,
+    Partial,
     Stream,
     Video,
+    naming_partial,
 )
 from vssbench.errors import ConfigError
 
@@ -69,6 +71,7 @@ def advise(
     keyframe_interval: KeyframeInterval = None,
     orientation: Orientation = "upright",
     stream: Stream = None,
+    partial: Partial = False,
     device: Device = "auto",
     threads: Annotated[
         int | None, typer.Option(min=1, help="Of torch when timed; default: all cores.")
@@ -85,16 +88,19 @@ def advise(
 
     keep_freed_memory()
     _refuse_contradictions(seconds, share, labels, min_agreement, min_miou)
-    kept, left_out = usable(
-        candidates_of(candidates), video, read_class_table(classes).names if classes else (),
-        device=device, keyframes=keyframes, keyframe_interval=keyframe_interval, orientation=orientation, stream=stream,
-    )  # fmt: skip
+    with naming_partial(partial):
+        kept, left_out = usable(
+            candidates_of(candidates), video, read_class_table(classes).names if classes else (),
+            device=device, keyframes=keyframes, keyframe_interval=keyframe_interval, orientation=orientation, stream=stream,
+            partial=partial,
+        )  # fmt: skip
     source = kept[0].source
     rate = source.frame_rate_hz or 25.0
     length = (seconds or SECONDS) if share is None else share * source.frame_count / rate
     experiment = advice_experiment(kept, length, labels=labels, classes=classes, reference=reference)
     wish = _wish(budget_ms, fps, min_agreement if labels is None else min_miou, rate)
-    _advise(kept, experiment, output, wish, device, threads, left_out, report=not no_report)
+    with naming_partial(partial):
+        _advise(kept, experiment, output, wish, device, threads, left_out, report=not no_report)
 
 
 def _advise(
@@ -234,6 +240,8 @@ def _command(work: Segmentation) -> str:
         words += ["--orientation", work.source.file.orientation]
     if work.source.file.stream is not None:
         words += ["--stream", str(work.source.file.stream)]
+    if work.source.file.partial:
+        words += ["--partial"]
     return "  run it: " + shlex.join(words)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +11,7 @@ import typer
 
 from vssbench.codec.settings import Keyframes
 from vssbench.dataset import OrientationOption
+from vssbench.errors import BitstreamError
 
 Video = Annotated[Path, typer.Argument(metavar="VIDEO", help="Video file in HEVC, H.264 or MPEG-4.")]
 Classes = Annotated[
@@ -26,3 +29,17 @@ Orientation = Annotated[
 ]
 Stream = Annotated[int | None, typer.Option(help="Index of the video stream; default: the main one.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Partial = Annotated[
+    bool, typer.Option("--partial", help="Of a damaged video, use the groups of pictures that are sound.")
+]
+
+
+@contextmanager
+def naming_partial(partial: bool) -> Iterator[None]:
+    """Say of a damaged video that what is sound of it can be used. Raises BitstreamError."""
+    try:
+        yield
+    except BitstreamError as error:
+        if partial:
+            raise
+        raise BitstreamError(f"{error}. --partial uses the groups of pictures that are sound") from error

@@ -16,8 +16,10 @@ from vssbench.cli.video.options import (
     KeyframeInterval,
     KeyframeKind,
     Orientation,
+    Partial,
     Stream,
     Video,
+    naming_partial,
 )
 from vssbench.errors import ConfigError
 
@@ -47,6 +49,7 @@ def segment(
     keyframe_interval: KeyframeInterval = None,
     orientation: Orientation = "upright",
     stream: Stream = None,
+    partial: Partial = False,
     device: Device = "auto",
     force: Annotated[
         bool, typer.Option("--force", help="Replace what another call wrote into the folder.")
@@ -63,18 +66,20 @@ def segment(
 
     keep_freed_memory()
     table = read_class_table(classes) if classes else None
-    work = open_segmentation(
-        video,
-        _entry(method, weights or [], set_ or []),
-        class_names=table.names if table else (),
-        device=device,
-        keyframes=keyframes,
-        keyframe_interval=keyframe_interval,
-        orientation=orientation,
-        stream=stream,
-    )
-    _remark(work)
-    _write(Answers(output, work, table or coloured(work.class_names)), force, overlay, label_video)
+    with naming_partial(partial):
+        work = open_segmentation(
+            video,
+            _entry(method, weights or [], set_ or []),
+            class_names=table.names if table else (),
+            device=device,
+            keyframes=keyframes,
+            keyframe_interval=keyframe_interval,
+            orientation=orientation,
+            stream=stream,
+            partial=partial,
+        )
+        _remark(work)
+        _write(Answers(output, work, table or coloured(work.class_names)), force, overlay, label_video)
     typer.echo(f"{len(work.frames)} pictures ({work.frames[0]} to {work.frames[-1]}): {output}")
 
 

@@ -127,7 +127,7 @@ def _subject_as_it_is(shop: Workshop, job: Job) -> _Subject:
 
     def pictures(motion: bool) -> Iterator[DecodedFrame]:
         file = require_file(f"sequence {sequence.name}", sequence.coded_file)
-        decoded = decode(file.path, motion=motion, orientation=file.orientation, stream=file.stream)
+        decoded = decode(file, motion=motion)
         return islice(decoded, plan.first, plan.first + plan.length)
 
     return _Subject(pictures, clip, motion)
