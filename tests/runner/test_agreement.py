@@ -13,6 +13,7 @@ import pytest
 
 import vssbench
 from vssbench.analysis.baseline import make_baseline
+from vssbench.analysis.differences import measured_against, paired_differences
 from vssbench.analysis.gate import Limits, compare, exit_code
 from vssbench.analysis.run import load_run
 from vssbench.engine.streams import open_segmentation
@@ -115,6 +116,9 @@ def test_a_report_lists_the_reference_as_such_and_calls_nothing_miou(done, tmp_p
         assert "greement" in text, name
         assert "mIoU" not in text, name
     assert "miou" not in (report.folder / "summary.csv").read_text()
+    assert paired_differences(done) == []
+    named = measured_against(done, "half")
+    assert [found.test for found in paired_differences(named)[0].differences] == ["warp"]
     metrics = set(done.table["metric"])
     assert {"agreement", "class_agreement", "pixel_agreement"} <= metrics
     assert not [name for name in (*metrics, *done.summary.columns) if "iou" in name]

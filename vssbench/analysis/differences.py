@@ -33,8 +33,11 @@ def paired_differences(run: StoredRun) -> list[SectionDifferences]:
     """Differences of all sections with two methods or more; p-values adjusted once over all of them.
 
     The reference is the experiment's `reference`, else the most expensive constant-resolution method, else the first.
-    A method whose answers are the truth is neither reference nor tested: it agrees with itself.
+    A method whose answers are the truth is neither reference nor tested: it agrees with itself; then there are no
+    differences unless the experiment names another reference.
     """
+    if run.roster.truth and run.roster.reference in ("", run.roster.truth):
+        return []
     places: dict[tuple[str, str], list[Group]] = {}
     for group in run.groups:
         if group.method == run.roster.truth:

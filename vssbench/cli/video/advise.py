@@ -130,7 +130,7 @@ def _advise(
     set_threads(threads or len(os.sched_getaffinity(0)))
     times = timed_stages(experiment, run, None, device)
     weighed = weigh(run, times)
-    for line in (*left_out, *run.roster.weights_warnings):
+    for line in (*left_out, *run.roster.weights_warnings, *_busy()):
         typer.echo(f"vssbench: {line}", err=True)
     Console().print(terminal_table(_table(run, weighed, times)))
     chosen = _recommend(run, weighed, wish)
@@ -158,6 +158,15 @@ def _refuse_contradictions(
         raise ConfigError("--min-miou: without --labels there is no mIoU; give --labels, or --min-agreement")
 
 
+def _busy() -> list[str]:
+    """A word of warning where others use the machine too; what this command starts loads it by one for each core."""
+    load, cores = os.getloadavg()[0], len(os.sched_getaffinity(0))
+    if load < cores + 1:
+        return []
+    told = f"others use this machine (load {load:.1f} on {cores} cores)"
+    return [f"{told}: times are longer than they are alone, with --threads 1 the least"]
+
+
 def _wish(budget_ms: float | None, fps: float | None, least: float | None, rate: float) -> Wish:
     """The video's own rate where nothing is asked for."""
     from vssbench.runner.advice import Wish
@@ -178,7 +187,7 @@ def _table(run: Run, found: Sequence[Candidate], times: StageTimes) -> TextTable
         Column("score", run.roster.score, "%", scale=100, digits=1),
         Column("ms", "ms", digits=1),
         *(Column(stage, stage, digits=1, priority=1) for stage in STAGES),
-        Column("gmacs", "GMACs", digits=2, priority=1),
+        Column("gmacs", "GMACs", "", "lower", priority=1),
     )
     rows = []
     for one in found:
@@ -189,7 +198,7 @@ def _table(run: Run, found: Sequence[Candidate], times: StageTimes) -> TextTable
             cells[0] = Cell("reference")
         rows.append(TextRow((*texts(f"{one.title} *" if one.on_front else one.title), *cells)))
     note = (
-        f"{int(run.groups[0].frames.sum())} frames; ms a frame by stage on {times.device}, {times.threads} thread(s); "
+        f"{int(run.groups[0].frames.sum())} frames; ms a frame by stage on {times.device}; "
         "*: no other is both as fast and as good"
     )
     return TextTable(run.title, columns, (tuple(rows),), (note,))

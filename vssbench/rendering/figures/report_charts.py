@@ -56,7 +56,7 @@ def report_charts(run: Run, panels: Sequence[Panel]) -> ReportCharts:
     return ReportCharts(
         of_run.distance_charts(panels),
         of_run.cost_charts(panels),
-        of_run.rate_charts(panels),
+        [] if run.roster.truth else of_run.rate_charts(panels),  # the truth is another at every rate
         of_run.budget_charts(panels, run.families),
         of_run.waterfall_charts(waterfalls(run)),
         of_run.loss_charts(losses),
