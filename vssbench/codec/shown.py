@@ -237,8 +237,8 @@ def _damage(contents: Contents) -> str:
     more = f" and {len(told) - 6} stretches more" if len(told) > 6 else ""
     total = sum(count for _, count in contents.left_out)
     return (
-        f"is damaged: pictures {', '.join(told[:6])}{more} are left out, {total} of {total + contents.shown}; those behind "
-        "are numbered on without a gap"
+        f"is damaged: pictures {', '.join(told[:6])}{more} are left out, {total} of {total + contents.shown}; what follows "
+        "is numbered without a gap"
     )
 
 
