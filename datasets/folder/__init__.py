@@ -115,7 +115,7 @@ class FolderDataset(Dataset):
                     yield Finding("warning", str(labels), f"labels of {times} sequences", remedy)
 
     def _splits(self) -> list[Split]:
-        if inside(self.options.root, self.options.frames).is_file():
+        if (self.options.root / self.options.frames).is_file():
             return ["val"]
         return [s for s in SPLITS if (self.options.root / s).is_dir()] or ["val"]
 
