@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -132,44 +133,73 @@ def _cost_line(curve: MethodCurve) -> Line:
 def rate_charts(panels: Sequence[Panel]) -> list[LineChart]:
     """Mean mIoU over achieved bitrate, one chart per dataset and coding standard with bitrates that differ."""
     charts = []
-    for dataset in dict.fromkeys(panel.dataset for panel in panels):
-        shared = [c for p in panels if p.dataset == dataset for c in p.curves if c.kbps > 0]
-        for coder in dict.fromkeys(c.coder for c in shared):
-            curves = [c for c in shared if c.coder == coder]
-            rates = [c.kbps for c in curves]
-            if max(rates) < LEAST_RATE_RATIO * min(rates):
-                continue
+    for dataset, coder, curves, shared in _over_rates(panels):
+        chart = _coding_chart("accuracy against bitrate", dataset, coder, curves, lambda c: c.kbps)
+        charts.append(
+            replace(
+                chart,
+                x_title="achieved bitrate (kb/s, log scale)",
+                x_extent=extent(c.kbps for c in shared),
+                y_extent=_percent(c.miou for c in shared),
+                log_x=True,
+            )
+        )
+    return charts
+
+
+def quality_charts(panels: Sequence[Panel]) -> list[LineChart]:
+    """Mean mIoU over PSNR beside each chart of `rate_charts`, where PSNR is known and finite."""
+    charts = []
+    for dataset, coder, curves, shared in _over_rates(panels):
+        known = [c for c in curves if math.isfinite(c.psnr_db)]
+        if len({c.codec for c in known}) > 1:
+            chart = _coding_chart("accuracy against quality", dataset, coder, known, lambda c: c.psnr_db)
             charts.append(
-                LineChart(
-                    "accuracy against bitrate",
-                    (dataset, coder),
-                    dataset,
-                    coder,
-                    "achieved bitrate (kb/s, log scale)",
-                    MIOU,
-                    tuple(
-                        _rate_line([c for c in curves if c.method == method])
-                        for method in dict.fromkeys(c.method for c in curves)
-                    ),
-                    extent(c.kbps for c in shared),
-                    _percent(c.miou for c in shared),
-                    log_x=True,
+                replace(
+                    chart,
+                    x_title="PSNR of the coded luma (dB)",
+                    x_extent=extent(c.psnr_db for c in shared),
+                    y_extent=_percent(c.miou for c in shared),
                 )
             )
     return charts
 
 
-def _rate_line(curves: Sequence[MethodCurve]) -> Line:
-    ordered = sorted((c for c in curves if math.isfinite(c.miou)), key=lambda c: c.kbps)
-    points = tuple(
-        Point(
-            c.kbps,
-            100 * c.miou,
-            tip=f"{c.method}\n{c.codec}, {kbps_text(c.kbps)}\nmIoU {score_text(c.miou, c.miou_low, c.miou_high)}",
-        )
-        for c in ordered
+def _over_rates(
+    panels: Sequence[Panel],
+) -> Iterator[tuple[str, str, list[MethodCurve], list[MethodCurve]]]:
+    """Dataset, coding standard with bitrates that differ, its curves, all curves of the dataset."""
+    for dataset in dict.fromkeys(panel.dataset for panel in panels):
+        shared = [c for p in panels if p.dataset == dataset for c in p.curves if c.kbps > 0]
+        for coder in dict.fromkeys(c.coder for c in shared):
+            curves = [c for c in shared if c.coder == coder]
+            rates = [c.kbps for c in curves]
+            if max(rates) >= LEAST_RATE_RATIO * min(rates):
+                yield dataset, coder, curves, shared
+
+
+def _coding_chart(
+    what: str, dataset: str, coder: str, curves: Sequence[MethodCurve], x: Callable[[MethodCurve], float]
+) -> LineChart:
+    """A line per method over codec settings; the horizontal axis is still to be named."""
+    nothing = (math.nan, math.nan)
+    lines = tuple(
+        _coding_line([c for c in curves if c.method == method], x)
+        for method in dict.fromkeys(c.method for c in curves)
     )
+    return LineChart(what, (dataset, coder), dataset, coder, "", MIOU, lines, nothing, nothing)
+
+
+def _coding_line(curves: Sequence[MethodCurve], x: Callable[[MethodCurve], float]) -> Line:
+    ordered = sorted((c for c in curves if math.isfinite(c.miou)), key=x)
+    points = tuple(Point(x(c), 100 * c.miou, tip=_coding_tip(c)) for c in ordered)
     return Line(curves[0].method, curves[0].series, points)
+
+
+def _coding_tip(curve: MethodCurve) -> str:
+    quality = f", PSNR {curve.psnr_db:.2f} dB" if math.isfinite(curve.psnr_db) else ""
+    score = score_text(curve.miou, curve.miou_low, curve.miou_high)
+    return f"{curve.method}\n{curve.codec}, {kbps_text(curve.kbps)}{quality}\nmIoU {score}"
 
 
 def budget_charts(panels: Sequence[Panel], families: Sequence[FamilyComparison]) -> list[LineChart]:

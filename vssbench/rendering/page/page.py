@@ -82,6 +82,8 @@ class PageContent:
     differences: TextTable
     families: TextTable
     seeds: TextTable
+    coded: TextTable
+    """Bitrate and quality by sequence."""
     further: Sequence[TextTable]
     losses: TextTable
     viewer: Viewer | None = None
@@ -99,6 +101,7 @@ def page(content: PageContent) -> str:
     series = dict(sorted(content.looks.values(), key=lambda look: look[1]))
     budgets = {line.name: line.series for chart in charts.budgets for line in chart.lines}
     used = {column.key for column in content.summary.columns}
+    table = summary_table(content.summary, content.looks).without_lone("dataset")
     return (
         _environment()
         .get_template("page.html.j2")
@@ -109,10 +112,9 @@ def page(content: PageContent) -> str:
             style=Markup(style),  # our own file, never data
             script=Markup(script),
             summary=content.summary,
-            summary_table=html_table(
-                summary_table(content.summary, content.looks).without_lone("dataset"), sortable=True
-            ),
-            column_groups=list(dict.fromkeys(c.group for c in content.summary.columns if c.group)),
+            summary_table=html_table(table, sortable=True),
+            column_groups=list(dict.fromkeys(c.group for c in table.columns if c.group)),
+            explained=[column for column in table.columns if column.meaning],
             scope=scope_note(content.run) if "pub_miou" in used else None,
             datasets=list(dict.fromkeys(panel.dataset for panel in panels)),
             codecs=list(dict.fromkeys(panel.codec for panel in panels)),
@@ -126,7 +128,7 @@ def page(content: PageContent) -> str:
             charts={f.name: [drawn(chart) for chart in getattr(charts, f.name)] for f in fields(charts)},
             tables={
                 name: _shown(getattr(content, name))
-                for name in ("differences", "families", "seeds", "losses")
+                for name in ("differences", "families", "seeds", "losses", "coded")
             },
             further=[_shown(table) for table in content.further],
             stages=[(part_swatch(f"t{i % 8}"), name) for i, name in enumerate(_stages(charts))],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vssbench.rendering.tables.columns import QUALITY
 from vssbench.rendering.tables.text_table import Cell, Column, TextRow, TextTable
 from vssbench.rendering.text import printable
 
@@ -26,6 +27,7 @@ _ESCAPES = {
     "·": r"$\cdot$",
     "…": r"\dots{}",
     "×": r"$\times$",
+    "∞": r"$\infty$",
     "α": r"$\alpha$",
     "λ": r"$\lambda$",
 }
@@ -72,7 +74,10 @@ def _leading(table: TextTable, row: TextRow) -> list[tuple[Column, Cell]]:
 
 
 def _shared(column: Column, cell: Cell) -> str:
-    return f"{cell.text} {column.title}" if cell.text and column.numeric else cell.text
+    if not (cell.text and column.numeric):
+        return cell.text
+    parts = (column.heading, cell.text, column.unit) if column in QUALITY else (cell.text, column.title)
+    return " ".join(filter(None, parts))
 
 
 def _heads(columns: tuple[Column, ...]) -> list[str]:
