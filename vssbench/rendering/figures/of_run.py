@@ -122,7 +122,7 @@ def cost_charts(panels: Sequence[Panel]) -> list[LineChart]:
 def _cost_line(curve: MethodCurve) -> Line:
     low, high = (100 * value for value in curve.spread)
     tip = (
-        f"{curve.method}\n{curve.gop_mean_gmacs:.2f} GMACs\n"
+        f"{curve.method}\n{curve.gop_mean_gmacs:.3g} GMACs\n"
         f"mIoU {score_text(curve.miou, curve.miou_low, curve.miou_high)}\nover d: {low:.2f} to {high:.2f} %"
     )
     ends = 100 * curve.miou_low, 100 * curve.miou_high
@@ -240,7 +240,7 @@ def _budget_line(name: str, series: int, curves: Sequence[MethodCurve]) -> Line:
         Point(
             c.gop_mean_gmacs,
             100 * c.miou,
-            tip=f"{c.method}\n{c.gop_mean_gmacs:.3f} GMACs\nmIoU {score_text(c.miou, c.miou_low, c.miou_high)}",
+            tip=f"{c.method}\n{c.gop_mean_gmacs:.3g} GMACs\nmIoU {score_text(c.miou, c.miou_low, c.miou_high)}",
         )
         for c in curves
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from vssbench.rendering.tables.columns import QUALITY
 from vssbench.rendering.tables.text_table import Cell, Column, TextRow, TextTable
 from vssbench.rendering.text import printable
@@ -32,6 +34,7 @@ _ESCAPES = {
     "λ": r"$\lambda$",
 }
 _WRAPPED = {"best": r"\textbf{{{}}}", "second": r"\underline{{{}}}"}
+_MINUS = re.compile(r"(?<![\w.])-(?=[\d.])")
 NEEDS = "% needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}"
 
 
@@ -96,5 +99,11 @@ def _heads(columns: tuple[Column, ...]) -> list[str]:
 
 def _cell(column: Column, cell: Cell) -> str:
     if column.small:
-        return rf"{{\footnotesize {cell.text}}}"
-    return _WRAPPED.get(cell.mark, "{}").format(escape(cell.text))
+        return rf"{{\footnotesize {_signed(cell.text)}}}"
+    text = escape(cell.text)
+    return _WRAPPED.get(cell.mark, "{}").format(_signed(text) if column.numeric else text)
+
+
+def _signed(text: str) -> str:
+    """Numbers with a minus instead of a hyphen."""
+    return _MINUS.sub("$-$", text)
