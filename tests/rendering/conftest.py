@@ -315,7 +315,7 @@ def hostile_run(
     return made
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def fabricate(fabricated: Callable[..., Run]) -> Fabricate:
     """The function that writes a run folder."""
     return partial(fabricate_run, fabricated)

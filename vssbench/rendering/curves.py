@@ -32,6 +32,8 @@ class MethodCurve:
     miou: float
     miou_low: float
     miou_high: float
+    family: str
+    """Equal for methods that differ in resolution, budget knob and seed alone."""
     gop_mean_gmacs: float
     """1e9 multiply-accumulates per frame; NaN if not measured."""
     kbps: float
@@ -149,6 +151,7 @@ def _curve(
         miou=group.miou,
         miou_low=overall[0],
         miou_high=overall[1],
+        family=run.roster.method(group.dataset, group.method).family,
         gop_mean_gmacs=run.gmacs(group.dataset, group.method, group.codec),
         kbps=group.kbps,
         psnr_db=group.quality.psnr_db if group.quality else math.nan,

@@ -29,6 +29,7 @@ from vssbench.rendering.figures.report_charts import ReportCharts, report_charts
 from vssbench.rendering.images.tiles import strip
 from vssbench.rendering.page.findings import findings
 from vssbench.rendering.page.frames import Track, tracks
+from vssbench.rendering.page.glossary import glossary
 from vssbench.rendering.page.markdown import report_markdown
 from vssbench.rendering.page.media import FOLDER, MediaStore
 from vssbench.rendering.page.page import PageContent, page
@@ -137,6 +138,7 @@ def _content(
         },
         charts=charts,
         findings=findings(run, sections),
+        glossary=glossary(run, styles),
         differences=difference_table(sections, styles),
         families=family_table(run.families),
         seeds=over_seeds_table(run, styles),

@@ -114,9 +114,22 @@ def cost_charts(panels: Sequence[Panel]) -> list[LineChart]:
                     extent(c.gop_mean_gmacs for c in shared),
                     _percent(v for c in shared for v in (c.miou, c.miou_low, c.miou_high)),
                     log_x=True,
+                    traces=_families(curves),
                 )
             )
     return charts
+
+
+def _families(curves: Sequence[MethodCurve]) -> tuple[Line, ...]:
+    """A line through the methods of each family, from cheap to dear."""
+    found: dict[str, list[MethodCurve]] = {}
+    for curve in sorted(curves, key=lambda c: c.gop_mean_gmacs):
+        found.setdefault(curve.family, []).append(curve)
+    return tuple(
+        Line(family, own[0].series, tuple(Point(c.gop_mean_gmacs, 100 * c.miou) for c in own))
+        for family, own in found.items()
+        if len(own) > 1
+    )
 
 
 def _cost_line(curve: MethodCurve) -> Line:

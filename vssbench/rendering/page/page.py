@@ -77,6 +77,8 @@ class PageContent:
     copies: dict[str, str]
     """Format -> the summary in it, for the copy buttons."""
     charts: ReportCharts
+    glossary: Mapping[str, str]
+    """Name of every curve -> what the method is."""
     findings: Sequence[str]
     """The first paragraphs, in words."""
     differences: TextTable
@@ -125,6 +127,12 @@ def page(content: PageContent) -> str:
             curve_names={title: name for title, (name, _) in content.looks.items()},
             series={title: number for title, (_, number) in content.looks.items()},
             bands=any(line.around == "band" for chart in charts.distances for line in chart.lines),
+            with_legend={
+                f.name
+                for f in fields(charts)
+                if not all(getattr(chart, "named_directly", False) for chart in getattr(charts, f.name))
+            },
+            glossary=content.glossary,
             charts={f.name: [drawn(chart) for chart in getattr(charts, f.name)] for f in fields(charts)},
             tables={
                 name: _shown(getattr(content, name))
@@ -152,7 +160,8 @@ def _shown(table: TextTable) -> dict[str, object] | None:
     if not table.rows:
         return None
     element = html_table(table.without_lone("dataset"))
-    return {"title": table.title, "notes": " ".join(table.notes), "element": element}
+    notes = " ".join(table.notes)
+    return {"title": table.title, "notes": notes, "element": element, "rows": len(table.rows)}
 
 
 def _legend(series: Mapping[str, int]) -> Markup:
