@@ -15,7 +15,7 @@ from vssbench.analysis.run import Run, load_run
 from vssbench.dataset import Dataset, Split, VideoSequence
 from vssbench.engine.data_digests import FileDigests
 from vssbench.experiment.schema import Experiment, load_experiment
-from vssbench.records import ClassTable, Finding
+from vssbench.records import ClassTable, Finding, HostConditions
 from vssbench.results.costs import CostRecord, cost_path
 from vssbench.results.documents import EnvironmentRecord, PlanSummary, describe_dataset
 from vssbench.results.latency_records import LatencyRecord, latency_path
@@ -199,7 +199,7 @@ def write_latency() -> Callable[..., None]:
 
     def write(
         run: Run, method: str, *, ms: float = 10.0, stable: bool = True, device: str = "a GPU",
-        waterfall: Mapping[str, Mapping[str, float]] | None = None,
+        waterfall: Mapping[str, Mapping[str, float]] | None = None, host: HostConditions | None = None,
     ) -> None:  # fmt: skip
         samples = tuple(ms * (1.0 if stable else 1 + 0.5 * (i - 5) / 5) for i in range(11))
         series = LatencyResult(device, ms, samples).as_dict()
@@ -208,7 +208,7 @@ def write_latency() -> Callable[..., None]:
             {
                 "dataset": dataset.title, "codec": codec.title, "method": method, "size": (144, 192),
                 "keyframe_interval": 12, "device": device, "torch": "2", "inference": {},
-                "frame_kinds": {"key": series}, "gop_mean": series, "worst_frame_ms": ms,
+                "frame_kinds": {"key": series}, "gop_mean": series, "host": host, "worst_frame_ms": ms,
                 "times_faster_than": {"method": method, "quartiles": (1.0, 1.0, 1.0)},
                 "throughput": {"batch": 1, "frames_per_second": 1000 / ms},
                 "waterfall": {

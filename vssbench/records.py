@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -227,6 +228,66 @@ class FlowField:
             )
         _freeze(self.flow)
         _freeze(self.valid)
+
+
+@dataclass(frozen=True, slots=True)
+class CodedQuality:
+    """How close decoded luma is to the luma that was encoded: sums over pictures, so that parts can be pooled."""
+
+    squared_error: int
+    """Sum over all luma samples."""
+    samples: int
+    """Luma samples, padding of odd sides left out."""
+    ssim_sum: float
+    """Sum over the pictures of their mean SSIM."""
+    pictures: int
+
+    @property
+    def psnr_db(self) -> float:
+        """10 log10(255^2 / mean squared error); infinite where nothing was lost."""
+        if self.squared_error == 0:
+            return math.inf
+        return 10 * math.log10(255**2 * self.samples / self.squared_error)
+
+    @property
+    def ssim(self) -> float:
+        """Mean over the pictures, at most 1."""
+        return self.ssim_sum / self.pictures
+
+    @staticmethod
+    def pooled(parts: Iterable[CodedQuality | None]) -> CodedQuality | None:
+        """Of all parts together; None where that of any part is unknown, or there is none."""
+        found = list(parts)
+        known = [part for part in found if part is not None]
+        if not known or len(known) < len(found):
+            return None
+        columns = zip(*((p.squared_error, p.samples, p.ssim_sum, p.pictures) for p in known), strict=True)
+        error, samples, ssim, pictures = (list(column) for column in columns)
+        return CodedQuality(int(sum(error)), int(sum(samples)), math.fsum(ssim), int(sum(pictures)))
+
+
+BUSY_SHARE = 0.1
+"""More of the processors' time in other hands than this, and times say little of what was timed."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostConditions:
+    """The machine from the first to the last timed call; None where it does not tell."""
+
+    processors: int
+    others_share: float | None
+    """Share of all processors' time that other processes took, 0..1; what a hypervisor withheld is among it."""
+    load_average: float | None
+    """Of the minute before, this process included."""
+    clock_mhz: tuple[float, float] | None
+    """Mean over the processors, at the beginning and at the end."""
+
+    @property
+    def busy(self) -> str:
+        """'other processes took 43 % of the processors' where that is too much, else ''."""
+        if self.others_share is None or self.others_share <= BUSY_SHARE:
+            return ""
+        return f"other processes took {100 * self.others_share:.0f} % of the processors"
 
 
 @dataclass(frozen=True, slots=True)

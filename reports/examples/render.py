@@ -22,7 +22,7 @@ from vssbench.analysis.run import load_run
 from vssbench.rendering.report import write_report
 
 FRAMES = 12
-LEFT_OUT = ("table.csv", "table.tex", "figures/*.pdf")
+LEFT_OUT = ("coded.csv", "table.csv", "table.tex", "figures/*.pdf")
 RECORDS = (
     "experiment.json",
     "roster.json",

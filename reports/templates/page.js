@@ -16,13 +16,20 @@
   const tip = byId("tip");
   all(".point title").forEach((title) => title.remove());
   document.addEventListener("pointermove", (event) => {
-    const point = event.target.closest ? event.target.closest(".point") : null;
+    const point = event.target.closest ? event.target.closest("[data-tip]") : null;
     tip.hidden = !point;
     if (!point) return;
     tip.textContent = point.dataset.tip;
     const box = tip.getBoundingClientRect();
     tip.style.left = Math.max(4, Math.min(event.clientX + 14, innerWidth - box.width - 8)) + "px";
     tip.style.top = Math.max(4, Math.min(event.clientY + 14, innerHeight - box.height - 8)) + "px";
+  });
+
+  // methods explain themselves
+  const told = new Map(all("#glossary dt").map((name) => [name.textContent, name.nextElementSibling.textContent]));
+  all(".legend li[data-method], tr[data-method] > th, .series[data-method] .name").forEach((place) => {
+    const text = told.get(place.closest("[data-method]").dataset.method);
+    if (text) place.dataset.tip = text;
   });
 
   // paper shows what is folded on the screen

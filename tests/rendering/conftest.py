@@ -16,7 +16,7 @@ import pytest
 
 from vssbench.analysis.run import Run, load_run
 from vssbench.experiment.schema import load_experiment
-from vssbench.records import ClassTable, FlowField
+from vssbench.records import ClassTable, CodedQuality, FlowField
 from vssbench.results.costs import cost_path
 from vssbench.results.frames import FrameArchive, archive_name
 from vssbench.results.roster import make_roster
@@ -108,7 +108,8 @@ def _unit(key: UnitKey, kbps: float, quality: float, slope: float, distances: in
         "steps_key": steps["key"],
         "steps_non_key": steps["non_key"],
     }
-    return UnitRecord(key, cases, counts, steps, 1.0, kbps, "ab" * 32, timings)
+    coded = CodedQuality(255**2 * 1000, round(1000 * kbps), 0.95, 1)  # PSNR = 10 log10(kbps)
+    return UnitRecord(key, cases, counts, steps, 1.0, kbps, "ab" * 32, timings, quality=coded)
 
 
 def _street(height: int, width: int, shift: int) -> np.ndarray:
@@ -314,7 +315,7 @@ def hostile_run(
     return made
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def fabricate(fabricated: Callable[..., Run]) -> Fabricate:
     """The function that writes a run folder."""
     return partial(fabricate_run, fabricated)

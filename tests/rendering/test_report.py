@@ -70,7 +70,8 @@ def test_all_promised_files_are_there(report: Report) -> None:
     assert len(media) == 2 * (6 + 1) * (
         3 + 2 * len(METHODS)
     )  # 2 codecs, 6 + 1 frames: shared layers, two per method
-    assert names - media == {"index.html", "report.md", "summary.csv", "table.csv", "table.tex"} | figures
+    texts = {"index.html", "report.md", "summary.csv", "coded.csv", "table.csv", "table.tex"}
+    assert names - media == texts | figures
 
 
 def test_the_page_is_well_formed_and_small(report: Report) -> None:

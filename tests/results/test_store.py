@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from vssbench.errors import ConfigError, InputError
+from vssbench.records import CodedQuality
 from vssbench.results.roster import Roster
 from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord, from_json, to_json
 from vssbench.results.store import RunFolder, require_distinct_slugs, slug, unit_name
@@ -27,6 +28,7 @@ def record() -> UnitRecord:
         712.5,
         "ab" * 32,
         {"step_key": 0.25, "steps_key": 1},
+        quality=CodedQuality(12345, 10**6, 0.9876543210123, 12),
     )
 
 
@@ -35,6 +37,7 @@ def test_a_record_survives_the_file_unchanged(record):
     assert again.key == record.key
     assert again.cases == record.cases
     np.testing.assert_array_equal(again.counts, record.counts)
+    assert again.quality == record.quality
     assert to_json(again) == to_json(record)
 
 

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from vssbench.records import HostConditions
 from vssbench.results.documents import DatasetRecord
 from vssbench.results.group import Group
+from vssbench.results.latency_records import LatencyRecord
 
 UNEQUAL = 1.25
 """Times of equal work further apart than this are the machine's doing."""
@@ -92,6 +94,27 @@ def _unsteady(dataset: str, method: str, groups: Sequence[Group]) -> list[str]:
                 told = f"{dataset}: step times of {method} on {group.codec} vary between units ({share})"
                 return [f"{told}; step times are not ranked"]
     return []
+
+
+def noisy_stopwatch(records: Sequence[LatencyRecord]) -> list[str]:
+    """Why times by stopwatch are not ranked, at most a line per reason and dataset; none if they are steady."""
+    lines = []
+    for dataset in dict.fromkeys(record.dataset for record in records):
+        mine = [record for record in records if record.dataset == dataset]
+        busy = max((r.host for r in mine if r.host and r.host.busy), key=_taken, default=None)
+        if busy is not None:
+            lines.append(f"{dataset}: while methods were timed, {busy.busy}; stopwatch times are not ranked")
+        unsteady = [record for record in mine if not record.gop_mean.stable]
+        if unsteady:
+            named = ", ".join(record.method for record in unsteady)
+            lines.append(
+                f"{dataset}: stopwatch times of {named} are {unsteady[0].gop_mean.stability}; they are not ranked"
+            )
+    return lines
+
+
+def _taken(host: HostConditions) -> float:
+    return host.others_share or 0.0
 
 
 def unlike_bits(groups: Sequence[Group]) -> str:

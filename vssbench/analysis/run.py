@@ -19,12 +19,14 @@ from vssbench.analysis.families import (
     rate_comparisons,
 )
 from vssbench.analysis.relatives import relatives
-from vssbench.analysis.remarks import data_remarks, noisy_times
+from vssbench.analysis.remarks import data_remarks, noisy_stopwatch, noisy_times
 from vssbench.analysis.seeds import SeedRow, seed_rows
 from vssbench.metrics.confusion import mean_of_present
 from vssbench.metrics.intervals import Interval
+from vssbench.records import CodedQuality
 from vssbench.results.costs import CostRecord
 from vssbench.results.group import Group as Group
+from vssbench.results.latency_records import latency_records
 from vssbench.results.stored import StoredRun
 
 AGREEMENTS = {
@@ -77,6 +79,7 @@ class Run(StoredRun):
             + data_remarks(self.groups, self.datasets)
             + self._interval_warnings()
             + noisy_times(self.groups)
+            + noisy_stopwatch(latency_records(self.folder, self.basis))
         )
 
     def _interval_warnings(self) -> list[str]:
@@ -99,7 +102,8 @@ class Run(StoredRun):
 
     @cached_property
     def summary(self) -> pd.DataFrame:
-        """One row per (dataset, codec, method): mIoU in 0..1, achieved kb/s, GMACs, milliseconds.
+        """One row per (dataset, codec, method): mIoU in 0..1, achieved kb/s, PSNR and SSIM of luma (`coded`), GMACs,
+        milliseconds.
 
         Where the answers of a method are the truth, `agreement` stands in place of `miou` in all names, and `reference`
         marks that method.
@@ -124,6 +128,7 @@ class Run(StoredRun):
                     "key_ms": group.step_ms.get("key", np.nan),
                     "non_key_ms": group.step_ms.get("non_key", np.nan),
                     "achieved_kbps": group.kbps,
+                    **_quality(group.quality),
                     "frames": int(group.frames.sum()),
                     "units": group.units,
                     "uncounted": ", ".join(cost.uncounted) if cost else "",
@@ -168,6 +173,30 @@ class Run(StoredRun):
         columns = ["run", "dataset", "codec", "method", "d", "class", "metric", "value", "low", "high"]
         table = pd.DataFrame(rows, columns=columns)
         return table.replace({"metric": AGREEMENTS}) if self.roster.truth else table
+
+    @cached_property
+    def coded(self) -> pd.DataFrame:
+        """What the methods saw: dataset, codec, sequence, achieved_kbps, psnr_db, ssim, a row per coded sequence.
+
+        PSNR and SSIM are of luma against the frames that were encoded: PSNR from the mean squared error over all pictures
+        (infinite without loss), SSIM the mean over pictures; both NaN for streams as they are.
+        """
+        fullest: dict[tuple[str, str], Group] = {}
+        for group in self.groups:
+            best = fullest.setdefault((group.dataset, group.codec), group)
+            if group.units > best.units:
+                fullest[group.dataset, group.codec] = group
+        rows = []
+        for (dataset, codec), group in fullest.items():
+            sequences = np.array([name.rsplit("/", 1)[0] for name in group.unit_names])
+            for sequence in dict.fromkeys(sequences.tolist()):
+                own = np.flatnonzero(sequences == sequence)
+                rate = float(np.mean([group.unit_kbps[i] for i in own]))
+                quality = CodedQuality.pooled(group.qualities[i] for i in own)
+                rows.append((dataset, codec, sequence, rate, *_quality(quality).values()))
+        return pd.DataFrame(
+            rows, columns=["dataset", "codec", "sequence", "achieved_kbps", "psnr_db", "ssim"]
+        )
 
     @cached_property
     def over_seeds(self) -> list[SeedRow]:
@@ -219,6 +248,9 @@ class Run(StoredRun):
         for kind, value in sorted(group.step_ms.items()):
             yield (*head, -1, "", f"{kind}_ms", value, *nothing)
         yield (*head, -1, "", "achieved_kbps", group.kbps, *nothing)
+        for metric, value in _quality(group.quality).items():
+            if not np.isnan(value):
+                yield (*head, -1, "", metric, value, *nothing)
         for row in group.further:
             title = names[row.class_index] if row.class_index >= 0 else ""
             yield (*head, row.distance, title, row.metric, row.value, *nothing)
@@ -226,6 +258,13 @@ class Run(StoredRun):
 
 def _ends(interval: Interval | None) -> tuple[float, float]:
     return (interval.low, interval.high) if interval else (np.nan, np.nan)
+
+
+def _quality(found: CodedQuality | None) -> dict[str, float]:
+    """PSNR and SSIM of luma, NaN where they are unknown."""
+    if found is None:
+        return {"psnr_db": np.nan, "ssim": np.nan}
+    return {"psnr_db": found.psnr_db, "ssim": found.ssim}
 
 
 def _gmacs(cost: CostRecord | None) -> dict[str, float]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vssbench.files import write_atomically
 from vssbench.metrics.gop import gop_mean
+from vssbench.records import HostConditions
 from vssbench.results.basis import Basis
 from vssbench.results.costs import CostRecord, read_costs, read_source_costs
 from vssbench.results.latency_records import LatencyRecord, latency_records
@@ -38,6 +39,8 @@ class RuntimeRow:
     published_times_faster: float | None
     published_device: str
     stable: bool
+    host: str
+    """'clock 2500 to 2410 MHz; other processes took 43 % of the processors'; '' where the machine does not tell."""
 
 
 def runtime_rows(folder: RunFolder, basis: Basis) -> list[RuntimeRow]:
@@ -93,7 +96,16 @@ def _row(
         published_times_faster=published.times_faster if published else None,
         published_device=published.device if published else "",
         stable=record.gop_mean.stable,
+        host=_host_text(record.host),
     )
+
+
+def _host_text(host: HostConditions | None) -> str:
+    if host is None:
+        return ""
+    clock = host.clock_mhz
+    told = f"clock {clock[0]:.0f} to {clock[1]:.0f} MHz" if clock else ""
+    return "; ".join(filter(None, (told, host.busy)))
 
 
 def runtime_text(rows: list[RuntimeRow]) -> str:
@@ -123,6 +135,7 @@ def runtime_text(rows: list[RuntimeRow]) -> str:
     devices = sorted({row.device for row in rows})
     theirs = sorted({row.published_device for row in rows if row.published_device})
     lines.append(f"ours: {', '.join(devices)}" + (f"; published: {', '.join(theirs)}" if theirs else ""))
+    lines += [f"machine: {text}" for text in sorted({row.host for row in rows} - {""})]
     if not all(row.stable for row in rows):
         lines.append("~ unstable series; the record's `stability` names cause and remedy")
     return "\n".join(line.rstrip() for line in lines)

@@ -15,6 +15,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,9 @@ from vssbench.codec.encode import Bitstream, encode, encoder_build
 from vssbench.codec.settings import CodecSettings
 from vssbench.errors import StorageError
 from vssbench.files import locked, storage_error, write_atomically
+from vssbench.records import CodedQuality
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 """Part of every key: raise it when the meaning of an entry changes."""
 
 LOCATION_VARIABLE = "VSSBENCH_CACHE"
@@ -206,6 +208,7 @@ def _to_record(input_identity: str, bitstream: Bitstream) -> dict[str, Any]:
         "frame_types": bitstream.frame_types,
         "packet_bytes": list(bitstream.packet_bytes),
         "encoder_build": bitstream.encoder_build,
+        "quality": asdict(bitstream.quality),
         "sha256": bitstream.digest,
     }
 
@@ -221,6 +224,7 @@ def _from_record(record: dict[str, Any], data: bytes, settings: CodecSettings) -
         frame_types=str(record["frame_types"]),
         packet_bytes=tuple(int(size) for size in record["packet_bytes"]),
         encoder_build=str(record["encoder_build"]),
+        quality=CodedQuality(**record["quality"]),
     )
     if bitstream.digest != record["sha256"] or bitstream.settings != settings:
         raise ValueError("stream and record do not belong together")

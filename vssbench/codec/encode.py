@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 
 from vssbench.codec.colour import ToYuv
 from vssbench.codec.settings import Codec, CodecSettings
+from vssbench.codec.shown import STRICT
 from vssbench.codec.syntax import READ_PICTURE
 from vssbench.errors import BitstreamError, CapabilityError, ConfigError, InputError
+from vssbench.records import CodedQuality
 
 ENCODERS: dict[Codec, str] = {"hevc": "libx265", "h264": "libx264", "mpeg4": "mpeg4"}
 """Codec -> FFmpeg encoder."""
@@ -31,6 +33,8 @@ SUFFIXES: dict[Codec, str] = {"hevc": ".hevc", "h264": ".h264", "mpeg4": ".m4v"}
 
 _BT601 = {"colour_primaries": 6, "transfer": 6, "matrix": 6}
 _LIMITED_RANGE = 1
+_WINDOW, _STRIDE = 8, 4
+_C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
 # not slots: digest is computed once, on demand
@@ -51,6 +55,8 @@ class Bitstream:
     """Coded bytes of each frame, display order; parameter sets count for the frame they precede."""
     encoder_build: str
     """Versions of everything that decided the bits."""
+    quality: CodedQuality
+    """Of the decoded luma against that of the frames."""
 
     @property
     def achieved_kbps(self) -> float:
@@ -138,6 +144,7 @@ class _Encoder:
         if self.size is None:
             self.size = size
             self._context = _open(self.settings, size, self.rate, self.threads)
+            self._meter = QualityMeter(self.settings.codec, size)
         elif size != self.size:
             raise InputError(
                 f"frame {self.pushed}: is {size[1]}x{size[0]}, the frames before are {self.size[1]}x{self.size[0]}; "
@@ -145,6 +152,7 @@ class _Encoder:
             )
         picture = self._to_yuv(image)
         picture.pts, picture.time_base = self.pushed, 1 / self.rate
+        self._meter.show(self.pushed, picture)
         self.pushed += 1
         self._drain(picture)
 
@@ -155,7 +163,9 @@ class _Encoder:
             raise BitstreamError(
                 f"{ENCODERS[self.settings.codec]}: failed at frame {self.pushed - 1} ({error})"
             ) from error
-        self._packets.extend((int(packet.pts), bytes(packet)) for packet in packets)
+        for packet in packets:
+            self._packets.append((int(packet.pts), bytes(packet)))
+            self._meter.code(packet)
 
     def finish(self, frame_rate_hz: float) -> Bitstream:
         if self.size is None:
@@ -172,6 +182,7 @@ class _Encoder:
             frame_types=types,
             packet_bytes=tuple(sizes[index] for index in range(self.pushed)),
             encoder_build=encoder_build(self.settings.codec),
+            quality=self._meter.finish(),
         )
 
 
@@ -305,3 +316,95 @@ def _check_mpeg4_options(context: Any, settings: CodecSettings) -> None:
     for key in settings.extra:
         if key not in known:
             raise ConfigError(f"mpeg4: Unknown option: {key}. Correct or remove it in `extra`")
+
+
+def compare_planes(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> tuple[int, float]:
+    """Sum of squared differences and mean structural similarity of two planes uint8 [H, W].
+
+    Source: Wang, Bovik, Sheikh and Simoncelli (2004), equation 13, over windows of 8x8 samples at every fourth position
+    with unbiased variances, as the encoder x264 and the filter `ssim` of FFmpeg take it. Planes that are narrower than a
+    window are extended by their last samples for it.
+    """
+    products = np.multiply(first, second, dtype=np.uint16)
+    squares = np.add(
+        np.multiply(first, first, dtype=np.uint16),
+        np.multiply(second, second, dtype=np.uint16),
+        dtype=np.uint32,
+    )
+    error = int(squares.sum(dtype=np.int64)) - 2 * int(products.sum(dtype=np.int64))
+    sum_one, sum_two, squared, multiplied = map(_windows, (first, second, squares, products))
+    count = _WINDOW * _WINDOW
+    mean_one, mean_two = sum_one / count, sum_two / count
+    both, means = mean_one * mean_two, mean_one**2 + mean_two**2
+    covariance = (multiplied - count * both) / (count - 1)
+    variances = (squared - count * means) / (count - 1)
+    alike = (2 * both + _C1) * (2 * covariance + _C2) / ((means + _C1) * (variances + _C2))
+    return error, float(np.mean(alike))
+
+
+def _windows(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Sums over all windows, from those of blocks of 4x4."""
+    missing = [(0, max(0, _WINDOW - side)) for side in values.shape]
+    if any(after for _, after in missing):
+        values = np.pad(values, missing, mode="edge")
+    rows, columns = (side // _STRIDE * _STRIDE for side in values.shape)
+    lines = np.zeros((rows // _STRIDE, columns), np.uint32)
+    for i in range(_STRIDE):
+        lines += values[i:rows:_STRIDE, :columns]
+    blocks = lines.reshape(len(lines), -1, _STRIDE).sum(2, dtype=np.uint32)
+    pairs = blocks[:-1] + blocks[1:]
+    windows: NDArray[np.float64] = (pairs[:, :-1] + pairs[:, 1:]).astype(np.float64)
+    return windows
+
+
+def luma(picture: av.VideoFrame, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """The upper left `size` (H, W) of the luma of an 8-bit planar picture; a view."""
+    plane: Any = picture.planes[0]
+    lines: NDArray[np.uint8] = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+    return lines[: size[0], : size[1]]
+
+
+class QualityMeter:
+    """Compares pictures with what comes of their packets; holds those whose packets are still to come."""
+
+    def __init__(self, codec: Codec, size: tuple[int, int]) -> None:
+        self._codec, self._size = codec, size
+        self._decoder: Any = av.CodecContext.create(codec, "r")
+        self._decoder.thread_count = 1
+        self._decoder.options = dict(STRICT)
+        self._waiting: dict[int, NDArray[np.uint8]] = {}
+        self._error, self._ssim, self._pictures = 0, 0.0, 0
+
+    def show(self, index: int, picture: av.VideoFrame) -> None:
+        """A picture that goes into the encoder."""
+        self._waiting[index] = luma(picture, self._size)
+
+    def code(self, packet: Any) -> None:
+        """Its packet as the encoder gave it (padded, as decoders need it), in decoding order; `pts` is the index."""
+        self._take(packet)
+
+    def finish(self) -> CodedQuality:
+        """Of all pictures. Raises BitstreamError if one did not come back."""
+        self._take(None)
+        if self._waiting:
+            raise BitstreamError(
+                f"{self._codec}: {len(self._waiting)} of {self._pictures + len(self._waiting)} encoded pictures do not "
+                "decode; expected all, report it with the settings"
+            )
+        height, width = self._size
+        return CodedQuality(self._error, self._pictures * height * width, self._ssim, self._pictures)
+
+    def _take(self, packet: Any) -> None:
+        try:
+            pictures = self._decoder.decode(packet)
+        except av.FFmpegError as error:
+            raise BitstreamError(
+                f"{self._codec}: what was encoded does not decode ({error.strerror}); look for an option in `extra` that "
+                "the decoder does not know"
+            ) from error
+        for picture in pictures:
+            before, after = self._waiting.pop(int(picture.pts)), luma(picture, self._size)
+            squared, similarity = compare_planes(before, after)
+            self._error += squared
+            self._ssim += similarity
+            self._pictures += 1

@@ -76,6 +76,10 @@ class SourceStream:
         return len(self.frame_types)
 
     @property
+    def quality(self) -> None:
+        """Unknown: the frames before coding are not there to compare with."""
+
+    @property
     def achieved_kbps(self) -> float:
         """Bit rate of the packets, 1000 bits per second."""
         return self.coded_bytes * 8 * self.frame_rate_hz / self.frame_count / 1000

@@ -12,7 +12,9 @@ import numpy as np
 import torch
 
 from vssbench.cost.gpu_conditions import GpuConditions, read_conditions
+from vssbench.cost.host_conditions import HostWatch
 from vssbench.errors import CapabilityError, ConfigError
+from vssbench.records import HostConditions
 
 STABLE_IQR = 0.05
 """Interquartile range over median up to which a series counts as stable."""
@@ -38,6 +40,8 @@ class LatencyResult:
     """CUDA only: time between events around each repeat, i.e. without the launch gap at its ends."""
     conditions: tuple[GpuConditions, ...] = ()
     """CUDA with NVML only: state of the GPU before and after the repeats."""
+    host: HostConditions | None = None
+    """What else the machine did during the repeats."""
 
     @property
     def n(self) -> int:
@@ -133,6 +137,7 @@ class LatencyResult:
     def __str__(self) -> str:
         width = self.quartile_high_ms - self.quartile_low_ms
         note = "" if self.is_stable else f"; {self.stability}"
+        note += f"; {self.host.busy}" if self.host and self.host.busy else ""
         return f"{self.median_ms:.4g} ms (IQR {width:.2g}, n = {self.n}) on {self.device}{note}"
 
 
@@ -202,6 +207,7 @@ def compare_latency(
     flush = _flusher(torch.device(device)) if cold_cache else None
     conditions = _conditions(torch.device(device))
     gc.collect()
+    host = HostWatch()
     start = time.perf_counter()
     rounds = 0
     while rounds < repeats or time.perf_counter() - start < min_seconds:
@@ -212,6 +218,7 @@ def compare_latency(
         order = order[1:] + order[:1]
         rounds += 1
     described = describe_device(torch.device(device))
+    watched = host.finish()
     conditions += _conditions(torch.device(device))
     return LatencyComparison(
         {
@@ -221,6 +228,7 @@ def compare_latency(
                 tuple(wall for wall, _ in series),
                 tuple(event for _, event in series if event is not None),
                 conditions,
+                watched,
             )
             for name, series in times.items()
         }

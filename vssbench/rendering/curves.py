@@ -32,9 +32,13 @@ class MethodCurve:
     miou: float
     miou_low: float
     miou_high: float
+    family: str
+    """Equal for methods that differ in resolution, budget knob and seed alone."""
     gop_mean_gmacs: float
     """1e9 multiply-accumulates per frame; NaN if not measured."""
     kbps: float
+    psnr_db: float
+    """Of the coded luma; NaN where it is unknown, infinite where nothing was lost."""
     coder: str
     """Coding standard behind the codec setting: hevc, h264, mpeg4 or source."""
     class_iou: tuple[float, ...]
@@ -154,8 +158,10 @@ def _curve(
         miou=group.miou,
         miou_low=overall[0],
         miou_high=overall[1],
+        family=run.roster.method(group.dataset, group.method).family,
         gop_mean_gmacs=run.gmacs(group.dataset, group.method, group.codec),
         kbps=group.kbps,
+        psnr_db=group.quality.psnr_db if group.quality else math.nan,
         coder=run.roster.codec(group.dataset, group.codec).settings.codec,
         class_iou=tuple(float(value) for value in mean_of_present(group.iou_d.T)),
         score=run.roster.score,

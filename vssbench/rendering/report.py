@@ -5,6 +5,7 @@ OUT/media/...          frames for its viewer, unless they are embedded
 OUT/report.md          the same as text
 OUT/summary.csv        one row per dataset, codec and method, not rounded
 OUT/table.csv          tidy: one row per number, with intervals
+OUT/coded.csv          bitrate, PSNR and SSIM of each coded sequence
 OUT/seeds.csv          one row per method with mean and intervals over training seeds, where there are several
 OUT/table.tex          the summary for a paper (booktabs)
 OUT/figures/*.svg|pdf  the charts of the page, picture strips
@@ -28,6 +29,7 @@ from vssbench.rendering.figures.report_charts import ReportCharts, report_charts
 from vssbench.rendering.images.tiles import strip
 from vssbench.rendering.page.findings import findings
 from vssbench.rendering.page.frames import Track, tracks
+from vssbench.rendering.page.glossary import glossary
 from vssbench.rendering.page.markdown import report_markdown
 from vssbench.rendering.page.media import FOLDER, MediaStore
 from vssbench.rendering.page.page import PageContent, page
@@ -36,7 +38,7 @@ from vssbench.rendering.page.viewer import Viewer, make_viewer
 from vssbench.rendering.tables import latex, markdown
 from vssbench.rendering.tables.comparisons import difference_table, family_table, over_seeds_table
 from vssbench.rendering.tables.csv_text import frame_csv
-from vssbench.rendering.tables.scores import further_tables, loss_table
+from vssbench.rendering.tables.scores import coded_table, further_tables, loss_table
 from vssbench.rendering.tables.summary import summary_frame, summary_of, summary_table
 from vssbench.rendering.tables.text_table import scored_by
 from vssbench.rendering.text import printable
@@ -139,9 +141,11 @@ def _content(
         },
         charts=charts,
         findings=findings(run, sections),
+        glossary=glossary(run, styles),
         differences=scored_by(score, difference_table(sections, styles)),
         families=family_table(run.families),
         seeds=scored_by(score, over_seeds_table(run, styles)),
+        coded=coded_table(run),
         further=further_tables(run, styles),
         losses=loss_table(run.decompositions, styles),
         viewer=viewer,
@@ -207,6 +211,7 @@ def _texts(content: PageContent, figures: list[FigureFile]) -> dict[str, str]:
         "report.md": report_markdown(content, captions),
         "summary.csv": content.copies["CSV"],
         **seeds,
+        "coded.csv": frame_csv(run.coded),
         "table.csv": frame_csv(run.table),
         "table.tex": content.copies["LaTeX"],
     }

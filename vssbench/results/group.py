@@ -15,6 +15,7 @@ from vssbench.metrics.confusion import iou, mean_of_present
 from vssbench.metrics.further import ORACLE, Measured, rows_of
 from vssbench.metrics.intervals import MiouIntervals, miou_intervals
 from vssbench.metrics.unit_counts import UnitMargins, margins_of_cases
+from vssbench.records import CodedQuality
 from vssbench.results.schema import UnitRecord
 
 
@@ -36,7 +37,10 @@ class Group:
     """[cases, 2] position in `labelled`, position in `distances`."""
     frames: NDArray[np.int64]
     """[D] scored frames."""
-    kbps: float
+    unit_kbps: list[float]
+    """Achieved bitrate of each unit."""
+    qualities: list[CodedQuality | None]
+    """Of the bitstreams behind each unit, None where the frames before coding are unknown."""
     step_ms: dict[str, float]
     """Mean wall time of a frame in milliseconds: 'key' the keyframe, 'non_key' the frames after it."""
     steps: dict[str, int]
@@ -90,6 +94,16 @@ class Group:
         """Labelled frames in which every pixel is ignored: they count nothing."""
         used = set(zip(self._units.sequences, self._units.frames, strict=True))
         return [place for place in self.labelled if place not in used]
+
+    @property
+    def kbps(self) -> float:
+        """Achieved bitrate, mean over the units."""
+        return float(np.mean(self.unit_kbps))
+
+    @property
+    def quality(self) -> CodedQuality | None:
+        """Of what was coded, over all units; None where that of any is unknown."""
+        return CodedQuality.pooled(self.qualities)
 
     @cached_property
     def intervals(self) -> MiouIntervals | None:
@@ -152,7 +166,8 @@ def build_group(key: tuple[str, str, str], units: Sequence[UnitRecord]) -> Group
         case_counts=_concatenated([unit.counts for unit in units], key, "classes"),
         case_places=np.stack([np.array(rows, dtype=np.intp), columns.astype(np.intp)], axis=1),
         frames=np.bincount(columns, minlength=len(distances)).astype(np.int64),
-        kbps=float(np.mean([unit.achieved_kbps for unit in units])),
+        unit_kbps=[unit.achieved_kbps for unit in units],
+        qualities=[unit.quality for unit in units],
         step_ms=_step_ms(timed),
         steps=dict(steps),
         executed_share=float(np.mean([unit.executed_share for unit in units])),

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from vssbench.experiment.schema import InferenceOptions
+from vssbench.records import HostConditions
 from vssbench.results.basis import Basis
 from vssbench.results.store import RunFolder, foreign, slug
 
@@ -92,6 +93,8 @@ class LatencyRecord(_Record):
     """By kind of step: key, non_key or partial."""
     gop_mean: TimeSeries
     """Per frame over whole groups of pictures; decoding and motion excluded."""
+    host: HostConditions | None = None
+    """What else the machine did meanwhile; None in records of before."""
     worst_frame_ms: float
     times_faster_than: Ratio
     """Against the dataset's first method."""

@@ -1,7 +1,7 @@
 """The unit record: what is stored per (dataset, codec, method, sequence, unit), as types.
 
 Version history
-1  first version; `step_macs`, `measured` and `coded_digest` are optional and absent where they are None or empty
+1  first version; `step_macs`, `measured`, `coded_digest` and `quality` are optional and absent where they are None or empty
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import orjson
 from numpy.typing import NDArray
 
 from vssbench.errors import InputError
+from vssbench.records import CodedQuality
 
 SCHEMA_VERSION = 1
 LARGEST_COUNTS = 1 << 28
@@ -83,6 +84,8 @@ class UnitRecord:
     """Counts of the experiment's further metrics and oracles by name, each [cases, ...] (metrics/further.py)."""
     coded_digest: str = ""
     """SHA-256 over the bits that the GOPs were decoded from: of the elementary stream, of a file's packets; '' unknown."""
+    quality: CodedQuality | None = None
+    """Of the bitstreams behind the cases, each once; None for a stream as it is, whose frames before coding are unknown."""
 
     def __post_init__(self) -> None:
         self._check_timings()
@@ -138,6 +141,7 @@ def from_json(text: str | bytes, where: str) -> UnitRecord:
             achieved_kbps=values["achieved_kbps"],
             decoded_digest=values["decoded_digest"],
             coded_digest=values.get("coded_digest", ""),
+            quality=CodedQuality(**values["quality"]) if "quality" in values else None,
             timings=values["timings"],
             belongs=values["belongs"],
             step_macs=tuple((int(d), int(n), int(m)) for d, n, m in values["step_macs"])
@@ -174,6 +178,8 @@ def _parse(text: str | bytes) -> Any:
 
 def _body(record: UnitRecord) -> dict[str, Any]:
     optional: dict[str, Any] = {"coded_digest": record.coded_digest} if record.coded_digest else {}
+    if record.quality is not None:
+        optional["quality"] = asdict(record.quality)
     if record.step_macs is not None:
         optional["step_macs"] = [list(row) for row in record.step_macs]
     if record.measured:

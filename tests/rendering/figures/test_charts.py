@@ -20,6 +20,7 @@ from vssbench.rendering.figures.of_run import (
     class_charts,
     cost_charts,
     distance_charts,
+    quality_charts,
     rate_charts,
 )
 from vssbench.rendering.report import write_report
@@ -70,6 +71,22 @@ def test_bitrates_that_hardly_differ_make_no_chart(run: Run, fabricate: Any, tmp
     assert chart.lines[0].points[0].y < chart.lines[0].points[1].y
     write_report(swept, tmp_path / "out", pictures=False)
     assert (tmp_path / "out/figures/bitrate.svg").stat().st_size > 1000
+    assert (tmp_path / "out/figures/quality.svg").stat().st_size > 1000
+
+
+def test_accuracy_over_quality_stands_beside_accuracy_over_bitrate(fabricate: Any, tmp_path: Path) -> None:
+    codecs = {"hevc-a": (400.0, 0.02), "hevc-b": (800.0, 0.0)}
+    found = panels(fabricate(tmp_path / "run", methods=CURVES, codecs=codecs, **SMALL))
+    (chart,), (over_rate,) = quality_charts(found), rate_charts(found)
+    assert chart.x_title == "PSNR of the coded luma (dB)"
+    decibels = [10 * math.log10(400), 10 * math.log10(800)]  # as the fixture codes them
+    assert [point.x for point in chart.lines[0].points] == pytest.approx(decibels)
+    assert [p.y for p in chart.lines[0].points] == [p.y for p in over_rate.lines[0].points]
+    assert "hevc-a, 400 kb/s, PSNR 26.02 dB" in chart.lines[0].points[0].tip
+    for value in (math.nan, math.inf):  # unknown; nothing lost
+        unknown = [replace(p, curves=tuple(replace(c, psnr_db=value) for c in p.curves)) for p in found]
+        assert quality_charts(unknown) == []
+        assert len(rate_charts(unknown)) == 1
 
 
 def test_budget_curves_are_drawn_on_page_and_in_a_file(fabricate: Any, tmp_path: Path) -> None:

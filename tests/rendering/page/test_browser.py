@@ -239,6 +239,15 @@ def test_hovering_a_point_shows_its_values(visit: Visit) -> None:
     assert re.match(r"constant 1\.0\s+d = 6: mIoU \d\d\.\d\d %", page.locator("#tip").inner_text())
 
 
+def test_methods_explain_themselves_on_hover(visit: Visit) -> None:
+    page = visit.open()
+    for place in ("#cost .legend li >> nth=2", "#summary tbody tr >> nth=2 >> th"):
+        page.locator(place).hover()
+        assert page.locator("#tip").inner_text().startswith("warp-only, ")
+    page.locator("#glossary summary").click()
+    assert page.locator("#glossary dd").nth(2).inner_text().startswith("warp-only, ")
+
+
 def test_the_page_is_dark_where_the_reader_wants_it_dark(browser: Any, report: Report) -> None:
     def ground(scheme: str) -> tuple[int, ...]:
         visit = Visit(browser, report, color_scheme=scheme)

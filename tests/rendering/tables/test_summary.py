@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from vssbench.analysis.run import Run
+from vssbench.analysis.run import Run, load_run
 from vssbench.experiment.schema import load_experiment
+from vssbench.records import HostConditions
 from vssbench.rendering.tables.columns import MIOU
-from vssbench.rendering.tables.summary import column_marks, summary_of
+from vssbench.rendering.tables.scores import coded_table
+from vssbench.rendering.tables.summary import column_marks, summary_frame, summary_of, summary_table
 from vssbench.rendering.tables.text_table import Column
 from vssbench.rendering.text import MISSING, kbps_text
 from vssbench.results.costs import COUNTED_WHILE_RUNNING
@@ -38,6 +41,57 @@ def test_nothing_is_marked_without_a_difference() -> None:
 def test_missing_numbers_are_shown_as_such() -> None:
     assert MIOU.text(math.nan) == MISSING
     assert kbps_text(math.nan) == ""
+
+
+def test_quality_of_what_was_coded_is_shared_by_a_section(run: Run) -> None:
+    table = summary_table(summary_of(run))
+    assert [c.key for c in table.columns[: table.shared]] == ["dataset", "codec", "kbps", "psnr_db", "ssim"]
+    decibels = 10 * math.log10(704.2)  # as the fixture codes them
+    assert [cell.text for cell in table.rows[0].cells[3:5]] == [f"{decibels:.2f}", "0.9500"]
+    assert run.summary["psnr_db"][0] == pytest.approx(decibels, abs=1e-3)
+    assert run.coded.columns.tolist() == ["dataset", "codec", "sequence", "achieved_kbps", "psnr_db", "ssim"]
+    assert len(run.coded) == len(
+        {(g.codec, name.rsplit("/", 1)[0]) for g in run.groups for name in g.unit_names}
+    )
+    nothing_lost = Column("psnr_db", "PSNR", "dB")
+    assert (nothing_lost.text(math.inf), nothing_lost.text(math.nan)) == ("∞", MISSING)
+
+
+def test_quality_that_is_unknown_is_absent(run: Run) -> None:
+    unknown = replace(run)
+    unknown.groups = [replace(group, qualities=[None] * group.units) for group in run.groups]
+    assert "psnr_db" not in [c.key for c in summary_table(summary_of(unknown)).columns]
+    assert not {"psnr_db", "ssim"} & set(summary_frame(unknown, summary_of(unknown)).columns)
+    assert unknown.coded["psnr_db"].isna().all()
+    assert not coded_table(unknown).rows
+
+
+def test_stopwatch_times_are_ranked_on_a_quiet_machine_only(
+    fabricate: Any, write_latency: Any, tmp_path: Path
+) -> None:
+    run = fabricate(tmp_path / "run", sequences=1, units=1, distances=2, pictures=False)
+
+    def marks() -> list[str]:
+        summary = summary_of(load_run(run.path))
+        (at,) = [i for i, c in enumerate(summary_table(summary).columns) if c.key == "watch_ms"]
+        return [row.cells[at].mark for row in summary_table(summary).rows[:3]]
+
+    quiet, busy = HostConditions(2, 0.05, 1.0, (2500.0, 2400.0)), HostConditions(2, 0.43, 3.0, None)
+    write_latency(run, "constant 1.0", ms=9.0, host=quiet)
+    write_latency(run, "constant 0.5", ms=5.0, host=quiet)
+    write_latency(run, "warp-only", ms=3.0)
+    assert marks() == ["", "second", "best"]
+    assert not any("stopwatch" in line for line in load_run(run.path).warnings)
+    write_latency(run, "constant 1.0", ms=9.0, host=busy)
+    assert marks() == ["", "", ""]
+    (line,) = [line for line in load_run(run.path).warnings if "stopwatch" in line]
+    assert line == (
+        "streets: while methods were timed, other processes took 43 % of the processors; stopwatch times are not ranked"
+    )
+    write_latency(run, "constant 1.0", ms=9.0, stable=False)
+    assert marks() == ["", "", ""]
+    (line,) = [line for line in load_run(run.path).warnings if "stopwatch" in line]
+    assert line.startswith("streets: stopwatch times of constant 1.0 are unstable: ")
 
 
 def test_cost_is_relative_to_the_dearest_constant_method(run: Run) -> None:

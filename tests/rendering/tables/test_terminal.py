@@ -74,7 +74,20 @@ def test_no_number_is_cut_however_narrow_the_terminal(run: Run, width: int) -> N
             assert all("".join(text.split()) in letters for text in shown)
     assert sum(letters.count(digit) for digit in "0123456789") >= sum(
         sum(cell.text.count(digit) for digit in "0123456789")
-        for row in table.rows
-        for column, cell in zip(table.columns, row.cells, strict=True)
-        if column.priority == 0
+        for rows in table.sections
+        for number, row in enumerate(rows)
+        for i, (column, cell) in enumerate(zip(table.columns, row.cells, strict=True))
+        if column.priority == 0 and (number == 0 or i >= table.shared)  # what is shared is printed once
     )
+
+
+def test_a_comparison_of_runs_has_a_line_per_method_at_80_columns(run: Run) -> None:
+    table = run_comparison_table("a", "b", compare_runs(run, run)).without_lone("dataset")
+    console = Console(width=80, file=io.StringIO())
+    console.print(terminal_table(table, 80))
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    for row in table.rows:
+        (method, difference, interval, p, verdict, gmacs) = [cell.text for cell in row.cells[1:7]]
+        words = re.compile(r"\s+".join(map(re.escape, (method, difference, interval, p, verdict, gmacs))))
+        assert any(words.search(line) for line in lines), lines

@@ -72,6 +72,29 @@ def log_axis(values: Iterable[float], start: float, end: float) -> Axis:
     return Axis(low, high, start, end, tuple(ticks), logarithmic=True)
 
 
+def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """The places moved apart until neighbours are `gap` or more apart, in low..high where all fit; their order stays.
+
+    >>> spread([5, 5, 20], 2, 0, 20)
+    [4.0, 6.0, 20.0]
+    """
+    order = sorted(range(len(wanted)), key=lambda i: wanted[i])
+    blocks: list[
+        tuple[float, list[int]]
+    ] = []  # first place, members; what touches is one block around its mean
+    for i in order:
+        blocks.append((wanted[i], [i]))
+        while len(blocks) > 1 and blocks[-2][0] + gap * len(blocks[-2][1]) > blocks[-1][0]:
+            members = blocks[-2][1] + blocks[-1][1]
+            mean = sum(wanted[k] - gap * n for n, k in enumerate(members)) / len(members)
+            blocks[-2:] = [(min(max(mean, low), max(low, high - gap * (len(members) - 1))), members)]
+    places = [0.0] * len(wanted)
+    for first, members in blocks:
+        for n, k in enumerate(members):
+            places[k] = float(first + gap * n)
+    return places
+
+
 def distance_ticks(distances: Sequence[int], count: int = 12) -> tuple[int, ...]:
     """Which keyframe distances get a tick: all, or every n-th where they are many."""
     ordered = sorted(set(distances))

@@ -6,12 +6,14 @@ Both back ends (svg.py for the page, mpl.py for files) draw these records, so th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from vssbench.rendering.figures.axes import Axis, linear_axis, log_axis
+from vssbench.rendering.figures.axes import Axis, linear_axis, log_axis, spread
 
+MOST_IN_LEGEND = 10
+"""Lines beyond which their names stand at the lines."""
 Extent = tuple[float, float]
 """Smallest and largest value that an axis has to hold."""
 
@@ -72,6 +74,17 @@ class LineChart:
     """Where they are given, a linear axis around them; else round numbers."""
     log_x: bool = False
     log_y: bool = False
+    traces: tuple[Line, ...] = ()
+    """Lines below the others, without markers and names: what belongs to one family."""
+
+    @property
+    def named_directly(self) -> bool:
+        """Whether names stand at the lines, because a legend of so many would have to be searched."""
+        return len(self.lines) > MOST_IN_LEGEND
+
+    def name_places(self, at: Callable[[float], float], gap: float, low: float, high: float) -> list[float]:
+        """Where the names at the right stand, by line: beside its last point, `gap` or more apart, in low..high."""
+        return spread([at(line.points[-1].y) if line.points else high for line in self.lines], gap, low, high)
 
     def horizontal(self, start: float, end: float) -> Axis:
         """The horizontal axis between two picture coordinates."""

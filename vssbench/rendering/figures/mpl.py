@@ -48,6 +48,8 @@ _CELL = (0.52, 0.24)
 """Of the heat map, inches."""
 _LABELS = (1.5, 0.95)
 """Room for method names at the left of the heat map and class names below it."""
+_NAME_ROOM, _NAME_GAP, _NAME_LENGTH = 1.35, 0.12, 24
+"""Names at the right of lines: room and distance from line to line in inches, characters."""
 _MARKER = 4.5
 """Size in points."""
 _TILE_GAP, _TILE_TITLE = 0.05, 0.2
@@ -118,11 +120,16 @@ def _grid(
 
 def _line_figure(charts: Sequence[LineChart]) -> Figure:
     columns = 2 if len(charts) == 4 else min(len(charts), 3)
-    names = {line.name: line for chart in charts for line in chart.lines}
-    longest = max(len(shorten(name, 40)) for name in names)
+    names = {line.name: line for chart in charts if not chart.named_directly for line in chart.lines}
+    longest = max((len(shorten(name, 40)) for name in names), default=0)
     across = max(1, int(columns * _PANEL[0] / (0.55 + 0.075 * longest)))
     foot = 0.08 + 0.2 * math.ceil(len(names) / across)
-    figure, axes = _grid(len(charts), columns, _PANEL, _MARGINS, foot)
+    panel, margins = _PANEL, _MARGINS
+    if direct := max((len(chart.lines) for chart in charts if chart.named_directly), default=0):
+        left, bottom, right, top = _MARGINS
+        panel = (_PANEL[0] + _NAME_ROOM, max(_PANEL[1], bottom + top + _NAME_GAP * direct))
+        margins = (left, bottom, right + _NAME_ROOM, top)
+    figure, axes = _grid(len(charts), columns, panel, margins, foot)
     for ax, chart in zip(axes, charts, strict=True):
         ax.set_title(shorten(", ".join(chart.heading), 46), loc="left")
         ax.set_xlabel(chart.x_title.removesuffix(" (log scale)"))
@@ -131,19 +138,44 @@ def _line_figure(charts: Sequence[LineChart]) -> Figure:
             ax.set_xscale("log")
         if chart.log_y:
             ax.set_yscale("log")
+        for trace in chart.traces:
+            points = [(point.x, point.y) for point in trace.points]
+            ax.plot(*zip(*points, strict=True), color=style_of(trace.series).colour, linewidth=0.8, alpha=0.5)
         for line in chart.lines:
             _draw_line(ax, line)
         horizontal, vertical = chart.horizontal(0, 1), chart.vertical(0, 1)
         _set_axis(ax.xaxis, ax.set_xlim, horizontal)
         _set_axis(ax.yaxis, ax.set_ylim, vertical)
+        if chart.named_directly:
+            _name_lines(ax, chart, _NAME_GAP / (panel[1] - margins[1] - margins[3]))
     handles = [
         Line2D([], [], color="#555555", **_HOLLOW) if line.hollow else Line2D([], [], **_look(line.series))
         for line in names.values()
     ]
     labels = [shorten(name, 40) for name in names]
     columns = min(len(labels), across)
-    figure.legend(handles, labels, loc="lower center", ncols=columns, handlelength=3, borderaxespad=0.2)
+    if labels:
+        figure.legend(handles, labels, loc="lower center", ncols=columns, handlelength=3, borderaxespad=0.2)
     return figure
+
+
+def _name_lines(ax: Any, chart: LineChart, gap: float) -> None:
+    """The name of each line at the right, tied to its last point; `gap` in heights of the axes."""
+    places = chart.name_places(chart.vertical(0, 1).at, gap, 0.0, 1.0)
+    for line, y in zip(chart.lines, places, strict=True):
+        if line.points:
+            last = line.points[-1]
+            tie = {
+                "arrowstyle": "-",
+                "color": style_of(line.series).colour,
+                "linewidth": 0.5,
+                "alpha": 0.5,
+                "shrinkA": 0,
+            }
+            ax.annotate("", (last.x, last.y), xytext=(1.03, y), textcoords="axes fraction", arrowprops=tie)
+            ax.plot([1.03], [y], transform=ax.transAxes, clip_on=False, **_look(line.series))
+            name = shorten(line.name, _NAME_LENGTH)
+            ax.text(1.06, y, name, transform=ax.transAxes, va="center", fontsize=6.5)
 
 
 def _set_axis(axis: Any, set_limits: Any, wanted: Axis) -> None:

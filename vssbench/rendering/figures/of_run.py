@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -113,15 +114,28 @@ def cost_charts(panels: Sequence[Panel]) -> list[LineChart]:
                     extent(c.gop_mean_gmacs for c in shared),
                     _percent(v for c in shared for v in (c.miou, c.miou_low, c.miou_high)),
                     log_x=True,
+                    traces=_families(curves),
                 )
             )
     return charts
 
 
+def _families(curves: Sequence[MethodCurve]) -> tuple[Line, ...]:
+    """A line through the methods of each family, from cheap to dear."""
+    found: dict[str, list[MethodCurve]] = {}
+    for curve in sorted(curves, key=lambda c: c.gop_mean_gmacs):
+        found.setdefault(curve.family, []).append(curve)
+    return tuple(
+        Line(family, own[0].series, tuple(Point(c.gop_mean_gmacs, 100 * c.miou) for c in own))
+        for family, own in found.items()
+        if len(own) > 1
+    )
+
+
 def _cost_line(curve: MethodCurve) -> Line:
     low, high = (100 * value for value in curve.spread)
     tip = (
-        f"{curve.method}\n{curve.gop_mean_gmacs:.2f} GMACs\n"
+        f"{curve.method}\n{curve.gop_mean_gmacs:.3g} GMACs\n"
         f"{curve.score} {score_text(curve.miou, curve.miou_low, curve.miou_high)}\nover d: {low:.2f} to {high:.2f} %"
     )
     ends = 100 * curve.miou_low, 100 * curve.miou_high
@@ -132,44 +146,75 @@ def _cost_line(curve: MethodCurve) -> Line:
 def rate_charts(panels: Sequence[Panel]) -> list[LineChart]:
     """Mean mIoU over achieved bitrate, one chart per dataset and coding standard with bitrates that differ."""
     charts = []
-    for dataset in dict.fromkeys(panel.dataset for panel in panels):
-        shared = [c for p in panels if p.dataset == dataset for c in p.curves if c.kbps > 0]
-        for coder in dict.fromkeys(c.coder for c in shared):
-            curves = [c for c in shared if c.coder == coder]
-            rates = [c.kbps for c in curves]
-            if max(rates) < LEAST_RATE_RATIO * min(rates):
-                continue
+    for dataset, coder, curves, shared in _over_rates(panels):
+        chart = _coding_chart("accuracy against bitrate", dataset, coder, curves, lambda c: c.kbps)
+        charts.append(
+            replace(
+                chart,
+                x_title="achieved bitrate (kb/s, log scale)",
+                x_extent=extent(c.kbps for c in shared),
+                y_extent=_percent(c.miou for c in shared),
+                log_x=True,
+            )
+        )
+    return charts
+
+
+def quality_charts(panels: Sequence[Panel]) -> list[LineChart]:
+    """Mean mIoU over PSNR beside each chart of `rate_charts`, where PSNR is known and finite."""
+    charts = []
+    for dataset, coder, curves, shared in _over_rates(panels):
+        known = [c for c in curves if math.isfinite(c.psnr_db)]
+        if len({c.codec for c in known}) > 1:
+            chart = _coding_chart("accuracy against quality", dataset, coder, known, lambda c: c.psnr_db)
             charts.append(
-                LineChart(
-                    "accuracy against bitrate",
-                    (dataset, coder),
-                    dataset,
-                    coder,
-                    "achieved bitrate (kb/s, log scale)",
-                    f"{shared[0].score} (%)",
-                    tuple(
-                        _rate_line([c for c in curves if c.method == method])
-                        for method in dict.fromkeys(c.method for c in curves)
-                    ),
-                    extent(c.kbps for c in shared),
-                    _percent(c.miou for c in shared),
-                    log_x=True,
+                replace(
+                    chart,
+                    x_title="PSNR of the coded luma (dB)",
+                    x_extent=extent(c.psnr_db for c in shared),
+                    y_extent=_percent(c.miou for c in shared),
                 )
             )
     return charts
 
 
-def _rate_line(curves: Sequence[MethodCurve]) -> Line:
-    ordered = sorted((c for c in curves if math.isfinite(c.miou)), key=lambda c: c.kbps)
-    points = tuple(
-        Point(
-            c.kbps,
-            100 * c.miou,
-            tip=f"{c.method}\n{c.codec}, {kbps_text(c.kbps)}\n{c.score} {score_text(c.miou, c.miou_low, c.miou_high)}",
-        )
-        for c in ordered
+def _over_rates(
+    panels: Sequence[Panel],
+) -> Iterator[tuple[str, str, list[MethodCurve], list[MethodCurve]]]:
+    """Dataset, coding standard with bitrates that differ, its curves, all curves of the dataset."""
+    for dataset in dict.fromkeys(panel.dataset for panel in panels):
+        shared = [c for p in panels if p.dataset == dataset for c in p.curves if c.kbps > 0]
+        for coder in dict.fromkeys(c.coder for c in shared):
+            curves = [c for c in shared if c.coder == coder]
+            rates = [c.kbps for c in curves]
+            if max(rates) >= LEAST_RATE_RATIO * min(rates):
+                yield dataset, coder, curves, shared
+
+
+def _coding_chart(
+    what: str, dataset: str, coder: str, curves: Sequence[MethodCurve], x: Callable[[MethodCurve], float]
+) -> LineChart:
+    """A line per method over codec settings; the horizontal axis is still to be named."""
+    nothing = (math.nan, math.nan)
+    lines = tuple(
+        _coding_line([c for c in curves if c.method == method], x)
+        for method in dict.fromkeys(c.method for c in curves)
     )
+    return LineChart(
+        what, (dataset, coder), dataset, coder, "", f"{curves[0].score} (%)", lines, nothing, nothing
+    )
+
+
+def _coding_line(curves: Sequence[MethodCurve], x: Callable[[MethodCurve], float]) -> Line:
+    ordered = sorted((c for c in curves if math.isfinite(c.miou)), key=x)
+    points = tuple(Point(x(c), 100 * c.miou, tip=_coding_tip(c)) for c in ordered)
     return Line(curves[0].method, curves[0].series, points)
+
+
+def _coding_tip(curve: MethodCurve) -> str:
+    quality = f", PSNR {curve.psnr_db:.2f} dB" if math.isfinite(curve.psnr_db) else ""
+    score = score_text(curve.miou, curve.miou_low, curve.miou_high)
+    return f"{curve.method}\n{curve.codec}, {kbps_text(curve.kbps)}{quality}\n{curve.score} {score}"
 
 
 def budget_charts(panels: Sequence[Panel], families: Sequence[FamilyComparison]) -> list[LineChart]:
@@ -210,7 +255,7 @@ def _budget_line(name: str, series: int, curves: Sequence[MethodCurve]) -> Line:
         Point(
             c.gop_mean_gmacs,
             100 * c.miou,
-            tip=f"{c.method}\n{c.gop_mean_gmacs:.3f} GMACs\n{c.score} {score_text(c.miou, c.miou_low, c.miou_high)}",
+            tip=f"{c.method}\n{c.gop_mean_gmacs:.3g} GMACs\n{c.score} {score_text(c.miou, c.miou_low, c.miou_high)}",
         )
         for c in curves
     )

@@ -20,6 +20,7 @@ class ReportCharts:
     distances: Sequence[LineChart]
     costs: Sequence[LineChart]
     rates: Sequence[LineChart]
+    qualities: Sequence[LineChart]
     budgets: Sequence[LineChart]
     """The curves behind Bjontegaard values."""
     waterfalls: Sequence[WaterfallChart]
@@ -38,6 +39,7 @@ class ReportCharts:
             ),
             ("cost", "Accuracy against cost", self.costs),
             ("bitrate", "Accuracy against bitrate", self.rates),
+            ("quality", "Accuracy against quality", self.qualities),
             ("budget", "Accuracy against cost along each method's budget knob", self.budgets),
             ("latency", "Latency by stage", self.waterfalls),
             ("class_iou", "IoU by class", self.classes)
@@ -57,6 +59,7 @@ def report_charts(run: Run, panels: Sequence[Panel]) -> ReportCharts:
         of_run.distance_charts(panels),
         of_run.cost_charts(panels),
         [] if run.roster.truth else of_run.rate_charts(panels),  # the truth is another at every rate
+        [] if run.roster.truth else of_run.quality_charts(panels),
         of_run.budget_charts(panels, run.families),
         of_run.waterfall_charts(waterfalls(run)),
         of_run.loss_charts(losses),

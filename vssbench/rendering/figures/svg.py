@@ -26,6 +26,8 @@ from vssbench.rendering.text import shorten
 
 WIDTH, HEIGHT = 460, 300
 LEFT, RIGHT, TOP, BOTTOM = 54, 446, 34, 254
+_NAME_ROOM, _NAME_GAP, _NAME_LENGTH = 122, 11.5, 17
+"""Names at the right of lines: room, distance from line to line, characters."""
 _CLASS_LEFT = 100.0
 _WATERFALL_WIDTH, _WATERFALL_ROW, _WATERFALL_LEFT, _WATERFALL_RIGHT = 700, 26, 210, 640
 _HEADING_LENGTH, _LABEL_LENGTH, _CLASS_LENGTH = 50, 30, 15
@@ -77,26 +79,61 @@ def _tipped(tip: str, body: Markup, method: str = "") -> Markup:
 
 def _frame(horizontal: Axis, vertical: Axis, x_title: str, y_title: str) -> Markup:
     """Grid, tick labels and axis titles."""
-    parts = []
+    parts, right, bottom = [], horizontal.end, vertical.start
     for tick in vertical.ticks:
         y = vertical.at(tick)
-        parts += [_rule("grid", LEFT, y, RIGHT, y), _text("tick", LEFT - 7, y + 4, f"{tick:g}", "end")]
+        parts += [_rule("grid", LEFT, y, right, y), _text("tick", LEFT - 7, y + 4, f"{tick:g}", "end")]
     for tick in horizontal.ticks:
         x = horizontal.at(tick)
-        parts += [_rule("axis", x, BOTTOM, x, BOTTOM + 5), _text("tick", x, BOTTOM + 18, f"{tick:g}")]
-    parts.append(_rule("axis", LEFT, BOTTOM, RIGHT, BOTTOM))
-    parts.append(_text("title", (LEFT + RIGHT) / 2, BOTTOM + 38, x_title))
+        parts += [_rule("axis", x, bottom, x, bottom + 5), _text("tick", x, bottom + 18, f"{tick:g}")]
+    parts.append(_rule("axis", LEFT, bottom, right, bottom))
+    parts.append(_text("title", (LEFT + right) / 2, bottom + 38, x_title))
     turned = '<text class="title" transform="translate(14 {}) rotate(-90)" text-anchor="middle">{}</text>'
-    return _join([*parts, Markup(turned).format((TOP + BOTTOM) / 2, y_title)])
+    return _join([*parts, Markup(turned).format((TOP + bottom) / 2, y_title)])
 
 
 def _line_chart(chart: LineChart) -> Markup:
-    horizontal, vertical = chart.horizontal(LEFT, RIGHT), chart.vertical(BOTTOM, TOP)
+    right, bottom = RIGHT, float(BOTTOM)
+    if chart.named_directly:
+        right, bottom = RIGHT - _NAME_ROOM, max(bottom, TOP + _NAME_GAP * len(chart.lines))
+    horizontal, vertical = chart.horizontal(LEFT, right), chart.vertical(bottom, TOP)
     body = [_frame(horizontal, vertical, chart.x_title, chart.y_title)]
     body += [_band(line, horizontal, vertical) for line in chart.lines if line.around == "band"]
+    body += [_trace(line, horizontal, vertical) for line in chart.traces]
     body += [_line(line, horizontal, vertical) for line in chart.lines]
+    if chart.named_directly:
+        body += _names(chart, horizontal, vertical)
     place = {"dataset": chart.dataset, "codec": chart.codec}
-    return _svg(chart.what, " · ".join(chart.heading), place, body)
+    height = round(bottom + HEIGHT - BOTTOM)
+    return _svg(chart.what, " · ".join(chart.heading), place, body, height=height)
+
+
+def _trace(line: Line, horizontal: Axis, vertical: Axis) -> Markup:
+    points = " ".join(f"{horizontal.at(point.x)},{vertical.at(point.y)}" for point in line.points)
+    return Markup('<polyline class="trace s{}" points="{}"/>').format(line.series % COLOURS, points)
+
+
+def _names(chart: LineChart, horizontal: Axis, vertical: Axis) -> Iterable[Markup]:
+    """The name of each line at the right, tied to its last point."""
+    places = chart.name_places(vertical.at, _NAME_GAP, TOP, vertical.start)
+    for line, y in zip(chart.lines, places, strict=True):
+        if line.points:
+            x, last = horizontal.end + 12, line.points[-1]
+            tie = '<polyline class="tie" points="{},{} {},{} {},{}"/>'
+            path = Markup(tie).format(horizontal.at(last.x), vertical.at(last.y), horizontal.end + 3, y, x, y)
+            name = _text("name", x + 8, round(y + 3.5, 2), shorten(line.name, _NAME_LENGTH), "start")
+            yield Markup('<g class="series s{}" data-method="{}"{}>{}{}{}</g>').format(
+                line.series % COLOURS,
+                line.name,
+                _codec(line),
+                path,
+                marker(line.series, x, round(y, 2)),
+                name,
+            )
+
+
+def _codec(line: Line) -> Markup:
+    return Markup(' data-codec="{}"').format(line.codec) if line.codec else Markup("")
 
 
 def _band(line: Line, horizontal: Axis, vertical: Axis) -> Markup:
@@ -119,9 +156,13 @@ def _line(line: Line, horizontal: Axis, vertical: Axis) -> Markup:
         path = Markup('<polyline points="{}"{}/>').format(points, dashes(line.series))
     bars = [_bar(point, *place, vertical) for point, place in zip(line.points, places, strict=True)]
     marks = [_mark(line, point, *place) for point, place in zip(line.points, places, strict=True)]
-    codec = Markup(' data-codec="{}"').format(line.codec) if line.codec else Markup("")
     return Markup('<g class="series s{}" data-method="{}"{}>{}{}{}</g>').format(
-        line.series % COLOURS, line.name, codec, path, _join(bars * (line.around == "bars")), _join(marks)
+        line.series % COLOURS,
+        line.name,
+        _codec(line),
+        path,
+        _join(bars * (line.around == "bars")),
+        _join(marks),
     )
 
 
@@ -159,9 +200,9 @@ def _class_chart(chart: ClassChart) -> Markup:
             value = chart.values[k][i]
             if math.isfinite(value):
                 rect = Markup(
-                    '<rect class="block s{}" x="{}" y="{:.2f}" width="{:.2f}" height="{:.2f}"/>'
+                    '<rect class="block s{} r{}" x="{}" y="{:.2f}" width="{:.2f}" height="{:.2f}"/>'
                 ).format(
-                    series % COLOURS, axis.start, middle - (row - 5) / 2 + k * thick, axis.at(value) - axis.start, thick
+                    series % COLOURS, series // COLOURS % 3, axis.start, middle - (row - 5) / 2 + k * thick, axis.at(value) - axis.start, thick
                 )  # fmt: skip
                 body.append(_tipped(f"{method}\n{name}: {chart.score} {value:.2f} %", rect, method))
     place = {"dataset": chart.dataset, "codec": chart.codec}

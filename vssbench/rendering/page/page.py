@@ -77,11 +77,15 @@ class PageContent:
     copies: dict[str, str]
     """Format -> the summary in it, for the copy buttons."""
     charts: ReportCharts
+    glossary: Mapping[str, str]
+    """Name of every curve -> what the method is."""
     findings: Sequence[str]
     """The first paragraphs, in words."""
     differences: TextTable
     families: TextTable
     seeds: TextTable
+    coded: TextTable
+    """Bitrate and quality by sequence."""
     further: Sequence[TextTable]
     losses: TextTable
     viewer: Viewer | None = None
@@ -99,6 +103,7 @@ def page(content: PageContent) -> str:
     series = dict(sorted(content.looks.values(), key=lambda look: look[1]))
     budgets = {line.name: line.series for chart in charts.budgets for line in chart.lines}
     used = {column.key for column in content.summary.columns}
+    table = summary_table(content.summary, content.looks).without_lone("dataset")
     return (
         _environment()
         .get_template("page.html.j2")
@@ -111,10 +116,9 @@ def page(content: PageContent) -> str:
             style=Markup(style),  # our own file, never data
             script=Markup(script),
             summary=content.summary,
-            summary_table=html_table(
-                summary_table(content.summary, content.looks).without_lone("dataset"), sortable=True
-            ),
-            column_groups=list(dict.fromkeys(c.group for c in content.summary.columns if c.group)),
+            summary_table=html_table(table, sortable=True),
+            column_groups=list(dict.fromkeys(c.group for c in table.columns if c.group)),
+            explained=[column for column in table.columns if column.meaning],
             scope=scope_note(content.run) if "pub_miou" in used else None,
             datasets=list(dict.fromkeys(panel.dataset for panel in panels)),
             codecs=list(dict.fromkeys(panel.codec for panel in panels)),
@@ -125,6 +129,13 @@ def page(content: PageContent) -> str:
             curve_names={title: name for title, (name, _) in content.looks.items()},
             series={title: number for title, (_, number) in content.looks.items()},
             bands=any(line.around == "band" for chart in charts.distances for line in chart.lines),
+            with_legend={
+                f.name
+                for f in fields(charts)
+                if f.name != "score"
+                and not all(getattr(chart, "named_directly", False) for chart in getattr(charts, f.name))
+            },
+            glossary=content.glossary,
             charts={
                 f.name: [drawn(chart) for chart in getattr(charts, f.name)]
                 for f in fields(charts)
@@ -132,7 +143,7 @@ def page(content: PageContent) -> str:
             },
             tables={
                 name: _shown(getattr(content, name))
-                for name in ("differences", "families", "seeds", "losses")
+                for name in ("differences", "families", "seeds", "losses", "coded")
             },
             further=[_shown(table) for table in content.further],
             stages=[(part_swatch(f"t{i % 8}"), name) for i, name in enumerate(_stages(charts))],
@@ -164,7 +175,8 @@ def _shown(table: TextTable) -> dict[str, object] | None:
     if not table.rows:
         return None
     element = html_table(table.without_lone("dataset"))
-    return {"title": table.title, "notes": " ".join(table.notes), "element": element}
+    notes = " ".join(table.notes)
+    return {"title": table.title, "notes": notes, "element": element, "rows": len(table.rows)}
 
 
 def _legend(series: Mapping[str, int]) -> Markup:

@@ -128,7 +128,9 @@ def _coded_lines(run: Run) -> Iterator[tuple[str, str]]:
         types = ", ".join(f"{count} {kind}" for kind, count in group.frame_types.items())
         low, high = group.clip_frames
         clip = f"{low}" if low == high else f"{low} to {high}"
-        text = f"{kbps_text(group.kbps)} achieved; scored frames decoded as {types}; {clip} frames per group of pictures"
+        quality = group.quality
+        told = f", PSNR {quality.psnr_db:.2f} dB, SSIM {quality.ssim:.4f}" if quality else ""
+        text = f"{kbps_text(group.kbps)} achieved{told}; scored frames decoded as {types}; {clip} frames per group of pictures"
         digest = hashlib.sha256("\n".join(group.decoded_digests).encode()).hexdigest()
         yield f"{group.dataset}, {group.codec}", f"{text}; decoded pixels and motion sha256 {digest[:16]}"
     for name, dataset in run.datasets.items():

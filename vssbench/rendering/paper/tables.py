@@ -35,9 +35,9 @@ MIOU = (
     Column("inside", "paper", by="inside"),
 )
 COST = (
-    Column("pub_gflops", "GFLOPs", by="paper"),
-    Column("gop_mean_thop_gmacs", "GMACs thop", by="ours"),
-    Column("gop_mean_gmacs", "GMACs exact", by="ours"),
+    Column("pub_gflops", "GFLOPs", "", "lower", by="paper"),
+    Column("gop_mean_thop_gmacs", "GMACs thop", "", "lower", by="ours"),
+    Column("gop_mean_gmacs", "GMACs exact", "", "lower", by="ours"),
 )
 RELATIVE_MIOU = (
     Column("pub_rel_miou", "rel. mIoU (%)", digits=1, signed=True, by="paper"),
@@ -264,7 +264,7 @@ def table_latex(paper: PaperTable) -> str:
             r"\begin{table*}",
             r"\centering",
             rf"\caption{{{caption}}}",
-            r"\scriptsize\setlength{\tabcolsep}{2.5pt}",
+            r"\scriptsize\setlength{\tabcolsep}{2pt}",
             latex.tabular(paper.table) + r"\end{table*}",
             "",
         )

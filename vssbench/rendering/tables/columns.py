@@ -19,6 +19,17 @@ INTERVAL = Column("interval", "interval", priority=1.5, small=True)
 """Of the mIoU, behind it."""
 RATE = Column("kbps", "kb/s", digits=0, priority=1)
 """Achieved by the encoder."""
+QUALITY = (
+    Column(
+        "psnr_db", "PSNR", "dB", priority=21, group="coding",
+        meaning="Of the decoded luma against the frames that were encoded, from the mean squared error over all pictures.",
+    ),
+    Column(
+        "ssim", "SSIM", digits=4, priority=22, group="coding",
+        meaning="Structural similarity of the same luma, mean over windows of 8x8 samples and over pictures.",
+    ),
+)  # fmt: skip
+"""Of what was coded; unknown for streams as they are."""
 COLUMNS: tuple[Column, ...] = (
     MIOU,
     Column("miou_key", "mIoU d=0", "%", "higher", 2, 4, "mIoU of the keyframes.", 100, ACCURACY, short="d=0 %"),

@@ -88,7 +88,7 @@ def run_comparison_table(first: str, second: str, found: Sequence[RunDifference]
     )
     same = replace(text_column("same", "same pixels"), priority=4)
     columns = (*PLACE, *_tested("mIoU change", "points"), gmacs, bits, key, other, same)
-    rows = []
+    sections: dict[tuple[str, str], list[TextRow]] = {}
     for item in found:
         times = [item.step_ms.get(place, (math.nan, math.nan)) for place in ("key", "non_key")]
         changes = (item.gop_mean_gmacs, item.kbps, *times)
@@ -97,12 +97,14 @@ def run_comparison_table(first: str, second: str, found: Sequence[RunDifference]
             *(c.cell(_rise(*pair)) for c, pair in zip((gmacs, bits, key, other), changes, strict=True)),
             *texts("yes" if item.same_pixels else "no"),
         )
-        rows.append(row_about(item.dataset, item.codec, item.method, cells))
+        row = row_about(item.dataset, item.codec, item.method, cells)
+        sections.setdefault((item.dataset, item.codec), []).append(row)
     note = (
-        "Second run minus first; mIoU in percentage points, p-values adjusted for all comparisons (Holm). Step times stand "
+        "Second run minus first; change of mIoU in percentage points, p adjusted for all comparisons (Holm). Step times stand "
         "only where both runs were made on the same CPU model with as many workers; noise is not judged here."
     )
-    return TextTable(f"{second} against {first}", columns, (tuple(rows),), (note,))
+    rows = tuple(map(tuple, sections.values()))
+    return TextTable(f"{second} against {first}", columns, rows, (note,), shared=2)
 
 
 def _rise(before: float, after: float) -> float:
@@ -111,9 +113,9 @@ def _rise(before: float, after: float) -> float:
 
 def _tested(heading: str, unit: str) -> tuple[Column, ...]:
     return (
-        Column("difference", heading, unit, short=heading),
+        Column("difference", heading, unit, short="change"),
         Column("interval", "interval"),
-        Column("p", "adjusted p", short="p, Holm"),
+        Column("p", "adjusted p", short="p"),
         text_column("verdict"),
     )
 

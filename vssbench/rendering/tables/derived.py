@@ -26,6 +26,8 @@ class SummaryRow:
     """Achieved bitrate, kb/s; NaN where unknown."""
     values: dict[str, float]
     """Stored value by column key, NaN where not measured; never rounded."""
+    quality: dict[str, float]
+    """Stored PSNR and SSIM by column key, NaN where unknown."""
     low: float = math.nan
     """Lower end of the interval of mIoU, 0..1."""
     high: float = math.nan

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+from vssbench.rendering.tables.columns import QUALITY
 from vssbench.rendering.tables.text_table import Cell, Column, TextRow, TextTable
 from vssbench.rendering.text import printable
 
@@ -26,10 +29,12 @@ _ESCAPES = {
     "·": r"$\cdot$",
     "…": r"\dots{}",
     "×": r"$\times$",
+    "∞": r"$\infty$",
     "α": r"$\alpha$",
     "λ": r"$\lambda$",
 }
 _WRAPPED = {"best": r"\textbf{{{}}}", "second": r"\underline{{{}}}"}
+_MINUS = re.compile(r"(?<![\w.])-(?=[\d.])")
 NEEDS = "% needs \\usepackage{booktabs} and \\usepackage[T1]{fontenc}"
 
 
@@ -72,7 +77,10 @@ def _leading(table: TextTable, row: TextRow) -> list[tuple[Column, Cell]]:
 
 
 def _shared(column: Column, cell: Cell) -> str:
-    return f"{cell.text} {column.title}" if cell.text and column.numeric else cell.text
+    if not (cell.text and column.numeric):
+        return cell.text
+    parts = (column.heading, cell.text, column.unit) if column in QUALITY else (cell.text, column.title)
+    return " ".join(filter(None, parts))
 
 
 def _heads(columns: tuple[Column, ...]) -> list[str]:
@@ -91,5 +99,11 @@ def _heads(columns: tuple[Column, ...]) -> list[str]:
 
 def _cell(column: Column, cell: Cell) -> str:
     if column.small:
-        return rf"{{\footnotesize {cell.text}}}"
-    return _WRAPPED.get(cell.mark, "{}").format(escape(cell.text))
+        return rf"{{\footnotesize {_signed(cell.text)}}}"
+    text = escape(cell.text)
+    return _WRAPPED.get(cell.mark, "{}").format(_signed(text) if column.numeric else text)
+
+
+def _signed(text: str) -> str:
+    """Numbers with a minus instead of a hyphen."""
+    return _MINUS.sub("$-$", text)

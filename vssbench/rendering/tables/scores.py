@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from vssbench.analysis.decomposition import Decomposition
 from vssbench.analysis.run import Run
 from vssbench.rendering.curves import Panel
 from vssbench.rendering.styles import PARTS
+from vssbench.rendering.tables.columns import QUALITY, RATE
 from vssbench.rendering.tables.summary import column_marks
 from vssbench.rendering.tables.text_table import (
     NO_LOOKS,
@@ -58,6 +60,22 @@ def class_table(panel: Panel, dataset: DatasetRecord, digits: int = 2) -> TextTa
         rows.append(TextRow((Cell(printable(name), colour=colour), *cells)))
     title = f"{printable(panel.dataset)}, {printable(panel.codec)}"
     return TextTable(title, (text_column("class"), *columns), (tuple(rows),))
+
+
+def coded_table(run: Run) -> TextTable:
+    """Bitrate, PSNR and SSIM of each coded sequence; empty where no quality is known."""
+    frame, numbers = run.coded, (RATE, *QUALITY)
+    if frame.empty or frame["psnr_db"].isna().all():
+        return TextTable("What was coded", (), ())
+    names = {"kbps": "achieved_kbps"}
+    rows = []
+    for record in frame.to_dict("records"):
+        place = {"dataset": record["dataset"], "codec": record["codec"]}
+        values = [replace(c, group="").cell(record[names.get(c.key, c.key)]) for c in numbers]
+        rows.append(TextRow((*texts(*place.values(), record["sequence"]), *values), place))
+    columns = (*PLACE[:2], text_column("sequence"), *(replace(c, group="") for c in numbers))
+    note = "PSNR and SSIM of decoded luma against the frames that were encoded, for the bitstreams behind the scored frames."
+    return TextTable("What was coded", columns, (tuple(rows),), (note,))
 
 
 def further_tables(run: Run, looks: Looks = NO_LOOKS) -> list[TextTable]:

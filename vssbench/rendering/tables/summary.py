@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from vssbench.analysis.families import FamilyComparison
-from vssbench.analysis.remarks import noisy_times
+from vssbench.analysis.remarks import noisy_stopwatch, noisy_times
 from vssbench.analysis.run import GMACS, Run
-from vssbench.rendering.tables.columns import COLUMNS, INTERVAL, MIOU, RATE
+from vssbench.rendering.tables.columns import COLUMNS, INTERVAL, MIOU, QUALITY, RATE
 from vssbench.rendering.tables.derived import SummaryRow, derived_rows
 from vssbench.rendering.tables.text_table import (
     NO_LOOKS,
@@ -27,6 +27,7 @@ from vssbench.rendering.tables.text_table import (
     scored_by,
 )
 from vssbench.rendering.text import kbps_text, printable
+from vssbench.results.latency_records import latency_records
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,8 @@ class Summary:
     columns: tuple[Column, ...]
     sections: tuple[tuple[SummaryRow, ...], ...]
     """Methods that saw identical bits."""
-    times_ranked: bool = True
-    """False where step times were too noisy to say which is best."""
+    unranked: frozenset[str] = frozenset()
+    """Keys of columns of times that were too noisy to say which is best."""
     score: str = "mIoU"
     """What it calls the columns of mIoU (`Roster.score`)."""
     reference: str = ""
@@ -67,9 +68,13 @@ def summary_of(run: Run, families: Sequence[FamilyComparison] = ()) -> Summary:
     columns = [
         c for c in _columns_of(run) if any(math.isfinite(r.values[c.key]) for s in sections for r in s)
     ]
-    roster = run.roster
-    ranked = not noisy_times(run.groups)
-    return Summary(tuple(columns) or (MIOU,), tuple(sections), ranked, roster.score, roster.truth)
+    score, reference = run.roster.score, run.roster.truth
+    return Summary(tuple(columns) or (MIOU,), tuple(sections), _unranked(run), score, reference)
+
+
+def _unranked(run: Run) -> frozenset[str]:
+    watched = STOPWATCH if noisy_stopwatch(latency_records(run.folder, run.basis)) else ()
+    return frozenset((*(STEP_TIMES if noisy_times(run.groups) else ()), *watched))
 
 
 def _columns_of(run: Run) -> list[Column]:
@@ -108,6 +113,7 @@ def _row(record: Mapping[Any, Any], shares: Mapping[tuple[str, str, str], float]
         record["method"],
         kbps=float(record.get("achieved_kbps", math.nan)),
         values=values,
+        quality={column.key: float(record.get(column.key, math.nan)) for column in QUALITY},
         low=float(record.get("miou_low", math.nan)),
         high=float(record.get("miou_high", math.nan)),
         uncounted=record["uncounted"],
@@ -117,6 +123,8 @@ def _row(record: Mapping[Any, Any], shares: Mapping[tuple[str, str, str], float]
 
 STEP_TIMES = ("key_ms", "non_key_ms", "gop_ms", "fps")
 """Columns of times that were taken while the run was made."""
+STOPWATCH = ("watch_ms", "fps")
+"""Columns of times that a stopwatch took after the run."""
 LOWER_BOUNDS = (*GMACS, "gop_mean_thop_gmacs")
 """Columns whose numbers are lower bounds where some work cannot be counted."""
 
@@ -136,22 +144,31 @@ def column_marks(column: Column, values: Sequence[float]) -> list[Mark]:
 
 def summary_table(summary: Summary, looks: Looks = NO_LOOKS) -> TextTable:
     """The summary as a table; what the rows of a section share are dataset, codec and bitrate."""
-    columns = [*PLACE[:2], RATE, PLACE[2]]
+    coded = _coded_columns(summary)
+    columns = [*PLACE[:2], *coded, PLACE[2]]
     for column in summary.columns:
         columns += [column, INTERVAL] if column is MIOU and summary.has_intervals else [column]
     sections = tuple(_section(summary, rows, looks) for rows in summary.sections)
-    rates = all(len({row.cells[2].text for row in rows}) == 1 for rows in sections)
-    table = TextTable("Summary", tuple(columns), sections, shared=3 if rates else 2)
+    alike = all(
+        len({row.cells[i].text for row in rows}) == 1 for rows in sections for i in range(2, 2 + len(coded))
+    )
+    table = TextTable("Summary", tuple(columns), sections, shared=2 + len(coded) if alike else 2)
     return scored_by(summary.score, table)
+
+
+def _coded_columns(summary: Summary) -> tuple[Column, ...]:
+    """Of what all methods of a section saw: the bitrate, and its quality where that is known."""
+    known = [c for c in QUALITY if any(not math.isnan(row.quality[c.key]) for row in summary.rows)]
+    return (RATE, *known)
 
 
 def _section(summary: Summary, rows: Sequence[SummaryRow], looks: Looks) -> tuple[TextRow, ...]:
     marks: dict[str, list[Mark]] = {
         c.key: column_marks(c, [_ranked(summary, row, c) for row in rows])
         for c in summary.columns
-        if summary.times_ranked or c.key not in STEP_TIMES
+        if c.key not in summary.unranked
     }
-    made = []
+    made, coded_columns = [], _coded_columns(summary)
     for number, row in enumerate(rows):
         cells = []
         for column in summary.columns:
@@ -168,8 +185,9 @@ def _section(summary: Summary, rows: Sequence[SummaryRow], looks: Looks) -> tupl
         remark = "reference" if row.method == summary.reference else row.untrained
         if remark:
             name = replace(name, text=f"{name.text} ({remark})")
-        rate = Cell(kbps_text(row.kbps).removesuffix(" kb/s"), row.kbps)
-        ordered = (*plain.cells[:2], rate, name, *plain.cells[3:])
+        coded = [Cell(kbps_text(row.kbps).removesuffix(" kb/s"), row.kbps)]
+        coded += [column.cell(row.quality[column.key]) for column in coded_columns[1:]]
+        ordered = (*plain.cells[:2], *coded, name, *plain.cells[3:])
         made.append(TextRow(ordered, {**plain.place, "kbps": str(row.kbps)}))
     return tuple(made)
 
@@ -193,9 +211,9 @@ def titled_summary(run: Run) -> TextTable:
 def summary_frame(run: Run, summary: Summary) -> pd.DataFrame:
     """The summary for CSV: stored values, mIoU in 0..1; published numbers are in columns of their own."""
     frame = run.summary.copy()
-    for remark in ("uncounted", "untrained"):
-        if not frame.empty and not frame[remark].any():
-            del frame[remark]
+    for name in ("uncounted", "untrained", "psnr_db", "ssim"):
+        if not frame.empty and not frame[name].fillna(0).any():
+            del frame[name]
     rows = {(row.dataset, row.codec, row.method): row.values for row in summary.rows}
     places = list(zip(frame["dataset"], frame["codec"], frame["method"], strict=True))
     for column in summary.columns:

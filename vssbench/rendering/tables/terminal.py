@@ -21,8 +21,8 @@ _STYLES = {
     "bad": "red",
     "doubtful": "yellow",
 }
-_GAP = 3
-"""Cells between two columns."""
+_GAP, _NARROW_GAP = 3, 2
+"""Cells between two columns; where room is short."""
 _WIDEST_TEXT, _NARROWEST_TEXT, _NARROWEST_FOLDED = 32, 12, 6
 
 
@@ -34,16 +34,18 @@ def terminal_table(table: TextTable, width: int | None = None) -> Table:
     """
     available = width or shutil.get_terminal_size((80, 24)).columns
     shown = _that_fit(table, available)
+    gap = _GAP if _width(table, shown, _GAP) <= available else _NARROW_GAP
     view = Table(
         box=box.SIMPLE_HEAD,
         title=Text(printable(table.title), style="bold"),
         title_justify="left",
         pad_edge=False,
+        padding=(0, 1, 0, gap - _NARROW_GAP),
         show_edge=False,
         caption_justify="left",
     )
     columns = [table.columns[i] for i in shown]
-    folded = _folded(table, shown, available)
+    folded = _folded(table, shown, available, gap)
     for i, column in zip(shown, columns, strict=True):
         view.add_column(
             _heading(column),
@@ -87,10 +89,15 @@ def _that_fit(table: TextTable, available: int) -> list[int]:
     return sorted(chosen)
 
 
-def _folded(table: TextTable, shown: list[int], available: int) -> set[int]:
+def _width(table: TextTable, shown: list[int], gap: int) -> int:
+    """Character cells of these columns with nothing folded."""
+    return sum(_longest(table, i) for i in shown) + gap * (len(shown) - 1)
+
+
+def _folded(table: TextTable, shown: list[int], available: int, gap: int) -> set[int]:
     """Columns whose cells may take several lines: long texts, all texts where room is short, else all columns."""
     widths = {i: _longest(table, i) for i in shown}
-    room = available + _GAP - len(shown) * _GAP
+    room = available - gap * (len(shown) - 1)
     texts = {i for i in shown if not table.columns[i].numeric}
     for folded in ({i for i in texts if widths[i] > _NARROWEST_TEXT}, texts):
         if sum(_NARROWEST_FOLDED if i in folded else widths[i] for i in shown) <= room:

@@ -59,7 +59,7 @@ class Column:
     """Position of that method, whose line stands before the heading on the page."""
 
     def shown(self, value: float) -> float:
-        """The value as printed: scaled and rounded; NaN stays NaN."""
+        """The value as printed: scaled and rounded; NaN and infinity stay."""
         return round(value * self.scale, self._digits(value))
 
     def _digits(self, value: float) -> int:
@@ -69,13 +69,13 @@ class Column:
         return self.digits + math.ceil(-math.log10(shown)) - 1 if small and shown > 1e-9 else self.digits
 
     def text(self, value: float) -> str:
-        """The printed text, `MISSING` for NaN.
+        """The printed text, `MISSING` for NaN; the PSNR of what lost nothing is infinite.
 
         >>> Column("miou", "mIoU", "%", scale=100).text(0.67314)
         '67.31'
         """
         if not math.isfinite(value):
-            return MISSING
+            return "∞" if value == math.inf else MISSING
         if self.words is not None:
             return self.words[int(value)]
         return f"{value * self.scale:{'+' if self.signed else ''}.{self._digits(value)}f}"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vssbench.engine.evaluate import ClipResult, score
 from vssbench.engine.feed import DecodedClip
-from vssbench.records import ClassTable
+from vssbench.records import ClassTable, CodedQuality
 from vssbench.results.schema import CaseRecord, UnitKey, UnitRecord
 from vssbench.results.store import RunFolder
 from vssbench.runner.observers.observer import Labels, Observer
@@ -30,7 +30,8 @@ class _UnitDraft:
     shares: list[float] = field(default_factory=list)
     kbps: list[float] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
-    coded: list[str] = field(default_factory=list)
+    coded: dict[str, CodedQuality | None] = field(default_factory=dict)
+    """Digest of each bitstream -> its quality."""
     timings: dict[str, float] = field(default_factory=dict)
     step_macs: dict[int, tuple[int, int]] = field(default_factory=dict)
     measured: dict[str, list[NDArray[np.int64]]] = field(default_factory=dict)
@@ -42,7 +43,7 @@ class _UnitDraft:
         self.shares += result.executed_shares
         self.kbps.append(clip.bitstream.achieved_kbps)
         self.digests.append(clip.digest)
-        self.coded.append(clip.bitstream.digest)
+        self.coded[clip.bitstream.digest] = clip.bitstream.quality
         for place, seconds in result.seconds.items():
             for name, value in ((f"step_{place}", seconds), (f"steps_{place}", result.timed[place])):
                 self.timings[name] = self.timings.get(name, 0) + value
@@ -59,7 +60,8 @@ class _UnitDraft:
             executed_share=float(np.mean(self.shares)),
             achieved_kbps=float(np.mean(self.kbps)),
             decoded_digest=_joined(self.digests),
-            coded_digest=_joined(list(dict.fromkeys(self.coded))),
+            coded_digest=_joined(list(self.coded)),
+            quality=CodedQuality.pooled(self.coded.values()),
             timings={**self.timings, "workers": job.workers} if timed else {},
             belongs=job.belongs,
             step_macs=tuple((d, *self.step_macs[d]) for d in sorted(self.step_macs)) or None,

@@ -169,6 +169,7 @@ def _time_methods(shop: Workshop, job: Job, subject: _Subject) -> Iterator[Laten
             "inference": specs[title].inference.model_dump(mode="json"),
             "frame_kinds": gop.kinds(comparison.results[title].n),
             "gop_mean": _per_frame(comparison.results[title], len(subject.clip.frames)),
+            "host": comparison.results[title].host,
             "worst_frame_ms": gop.worst_ms(comparison.results[title].n),
             "times_faster_than": {
                 "method": base,
