@@ -152,7 +152,7 @@ def test_the_page_draws_and_filters_all_seeds_of_a_method_as_one(run, tmp_path):
     charts = html[html.index('id="distance"') :].split("</section>")[0]
     curves = re.findall(r'<g class="series s\d" data-method="([^"]+)"><polyline', charts)
     assert curves == names
-    summary = html[html.index('id="summary"') : html.index('id="seeds"')]
+    summary = html[html.index('id="summary"') : html.index('id="distance"')]
     rows = re.findall(r'<tr [^>]*data-method="([^"]+)"', summary)
     assert {name: rows.count(name) for name in names} == dict.fromkeys(names, 4) | {
         "c 1.0": 2

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vssbench.codec.colour import ToYuv
+from vssbench.codec.media import STRICT
 from vssbench.codec.settings import Codec, CodecSettings
-from vssbench.codec.shown import STRICT
 from vssbench.codec.syntax import READ_PICTURE
 from vssbench.errors import BitstreamError, CapabilityError, ConfigError, InputError
 from vssbench.records import CodedQuality

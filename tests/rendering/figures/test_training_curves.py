@@ -37,9 +37,9 @@ def test_stages_of_a_contestant_follow_one_another(tmp_path: Path) -> None:
 
 def test_ticks_are_plain_numbers_and_the_legend_stands_below_the_curves(tmp_path: Path) -> None:
     rows = ["step,miou,fused_feature_mse", "0,0.1,0.05", "100,0.2,1.5"]
-    for number in range(12):
+    for number in range(10):
         write(tmp_path, f"method {number}", "image", rows)
-    figure = mpl.drawn(training_charts(tmp_path, [(f"method {number}", "image") for number in range(12)]))
+    figure = mpl.drawn(training_charts(tmp_path, [(f"method {number}", "image") for number in range(10)]))
     FigureCanvasAgg(figure).draw()
     bottom = figure.legends[0].get_window_extent().y1
     for axes in figure.axes:

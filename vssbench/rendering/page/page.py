@@ -103,6 +103,7 @@ def page(content: PageContent) -> str:
     series = dict(sorted(content.looks.values(), key=lambda look: look[1]))
     budgets = {line.name: line.series for chart in charts.budgets for line in chart.lines}
     used = {column.key for column in content.summary.columns}
+    shown = {f.name: getattr(charts, f.name) for f in fields(charts) if f.name != "score"}
     table = summary_table(content.summary, content.looks).without_lone("dataset")
     return (
         _environment()
@@ -130,17 +131,12 @@ def page(content: PageContent) -> str:
             series={title: number for title, (_, number) in content.looks.items()},
             bands=any(line.around == "band" for chart in charts.distances for line in chart.lines),
             with_legend={
-                f.name
-                for f in fields(charts)
-                if f.name != "score"
-                and not all(getattr(chart, "named_directly", False) for chart in getattr(charts, f.name))
+                kind
+                for kind, found in shown.items()
+                if not all(getattr(chart, "named_directly", False) for chart in found)
             },
             glossary=content.glossary,
-            charts={
-                f.name: [drawn(chart) for chart in getattr(charts, f.name)]
-                for f in fields(charts)
-                if f.name != "score"
-            },
+            charts={kind: [drawn(chart) for chart in found] for kind, found in shown.items()},
             tables={
                 name: _shown(getattr(content, name))
                 for name in ("differences", "families", "seeds", "losses", "coded")
