@@ -92,6 +92,11 @@ methods.register(
     "keyframes at full, others at low resolution, fused (CVPR 2023)",
 )
 methods.register(
+    "scheduled",
+    "vssbench.baselines.scheduled:Scheduled",
+    "AR-Seg that carries the keyframe's feature on some frames and fuses it on the others",
+)
+methods.register(
     "dff",
     "vssbench.baselines.dff:DeepFeatureFlow",
     "keyframe features carried along estimated flow (CVPR 2017)",
