@@ -125,6 +125,11 @@ methods.register(
     "deep stage runs when its clock ticks, unwarped between (ECCV-W 2016)",
 )
 methods.register(
+    "tanujaya",
+    "vssbench.baselines.tanujaya:Tanujaya",
+    "class maps carried along blocks, holes inpainted with the frame's guidance (Tanujaya et al., ISCAS 2020)",
+)
+methods.register(
     "tdnet",
     "vssbench.baselines.tdnet:TDNet",
     "shallow networks in rotation, gathered by attention (CVPR 2020)",
