@@ -81,8 +81,8 @@ class FolderDataset(Dataset):
 
     def __init__(self, options: FolderOptions) -> None:
         self.options = options
-        named = isinstance(options.classes, tuple)
-        self.classes = coloured(options.classes) if named else read_class_table(self._class_file())
+        named = options.classes
+        self.classes = coloured(named) if isinstance(named, tuple) else read_class_table(self._class_file())
         names, ignore = range(len(self.classes)), self.classes.ignore_index
         self._values = ValueTable({**{i: i for i in names}, ignore: ignore})
         self._colours = ColourTable({colour: i for i, colour in enumerate(self.classes.palette)})
