@@ -53,13 +53,17 @@ def conformance(
         apply_override(options, setting.removeprefix("method.").removeprefix("dataset."))
     if network is not None and options and ":" not in network:
         raise ConfigError("--set: a registered network has no options; give --width")
+    before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(True)
-    if network is not None:
-        results = _of_network(network, options, width, _size(size), seed)
-    elif dataset is not None:
-        results = _of_dataset(dataset, options, split)
-    else:
-        results = _of_method(str(method), options, _size(size), keyframe_interval, seed)
+    try:
+        if network is not None:
+            results = _of_network(network, options, width, _size(size), seed)
+        elif dataset is not None:
+            results = _of_dataset(dataset, options, split)
+        else:
+            results = _of_method(str(method), options, _size(size), keyframe_interval, seed)
+    finally:
+        torch.use_deterministic_algorithms(before)
     _tell(named[0], results)
 
 

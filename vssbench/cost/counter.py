@@ -152,15 +152,20 @@ class MacsCounter:
     def counting(self) -> Iterator[None]:
         """Count what torch and our operators do in this thread inside the block.
 
-        The fused multi-head attention kernel is switched off meanwhile: it hides its products in one operator.
+        Switched off meanwhile: the fused multi-head attention kernel, which hides its products in one operator, and
+        deterministic algorithms, for which torch takes resizing apart wherever tensors are not on the CPU, blank ones included.
         """
         fast_path = torch.backends.mha.get_fastpath_enabled()
+        deterministic = torch.are_deterministic_algorithms_enabled()
+        warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
         torch.backends.mha.set_fastpath_enabled(False)
+        torch.use_deterministic_algorithms(False)
         try:
             with self._tracker.watching(), accounting.listening(self), _Exits(self), _Watch(self):
                 yield
         finally:
             torch.backends.mha.set_fastpath_enabled(fast_path)
+            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
 
     def ledger(self) -> MacsLedger:
         """What was counted so far."""
