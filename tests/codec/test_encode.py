@@ -104,13 +104,16 @@ for codec, values in [
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs processor affinity (Linux)")
-def test_the_number_of_cores_changes_neither_bytes_nor_pixels(pan, tmp_path) -> None:
-    """x265 would pick frame threads, and x264 its thread count, from the cores it finds."""
+def test_neither_cores_nor_what_memory_held_change_bytes_or_pixels(pan, tmp_path) -> None:
+    """x265 would pick frame threads, and x264 its thread count, from the cores it finds; x264 reads memory it never wrote."""
     np.save(tmp_path / "frames.npy", np.stack(pan((144, 192), 6)))
     outputs = []
-    for processors, threads in [(1, 1), (2, 1), (2, 2)]:
+    for processors, threads, filling in [(1, 1, "0"), (2, 1, "1"), (2, 2, "1")]:
         command = [sys.executable, "-c", PROGRAM, str(processors), str(threads), str(tmp_path / "frames.npy")]
-        outputs.append(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        environment = {**os.environ, "MALLOC_PERTURB_": filling}  # of glibc: what new memory holds
+        outputs.append(
+            subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+        )
     assert len(outputs[0].split()) == 10
     assert outputs[0] == outputs[1] == outputs[2]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import platform
 import re
 import threading
 from collections.abc import Iterable
@@ -228,6 +229,8 @@ def _new_context(settings: CodecSettings, size: tuple[int, int], rate: Fraction)
 
 _LOG_LOCK = threading.Lock()
 # At 48 pixels and below, the vector code of x265's cu-tree (build 216 and before) writes past its arrays.
+_X264_INSTRUCTIONS = "MMX2,SSE2,SSE2Fast,SSE3,SSSE3,SSE4.2"
+"""What x264 may use: its AVX-512 code for mbtree reads memory that was never written, and bytes follow what it held."""
 _LEAST_X265_WIDTH = 50
 
 
@@ -289,6 +292,8 @@ def _options(settings: CodecSettings, threads: int) -> dict[str, str]:
         }
         return {"preset": settings.preset, "x265-params": _joined({**settings.extra, **shared, **fixed})}
     fixed = {"threads": 1, "lookahead-threads": 1, "sliced-threads": 0, "slices": 1, "intra-refresh": 0}
+    if platform.machine() in ("x86_64", "AMD64"):
+        fixed["asm"] = _X264_INSTRUCTIONS
     return {"preset": settings.preset, "x264-params": _joined({**settings.extra, **shared, **fixed})}
 
 

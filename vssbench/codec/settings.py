@@ -66,7 +66,16 @@ _PINNED_OPTIONS = frozenset(
             "lookahead-slices",
             "lookahead-threads",
         ),
-        *("threads", "sliced-threads", "sync-lookahead", "deterministic", "slices", "frame-dup", "radl"),
+        *(
+            "asm",
+            "threads",
+            "sliced-threads",
+            "sync-lookahead",
+            "deterministic",
+            "slices",
+            "frame-dup",
+            "radl",
+        ),
         *("log", "log-level", "info", "fps", "input-res", "input-csp", "flags", "annexb", "repeat-headers"),
         *(
             "pass",
