@@ -1,6 +1,6 @@
 """Fit what the adaptive schedule of `scheduled` expects of a frame, on the frames of an experiment.
 
-    python reports/results/fit_schedule.py quickstart/schedule datasets.synthetic.split=train datasets.synthetic.sequences=24
+    python reports/results/fit_schedule.py schedule datasets.synthetic.split=train datasets.synthetic.sequences=24
 
 Its first entry with `schedule: adaptive` is asked for both answers to every labelled frame between keyframes. A frame's
 gain is the change of mIoU over all carried frames if that one were fused, times the number of frames, in points. The

@@ -107,7 +107,7 @@ def test_the_command_prints_one_line_and_returns_the_code(tmp_path):
     finished = vssbench("run", "quickstrat", cwd=tmp_path)
     assert finished.returncode == 2
     assert finished.stderr.startswith(
-        "vssbench: no experiment file or packaged experiment 'quickstrat'; did you mean quickstart "
+        "vssbench: no experiment file or packaged experiment 'quickstrat'; did you mean quickstart?"
     )
     assert len(finished.stderr.splitlines()) == 1
     assert "Traceback" not in finished.stderr
