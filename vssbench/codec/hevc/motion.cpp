@@ -1,6 +1,7 @@
 #include "motion.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 
 namespace vssbench::hevc {
@@ -51,11 +52,40 @@ MotionStore::MotionStore(int width, int height, bool with_details) : columns((wi
   refs.reset(new RefPair[count]);
   mode.reset(new uint8_t[count]);
   if (!with_details) return;
-  cu_log2.reset(new uint8_t[count]());
-  part_mode.reset(new uint8_t[count]());
-  qp.reset(new int8_t[count]());
-  coded_bits.reset(new uint32_t[count]());
-  nonzero.reset(new uint16_t[count]());
+  cu_log2.reset(new uint8_t[count]);
+  part_mode.reset(new uint8_t[count]);
+  qp.reset(new int8_t[count]);
+  coded_bits.reset(new uint32_t[count]);
+  nonzero.reset(new uint16_t[count]);
+  reset();
+}
+
+void MotionStore::reset() {
+  lost.reset();
+  if (!qp) return;
+  const size_t count = static_cast<size_t>(columns) * static_cast<size_t>(rows);
+  std::fill_n(&cu_log2[0], count, uint8_t{0});
+  std::fill_n(&part_mode[0], count, uint8_t{0});
+  std::fill_n(&qp[0], count, int8_t{0});
+  std::fill_n(&coded_bits[0], count, uint32_t{0});
+  std::fill_n(&nonzero[0], count, uint16_t{0});
+}
+
+std::shared_ptr<MotionStore> MotionStorePool::take(int width, int height, bool with_details) {
+  const int columns = (width + 3) / 4, rows = (height + 3) / 4;
+  const auto unfit = [&](const auto& store) {
+    return store->columns != columns || store->rows != rows || (store->qp != nullptr) != with_details;
+  };
+  stores_.erase(std::remove_if(stores_.begin(), stores_.end(), unfit), stores_.end());
+  for (const auto& store : stores_) {
+    if (store.use_count() != 1) continue;
+    std::atomic_thread_fence(std::memory_order_acquire);  // after what its last reader did
+    store->reset();
+    return store;
+  }
+  auto store = std::make_shared<MotionStore>(width, height, with_details);
+  if (stores_.size() < kKept) stores_.push_back(store);
+  return store;
 }
 
 void MotionStore::clear(int x, int y, int width, int height) {

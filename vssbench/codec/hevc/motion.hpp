@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <vector>
 
 namespace vssbench::hevc {
 
@@ -49,6 +50,8 @@ inline bool operator==(const BlockMotion& a, const BlockMotion& b) {
 /// Everything kept per 4x4 luma block of a picture; the arrays are handed to Python as they are.
 struct MotionStore {
   MotionStore(int width, int height, bool with_details);
+  /// Makes a used store as good as a new one.
+  void reset();
   int columns, rows;
   std::unique_ptr<VectorPair[]> vectors;
   std::unique_ptr<PocPair[]> pocs;
@@ -66,6 +69,16 @@ struct MotionStore {
   }
   /// Marks a rectangle (luma samples, clipped to the picture) as intra without motion.
   void clear(int x, int y, int width, int height);
+};
+
+/// Hands out stores and takes those back that nobody else holds: fresh memory costs more than parsing at low bit rates.
+class MotionStorePool {
+ public:
+  std::shared_ptr<MotionStore> take(int width, int height, bool with_details);
+
+ private:
+  static constexpr size_t kKept = 8;
+  std::vector<std::shared_ptr<MotionStore>> stores_;
 };
 
 /// The prediction block whose motion is derived, inside its coding block.
