@@ -8,11 +8,13 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from vssbench.cli import app
 from vssbench.codec import CodecSettings, decode, flow_to_keyframe, prediction_residual, read_motion
 from vssbench.codec.source import read_source
 from vssbench.dataset import CodedFile
-from vssbench.errors import BitstreamError, CapabilityError
+from vssbench.errors import BitstreamError, CapabilityError, ConfigError
 from vssbench.records import MODE_INTER, NO_REFERENCE
 
 STEP = (4, 2)
@@ -195,3 +197,11 @@ def test_flow_follows_the_pan_back_to_the_keyframe(with_b) -> None:
     middle = flow[:, 32:64, 32:64]
     np.testing.assert_allclose(np.median(middle, axis=(1, 2)), 6 * np.array(STEP))
     assert Fraction(int((middle[0] == 6 * STEP[0]).sum()), middle[0].size) > Fraction(1, 2)
+
+
+def test_the_command_refuses_partial_reading_by_name(with_b) -> None:
+    answer = CliRunner().invoke(app, ["motion", str(with_b), "--partial"])
+    assert isinstance(answer.exception, ConfigError)
+    assert "pan.m2v: --partial goes on after defects of hevc and h264 only, this is mpeg2video" in str(
+        answer.exception
+    )
