@@ -89,16 +89,15 @@ std::shared_ptr<MotionStore> MotionStorePool::take(int width, int height, bool w
 }
 
 void MotionStore::clear(int x, int y, int width, int height) {
-  const int left = x >> 2, right = std::min((x + width) >> 2, columns);
-  const int bottom = std::min((y + height) >> 2, rows);
-  const size_t count = static_cast<size_t>(right - left);
-  for (int row = y >> 2; row < bottom; ++row) {
-    const size_t begin = static_cast<size_t>(row) * static_cast<size_t>(columns) + static_cast<size_t>(left);
-    std::fill_n(&vectors[begin], count, VectorPair{});
-    std::fill_n(&pocs[begin], count, PocPair{{kNoReference, kNoReference}});
-    std::fill_n(&refs[begin], count, RefPair{{-1, -1}});
-    std::fill_n(&mode[begin], count, uint8_t{0});
-  }
+  const int columns_left = std::min((x + width) >> 2, columns) - (x >> 2);
+  const int rows_left = std::min((y + height) >> 2, rows) - (y >> 2);
+  if (columns_left <= 0 || rows_left <= 0) return;
+  const size_t begin = at(x, y), stride = static_cast<size_t>(columns);
+  const size_t across = static_cast<size_t>(columns_left), down = static_cast<size_t>(rows_left);
+  fill_block(&vectors[begin], stride, across, down, VectorPair{});
+  fill_block(&pocs[begin], stride, across, down, PocPair{{kNoReference, kNoReference}});
+  fill_block(&refs[begin], stride, across, down, RefPair{{-1, -1}});
+  fill_block(&mode[begin], stride, across, down, uint8_t{0});
 }
 
 void MotionPredictor::store(const PredictionBlock& block, const BlockMotion& motion) {
@@ -107,18 +106,11 @@ void MotionPredictor::store(const PredictionBlock& block, const BlockMotion& mot
     const int8_t code = motion.refs.list[list];
     pocs.list[list] = code < 0 ? kNoReference : slice_.ref_poc[list][static_cast<unsigned>(code) & 15];
   }
-  const int count = block.width >> 2, rows = block.height >> 2;
-  size_t begin = store_->at(block.x, block.y);
-  for (int row = 0; row < rows; ++row, begin += static_cast<size_t>(store_->columns)) {
-    VectorPair* vectors = &store_->vectors[begin];
-    PocPair* poc = &store_->pocs[begin];
-    RefPair* refs = &store_->refs[begin];
-    for (int i = 0; i < count; ++i) {
-      vectors[i] = motion.vectors;
-      poc[i] = pocs;
-      refs[i] = motion.refs;
-    }
-  }
+  const size_t begin = store_->at(block.x, block.y), stride = static_cast<size_t>(store_->columns);
+  const size_t across = static_cast<size_t>(block.width) >> 2, down = static_cast<size_t>(block.height) >> 2;
+  fill_block(&store_->vectors[begin], stride, across, down, motion.vectors);
+  fill_block(&store_->pocs[begin], stride, across, down, pocs);
+  fill_block(&store_->refs[begin], stride, across, down, motion.refs);
 }
 
 // 6.4.2 with 6.4.1: index of an available inter neighbour, or -1

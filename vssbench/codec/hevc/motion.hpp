@@ -1,5 +1,6 @@
 // Motion vector prediction (8.5.3.2) and the storage of motion.
 #pragma once
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
@@ -45,6 +46,20 @@ struct BlockMotion {
 inline bool operator==(const BlockMotion& a, const BlockMotion& b) {
   return std::memcmp(&a.vectors, &b.vectors, sizeof(VectorPair)) == 0 &&
          std::memcmp(&a.refs, &b.refs, sizeof(RefPair)) == 0;
+}
+
+/// Fills `rows` rows of a block; the usual widths are constants to the compiler, since most blocks are small.
+template <size_t kCount, typename T>
+inline void fill_rows(T* row, size_t stride, size_t rows, T value) {
+  for (; rows > 0; --rows, row += stride) std::fill_n(row, kCount, value);
+}
+template <typename T>
+inline void fill_block(T* row, size_t stride, size_t columns, size_t rows, T value) {
+  if (columns == 2) return fill_rows<2>(row, stride, rows, value);
+  if (columns == 4) return fill_rows<4>(row, stride, rows, value);
+  if (columns == 8) return fill_rows<8>(row, stride, rows, value);
+  if (columns == 16) return fill_rows<16>(row, stride, rows, value);
+  for (; rows > 0; --rows, row += stride) std::fill_n(row, columns, value);
 }
 
 /// Everything kept per 4x4 luma block of a picture; the arrays are handed to Python as they are.
