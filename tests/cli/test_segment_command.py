@@ -203,7 +203,7 @@ def test_motion_that_no_parser_reads_is_refused_by_codec(tmp_path):
         picture = av.VideoFrame.from_ndarray(np.zeros((*SIZE, 3), np.uint8), format="rgb24")
         container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
-    with pytest.raises(CapabilityError, match=r"codec 'vp8'.*expected hevc, h264 or mpeg4"):
+    with pytest.raises(CapabilityError, match=r"codec 'vp8'.*expected hevc, h264, mpeg2video or mpeg4"):
         vssbench.segment(path, "warp-only", WEIGHTS)
 
 

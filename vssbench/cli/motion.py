@@ -97,10 +97,17 @@ def _check_request(file: Path, npz: Path | None, picture: Path | None, frame: in
 
 def _read(file: Path, partial: bool, threads: int, how: HowShown) -> Iterator[MotionField]:
     from vssbench.codec import h264, hevc, read_motion
+    from vssbench.codec.decode import PARSED_CODECS
     from vssbench.codec.media import BYTE_STREAMS, Media
 
     if partial:
-        codec = BYTE_STREAMS.get(file.suffix.lower()) or Media.of(file).codec
+        codec = BYTE_STREAMS.get(file.suffix.lower())
+        if codec not in PARSED_CODECS:
+            codec = Media.of(file).codec
+        if codec not in PARSED_CODECS:
+            raise ConfigError(
+                f"{file}: --partial goes on after defects of hevc and h264 only, this is {codec}; leave it out"
+            )
         read_coded = h264.read_motion if codec == "h264" else hevc.read_motion
         return read_coded(file, strict=False, threads=threads)
     return read_motion(file, threads=threads, **how)

@@ -32,7 +32,7 @@ Source = Bitstream | CodedFile | str | os.PathLike[str] | bytes
 """What can be decoded: our own bitstream, a video file, its path, or the bytes of either."""
 
 _RAW_FORMATS: dict[Codec, str] = {"hevc": "hevc", "h264": "h264", "mpeg4": "m4v"}
-_MOTION_CODECS = ("hevc", "h264", "mpeg4")
+_MOTION_CODECS = ("hevc", "h264", "mpeg2video", "mpeg4")
 PARSED_CODECS = ("hevc", "h264")
 """Codecs whose motion vssbench parses itself; that of the others is what FFmpeg exports."""
 _TITLES = {"hevc": "HEVC", "h264": "H.264"}
@@ -83,7 +83,7 @@ def read_motion(
 ) -> Iterator[MotionField]:
     """Motion fields of the pictures that `decode` gives, in display order, without pixels.
 
-    HEVC and H.264 are only parsed, `threads` pictures at the same time; MPEG-4 is decoded, without conversion to RGB.
+    HEVC and H.264 are only parsed, `threads` pictures at the same time; MPEG-2 and MPEG-4 are decoded, without conversion to RGB.
     Raises as `decode`.
     """
     opened = _Opened.of(source, stream)
@@ -143,7 +143,7 @@ def check_motion_known(media: Media) -> None:
     """Refuse up front, before anything is decoded, what cannot be had. Raises CapabilityError."""
     if media.codec not in _MOTION_CODECS:
         raise CapabilityError(
-            f"{media.name}: motion of codec {media.codec!r} cannot be read; expected hevc, h264 or mpeg4, "
+            f"{media.name}: motion of codec {media.codec!r} cannot be read; expected hevc, h264, mpeg2video or mpeg4, "
             "re-encode with `vssbench encode`"
         )
     if media.codec in PARSED_CODECS:
@@ -168,7 +168,7 @@ def _parser(codec: str) -> Parser:
 def _motion_reader(film: Film, details: bool) -> MotionReader:
     if film.media.codec in PARSED_CODECS:
         return ParsedMotion(_parser(film.media.codec), film, details=details)
-    return ExportedMotion(film.media.name)
+    return ExportedMotion(film.media.name, film.media.codec)
 
 
 def _decoded(

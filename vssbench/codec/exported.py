@@ -1,8 +1,9 @@
-"""Motion fields from the vectors that FFmpeg exports for MPEG-4 Part 2."""
+"""Motion fields from the vectors that FFmpeg exports for MPEG-2 and MPEG-4 Part 2."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import av
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from vssbench.codec.media import VideoPacket
 from vssbench.codec.shown import Shown
-from vssbench.codec.syntax import Mpeg4Visibility, mpeg4_picture
+from vssbench.codec.syntax import Mpeg4Visibility, mpeg2_picture, mpeg4_picture
 from vssbench.errors import BitstreamError, CapabilityError
 from vssbench.records import MODE_INTER, MODE_INTRA, NO_REFERENCE, FrameType, MotionField
 
@@ -62,78 +63,155 @@ def paint_vectors(
     return field, mode
 
 
-class ExportedMotion:
-    """Turns the side data of decoded pictures into motion fields.
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a coded picture stands, and what its vectors point to."""
 
-    Every picture refers to the one before in the stream, shown or not, so POCs count coded pictures since the last I
-    picture, where a new coded sequence begins.
+    coded_sequence: int
+    poc: int
+    order: int
+    """Rank among the coded pictures."""
+    before: int | None
+    after: int | None
+    """POCs of the references; None where the stream has none."""
+    height_unit: int = MACROBLOCK
+    """What the coded height is a multiple of."""
+
+
+class _Mpeg4Order:
+    """MPEG-4 Part 2 without B pictures: every picture refers to the one before in the stream, shown or not.
+
+    POCs count coded pictures since the last I picture, where a new coded sequence begins.
     """
 
-    options: Mapping[str, str] = EXPORT
-
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self) -> None:
         self._visibility: Mpeg4Visibility | None = None
-        self._poc = self._coded_sequence = -1
-        self._places: dict[int, tuple[int, int, int]] = {}
-        """Rank of the packet -> (coded sequence, POC, index among the coded pictures)."""
-        self._count = 0
+        self._poc = self._coded_sequence = self._order = -1
 
-    def push(self, rank: int, packet: VideoPacket) -> None:
-        """Note the place of a packet's picture. Raises CapabilityError for B pictures."""
+    def place(self, packet: VideoPacket) -> _Place | None:
         data = bytes(packet)
         if self._visibility is None:
             self._visibility = Mpeg4Visibility(packet.stream.codec_context.extradata or b"")
         if self._visibility(data) == "hidden":
-            return
+            return None
         if mpeg4_picture(data).frame_type == "I" or self._poc < 0:
             self._poc, self._coded_sequence = 0, self._coded_sequence + 1
         else:
             self._poc += 1
-        self._places[rank] = self._coded_sequence, self._poc, self._count
-        self._count += 1
+        self._order += 1
+        return _Place(self._coded_sequence, self._poc, self._order, self._poc - 1, None)
+
+
+class _Mpeg2Order:
+    """MPEG-2: P pictures refer to the I or P picture before in the stream, B pictures to the last two of those.
+
+    POCs are temporal references counted on over groups of pictures (ISO/IEC 13818-2, 6.3.9), one coded sequence.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._anchors: list[int] = []
+        self._temporal = self._highest = self._order = -1
+        self._height_unit = MACROBLOCK
+
+    def place(self, packet: VideoPacket) -> _Place:
+        head = mpeg2_picture(bytes(packet))
+        if not head.progressive:
+            raise _refusal(self._name, "it holds interlaced or field pictures")
+        if head.progressive_sequence is not None:
+            self._height_unit = MACROBLOCK if head.progressive_sequence else 2 * MACROBLOCK
+        base = self._anchors[-1] if self._anchors else 0
+        if head.closed_group is not None or not self._anchors:
+            poc = self._highest + 1 + head.temporal_reference
+        else:
+            poc = base + (head.temporal_reference - self._temporal + 512) % 1024 - 512
+        before, after = [None, None, *self._anchors][-2:]
+        bounds = (before, after) if head.frame_type == "B" else (after, None)
+        if (bounds[0] is not None and poc <= bounds[0]) or (bounds[1] is not None and poc >= bounds[1]):
+            raise BitstreamError(
+                f"{self._name}: temporal reference {head.temporal_reference} of a {head.frame_type} picture puts it at "
+                f"{poc}, between {bounds[0]} and {bounds[1]}; the stream is damaged"
+            )
+        if head.frame_type != "B":
+            self._anchors, self._temporal = [*self._anchors[-1:], poc], head.temporal_reference
+        self._highest, self._order = max(self._highest, poc), self._order + 1
+        return _Place(0, poc, self._order, *bounds, self._height_unit)
+
+
+class ExportedMotion:
+    """Turns the side data of decoded pictures into motion fields: MPEG-2, and MPEG-4 Part 2 without B pictures."""
+
+    options: Mapping[str, str] = EXPORT
+
+    def __init__(self, name: str, codec: str) -> None:
+        self._name, self._codec = name, codec
+        self._order = _Mpeg2Order(name) if codec == "mpeg2video" else _Mpeg4Order()
+        self._places: dict[int, _Place] = {}
+        """By the rank of the packet."""
+
+    def push(self, rank: int, packet: VideoPacket) -> None:
+        """Note the place of a packet's picture. Raises CapabilityError for interlaced MPEG-2."""
+        place = self._order.place(packet)
+        if place is not None:
+            self._places[rank] = place
 
     def finish(self) -> None:
         """No packet will follow."""
 
     def ready(self, shown: Shown) -> MotionField | None:
-        """Motion of a picture. Raises CapabilityError for B and interlaced pictures and global motion."""
+        """Motion of a picture.
+
+        Raises CapabilityError for B pictures and global motion of MPEG-4 and for interlaced pictures, BitstreamError if
+        vectors point to a picture that the stream lacks.
+        """
         picture = shown.picture
         self._refuse_unreadable(picture, shown.frame_type)
         place = self._places.pop(shown.packet, None)
         if place is None:
             return None
-        sequence, poc, order = place
-        coded = (_round_up(picture.height), _round_up(picture.width))
+        coded = (_round_up(picture.height, place.height_unit), _round_up(picture.width, MACROBLOCK))
         side_data: Any = picture.side_data.get("MOTION_VECTORS")
-        quarter, mode = paint_vectors(None if side_data is None else side_data.to_ndarray(), coded)
-        vectors = np.zeros((*mode.shape, 2, 2), np.int16)
-        vectors[:, :, 0] = quarter
-        references = np.full((*mode.shape, 2), NO_REFERENCE, np.int32)
-        references[:, :, 0][mode == MODE_INTER] = poc - 1
+        exported = None if side_data is None else side_data.to_ndarray()
+        shape = (coded[0] // 4, coded[1] // 4, 2)
+        vectors, mode = np.zeros((*shape, 2), np.int16), np.full(shape[:2], MODE_INTRA, np.uint8)
+        references = np.full(shape, NO_REFERENCE, np.int32)
+        for at, poc in enumerate((place.before, place.after)):
+            of_list = None if exported is None else exported[(exported["source"] > 0) == bool(at)]
+            vectors[:, :, at], used = paint_vectors(of_list, coded)
+            if poc is None and used.any():
+                raise BitstreamError(
+                    f"{self._name}: the {shown.frame_type} picture of packet {shown.packet} refers to a picture that the "
+                    "stream lacks; the stream is damaged"
+                )
+            references[:, :, at][used == MODE_INTER] = poc or 0
+            mode = np.maximum(mode, used)
         return MotionField(
-            poc=poc,
+            poc=place.poc,
             frame_type=shown.frame_type,
             size=(picture.height, picture.width),
             vectors_qpel=vectors,
             reference_poc=references,
             mode=mode,
-            coded_sequence=sequence,
-            decode_order=order,
-            decode_index=order,
+            coded_sequence=place.coded_sequence,
+            decode_order=place.order,
+            decode_index=place.order,
         )
 
     def _refuse_unreadable(self, picture: av.VideoFrame, frame_type: FrameType) -> None:
-        reason = ""
-        if frame_type == "B":
-            reason = "it contains B pictures, and FFmpeg does not tell which reference their vectors point to"
-        elif picture.interlaced_frame:
-            reason = "it is interlaced"
-        elif int(picture.pict_type) == 4:
-            reason = "it uses global motion compensation"
-        if reason:
-            raise CapabilityError(f"{self._name}: motion cannot be read, {reason}; {_REMEDY}")
+        if frame_type == "B" and self._codec == "mpeg4":
+            raise _refusal(
+                self._name,
+                "it contains B pictures, and FFmpeg does not tell which reference their vectors point to",
+            )
+        if picture.interlaced_frame:
+            raise _refusal(self._name, "it is interlaced")
+        if int(picture.pict_type) == 4:
+            raise _refusal(self._name, "it uses global motion compensation")
 
 
-def _round_up(length: int) -> int:
-    return -(-length // MACROBLOCK) * MACROBLOCK
+def _refusal(name: str, reason: str) -> CapabilityError:
+    return CapabilityError(f"{name}: motion cannot be read, {reason}; {_REMEDY}")
+
+
+def _round_up(length: int, unit: int) -> int:
+    return -(-length // unit) * unit

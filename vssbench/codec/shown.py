@@ -19,6 +19,8 @@ from vssbench.records import FrameType
 
 _FRAME_TYPES: dict[int, FrameType] = {1: "I", 2: "P", 3: "B", 4: "P", 5: "I", 6: "P", 7: "I"}
 _TRANSFERS = {16: "PQ (SMPTE ST 2084)", 18: "HLG (ARIB STD-B67)"}
+_CLOSING = -1
+"""Time stamp of what is decoded behind the last picture and not shown."""
 _LOG = logging.getLogger(__name__)
 
 Sink = Callable[[int, VideoPacket], None]
@@ -55,6 +57,7 @@ def decode_packets(
     does not decode, but for those of `contents.leading`.
     """
     count = 0
+    closing: bytes | None = None
     with media.open() as (container, stream):
         context = stream.codec_context
         context.thread_count, context.thread_type = threads, "AUTO"
@@ -68,7 +71,13 @@ def decode_packets(
                         sink(rank, packet)
                     # Decoders hand the time stamp through, so the rank comes back with its picture.
                     packet.pts = rank
-                for picture in _decoded(context, packet, rank in contents.leading):
+                    if closing is None and options and context.name == "mpeg2video":
+                        closing = bytes(packet)
+                pictures = _closed(context, closing) if packet is None and closing else []
+                pictures += _decoded(context, packet, rank in contents.leading)
+                for picture in pictures:
+                    if picture.pts == _CLOSING:
+                        continue
                     carrier = rank if picture.pts is None else int(picture.pts)
                     yield Shown(picture, carrier, sizes.pop(carrier, 0))
                     count += 1
@@ -77,6 +86,13 @@ def decode_packets(
                 f"{media.name}: picture {count} does not decode ({error.strerror}); the stream is truncated or damaged, "
                 "encode or copy it again"
             ) from error
+
+
+def _closed(context: av.VideoCodecContext, key: bytes) -> list[av.VideoFrame]:
+    """The last picture of MPEG-2: FFmpeg attaches side data to it only if another one, here a key picture, follows."""
+    packet = av.Packet(key)
+    packet.pts = _CLOSING
+    return context.decode(packet)
 
 
 def _with_flushes(

@@ -26,7 +26,7 @@ from vssbench.codec.encode import Bitstream
 from vssbench.codec.media import Media, VideoPacket
 from vssbench.codec.settings import CodecSettings
 from vssbench.codec.shown import Film
-from vssbench.codec.syntax import RandomAccess, random_access
+from vssbench.codec.syntax import RandomAccess, mpeg2_picture, random_access
 from vssbench.codec.video import frame_rate
 from vssbench.dataset import CodedFile
 from vssbench.errors import BitstreamError, CapabilityError
@@ -200,6 +200,9 @@ class _Packets:
 
 
 def _access(film: Film, units: PacketUnits | None, packet: VideoPacket, data: bytes) -> RandomAccess:
+    if film.media.codec == "mpeg2video":
+        head = mpeg2_picture(data)
+        return "" if head.frame_type != "I" else "idr" if head.closed_group else "irap"
     if units is None:  # every I picture of MPEG-4 without B pictures begins a closed group
         return "idr" if packet.is_keyframe else ""
     return random_access(film.media.codec, (unit for unit, _ in units(data, packet.pos or 0)))

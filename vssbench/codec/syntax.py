@@ -100,6 +100,44 @@ def mpeg4_picture(access_unit: bytes) -> CodedPicture:
     return CodedPicture(frame_type, frame_type == "I")
 
 
+@dataclass(frozen=True, slots=True)
+class Mpeg2Head:
+    """What the headers of an MPEG-2 picture say (ISO/IEC 13818-2, 6.2.2 and 6.2.3)."""
+
+    frame_type: FrameType
+    temporal_reference: int
+    """Display order inside the group of pictures, modulo 1024."""
+    progressive: bool
+    """A frame whose blocks are all predicted from frames."""
+    closed_group: bool | None
+    """closed_gop of the group header that precedes the picture; None without one."""
+    progressive_sequence: bool | None
+    """Of the sequence extension that precedes the picture; None without one."""
+
+
+def mpeg2_picture(access_unit: bytes) -> Mpeg2Head:
+    """Headers of the packet's first picture. Raises BitstreamError if it has none, or not those of MPEG-2."""
+    picture = access_unit.find(b"\0\0\1\0")
+    extension = access_unit.find(b"\0\0\1\xb5", picture + 4)
+    head, coding = access_unit[picture + 4 : picture + 6], access_unit[extension + 4 : extension + 9]
+    if picture < 0 or extension < 0 or len(head) < 2 or len(coding) < 5 or coding[0] >> 4 != 8:
+        raise BitstreamError("MPEG-2 access unit without a picture and its extension; the stream is damaged")
+    kind = head[1] >> 3 & 7
+    if not 1 <= kind <= 3:
+        raise BitstreamError(f"MPEG-2 picture_coding_type {kind} does not exist; the stream is damaged")
+    group = access_unit.find(b"\0\0\1\xb8", 0, picture)
+    # the extension that follows a sequence header has the number 1
+    sequence = re.search(rb"\x00\x00\x01\xb5[\x10-\x1f](.)", access_unit[:picture], re.DOTALL)
+    return Mpeg2Head(
+        frame_type=("I", "P", "B")[kind - 1],
+        temporal_reference=head[0] << 2 | head[1] >> 6,
+        # picture_structure, frame_pred_frame_dct, progressive_frame
+        progressive=coding[2] & 3 == 3 and bool(coding[3] & 0x40) and bool(coding[4] & 0x80),
+        closed_group=bool(access_unit[group + 7] & 0x40) if group >= 0 else None,
+        progressive_sequence=bool(sequence[1][0] & 8) if sequence else None,
+    )
+
+
 RandomAccess = Literal["", "irap", "idr"]
 """Whether decoding can start at a picture: not, with what follows it in display order, or with all that follows."""
 

@@ -40,41 +40,64 @@ class Cabac {
 
   /// 9.3.4.3.2. Branch-free: bins are close to random.
   inline unsigned bin(Model& model) {
-    const unsigned state = model;
-    const tables::LpsEntry lps = tables::kLps[state >> 1][(range_ >> 6) & 3];
-    const uint32_t mps_range = range_ - lps.range;
-    const uint64_t scaled = static_cast<uint64_t>(mps_range) << kShift;
-    const uint64_t is_lps = value_ >= scaled;
-    const uint64_t mask = 0 - is_lps;
-    value_ -= scaled & mask;
-    const unsigned shift = is_lps ? lps.shift : (mps_range >> 8) ^ 1;
-    range_ = (is_lps ? lps.range : mps_range) << shift;
-    value_ <<= shift;
-    bits_ -= static_cast<int>(shift);
-    model = tables::kNextState.table[is_lps][state];
+    const unsigned value = ready_bin(model);
     if (bits_ < 0) refill();
-    return (state ^ static_cast<unsigned>(is_lps)) & 1;
+    return value;
   }
 
-  /// The same with a branch: faster where most bins are the likely one, as in H.264.
+  /// How many calls of ready_bin() each fill() allows.
+  static constexpr int kReadyBins = 7;
+  /// Reads ahead for bins that follow without a look at the data: none takes more than 6 bits.
+  inline void fill() {
+    uint64_t word;
+    std::memcpy(&word, data_ + (position_ < size_ ? position_ : size_), 8);
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    word = __builtin_bswap64(word);
+#endif
+    value_ |= word >> (10 + bits_);  // part of the last byte as well, which the next one repeats
+    const unsigned bytes = static_cast<unsigned>(53 - bits_) >> 3;
+    position_ += bytes;
+    bits_ += static_cast<int>(8 * bytes);
+  }
+  /// bin() without a look at the data; see fill().
+  inline unsigned ready_bin(Model& model) {
+    const unsigned state = model;
+    const unsigned lps = static_cast<unsigned>(tables::kTransitions.lps[state] >> ((range_ >> 2) & 48));
+    const uint32_t mps_range = range_ - (lps & 255);
+    const uint64_t scaled = static_cast<uint64_t>(mps_range) << kShift;
+    const uint64_t above = value_ - scaled;
+    const uint64_t is_mps = static_cast<uint64_t>(static_cast<int64_t>(above) >> 63);  // all ones or none
+    const uint32_t is_lps = ~static_cast<uint32_t>(is_mps);
+    const unsigned mps_shift = (mps_range >> 8) ^ 1;
+    const unsigned shift = mps_shift ^ ((mps_shift ^ (lps >> 8 & 255)) & is_lps);
+    value_ = (above + (scaled & is_mps)) << shift;
+    range_ = (mps_range ^ ((mps_range ^ (lps & 255)) & is_lps)) << shift;
+    bits_ -= static_cast<int>(shift);
+    model = static_cast<uint8_t>(tables::kTransitions.next[state] >> (is_lps & 8));
+    return (state ^ is_lps) & 1;
+  }
+
+  /// The same as bin() with a branch: faster where most bins are the likely one, as in H.264.
   inline unsigned branching_bin(Model& model) {
     const unsigned state = model;
-    const tables::LpsEntry lps = tables::kLps[state >> 1][(range_ >> 6) & 3];
-    const uint32_t mps_range = range_ - lps.range;
+    const unsigned lps = static_cast<unsigned>(tables::kTransitions.lps[state] >> ((range_ >> 2) & 48));
+    const unsigned next = tables::kTransitions.next[state];
+    const uint32_t mps_range = range_ - (lps & 255);
     const uint64_t scaled = static_cast<uint64_t>(mps_range) << kShift;
     if (value_ < scaled) {
       const unsigned shift = (mps_range >> 8) ^ 1;
       range_ = mps_range << shift;
       value_ <<= shift;
       bits_ -= static_cast<int>(shift);
-      model = tables::kNextState.table[0][state];
+      model = static_cast<uint8_t>(next);
       if (bits_ < 0) refill();
       return state & 1;
     }
-    value_ = (value_ - scaled) << lps.shift;
-    range_ = static_cast<uint32_t>(lps.range) << lps.shift;
-    bits_ -= static_cast<int>(lps.shift);
-    model = tables::kNextState.table[1][state];
+    const unsigned shift = lps >> 8 & 255;
+    value_ = (value_ - scaled) << shift;
+    range_ = (lps & 255) << shift;
+    bits_ -= static_cast<int>(shift);
+    model = static_cast<uint8_t>(next >> 8);
     if (bits_ < 0) refill();
     return (state & 1) ^ 1;
   }

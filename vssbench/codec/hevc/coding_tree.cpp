@@ -12,7 +12,7 @@ void PictureDecoder::decode(Picture& picture) {
     sps_ = picture.sps.get();
     pps_ = picture.pps.get();
     layout_ = picture.layout.get();
-    picture.motion = std::make_shared<MotionStore>(sps_->width, sps_->height, picture.with_details);
+    picture.motion = stores_.take(sps_->width, sps_->height, picture.with_details);
     store_ = picture.motion.get();
     details_ = picture.with_details;
     ctb_mask_ = (1 << sps_->log2_ctb) - 1;

@@ -92,6 +92,7 @@ class PictureDecoder {
   const Pps* pps_ = nullptr;
   const SliceHeader* header_ = nullptr;
   MotionStore* store_ = nullptr;
+  MotionStorePool stores_;
   bool range_extension_ = false;  ///< residual syntax beyond version 1
   bool details_ = false;
   int ctb_mask_ = 63;

@@ -97,20 +97,14 @@ void PictureDecoder::finish_coding_unit(const CodingUnit& cu, unsigned depth, si
   if (cu.mode == kIntra) store_->clear(cu.x, cu.y, size, size);
   const size_t blocks = static_cast<size_t>(size >> 2), stride = static_cast<size_t>(store_->columns);
   const size_t begin = store_->at(cu.x, cu.y);
-  if (cu.mode != kIntra) {
-    for (size_t row = 0; row < blocks; ++row)
-      std::fill_n(&store_->mode[begin + row * stride], blocks, static_cast<uint8_t>(cu.mode));
-  }
+  if (cu.mode != kIntra) fill_block(&store_->mode[begin], stride, blocks, blocks, static_cast<uint8_t>(cu.mode));
   if (!details_) return;
   const int range = 52 + 6 * (static_cast<int>(sps_->bit_depth_luma) - 8);
   const int offset = range - 52;
   last_qp_ = (predicted_qp() + qp_delta_ + 52 + 2 * offset) % range - offset;  // (8-283)
-  for (size_t row = 0; row < blocks; ++row) {
-    const size_t at = begin + row * stride;
-    std::fill_n(&store_->cu_log2[at], blocks, static_cast<uint8_t>(cu.log2_size));
-    std::fill_n(&store_->part_mode[at], blocks, cu.part_mode);
-    std::fill_n(&store_->qp[at], blocks, static_cast<int8_t>(last_qp_));
-  }
+  fill_block(&store_->cu_log2[begin], stride, blocks, blocks, static_cast<uint8_t>(cu.log2_size));
+  fill_block(&store_->part_mode[begin], stride, blocks, blocks, cu.part_mode);
+  fill_block(&store_->qp[begin], stride, blocks, blocks, static_cast<int8_t>(last_qp_));
   store_->coded_bits[begin] = static_cast<uint32_t>(cabac_.consumed_bits() - first_bit);
 }
 

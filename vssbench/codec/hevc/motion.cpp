@@ -1,6 +1,7 @@
 #include "motion.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 
 namespace vssbench::hevc {
@@ -51,24 +52,52 @@ MotionStore::MotionStore(int width, int height, bool with_details) : columns((wi
   refs.reset(new RefPair[count]);
   mode.reset(new uint8_t[count]);
   if (!with_details) return;
-  cu_log2.reset(new uint8_t[count]());
-  part_mode.reset(new uint8_t[count]());
-  qp.reset(new int8_t[count]());
-  coded_bits.reset(new uint32_t[count]());
-  nonzero.reset(new uint16_t[count]());
+  cu_log2.reset(new uint8_t[count]);
+  part_mode.reset(new uint8_t[count]);
+  qp.reset(new int8_t[count]);
+  coded_bits.reset(new uint32_t[count]);
+  nonzero.reset(new uint16_t[count]);
+  reset();
+}
+
+void MotionStore::reset() {
+  lost.reset();
+  if (!qp) return;
+  const size_t count = static_cast<size_t>(columns) * static_cast<size_t>(rows);
+  std::fill_n(&cu_log2[0], count, uint8_t{0});
+  std::fill_n(&part_mode[0], count, uint8_t{0});
+  std::fill_n(&qp[0], count, int8_t{0});
+  std::fill_n(&coded_bits[0], count, uint32_t{0});
+  std::fill_n(&nonzero[0], count, uint16_t{0});
+}
+
+std::shared_ptr<MotionStore> MotionStorePool::take(int width, int height, bool with_details) {
+  const int columns = (width + 3) / 4, rows = (height + 3) / 4;
+  const auto unfit = [&](const auto& store) {
+    return store->columns != columns || store->rows != rows || (store->qp != nullptr) != with_details;
+  };
+  stores_.erase(std::remove_if(stores_.begin(), stores_.end(), unfit), stores_.end());
+  for (const auto& store : stores_) {
+    if (store.use_count() != 1) continue;
+    std::atomic_thread_fence(std::memory_order_acquire);  // after what its last reader did
+    store->reset();
+    return store;
+  }
+  auto store = std::make_shared<MotionStore>(width, height, with_details);
+  if (stores_.size() < kKept) stores_.push_back(store);
+  return store;
 }
 
 void MotionStore::clear(int x, int y, int width, int height) {
-  const int left = x >> 2, right = std::min((x + width) >> 2, columns);
-  const int bottom = std::min((y + height) >> 2, rows);
-  const size_t count = static_cast<size_t>(right - left);
-  for (int row = y >> 2; row < bottom; ++row) {
-    const size_t begin = static_cast<size_t>(row) * static_cast<size_t>(columns) + static_cast<size_t>(left);
-    std::fill_n(&vectors[begin], count, VectorPair{});
-    std::fill_n(&pocs[begin], count, PocPair{{kNoReference, kNoReference}});
-    std::fill_n(&refs[begin], count, RefPair{{-1, -1}});
-    std::fill_n(&mode[begin], count, uint8_t{0});
-  }
+  const int columns_left = std::min((x + width) >> 2, columns) - (x >> 2);
+  const int rows_left = std::min((y + height) >> 2, rows) - (y >> 2);
+  if (columns_left <= 0 || rows_left <= 0) return;
+  const size_t begin = at(x, y), stride = static_cast<size_t>(columns);
+  const size_t across = static_cast<size_t>(columns_left), down = static_cast<size_t>(rows_left);
+  fill_block(&vectors[begin], stride, across, down, VectorPair{});
+  fill_block(&pocs[begin], stride, across, down, PocPair{{kNoReference, kNoReference}});
+  fill_block(&refs[begin], stride, across, down, RefPair{{-1, -1}});
+  fill_block(&mode[begin], stride, across, down, uint8_t{0});
 }
 
 void MotionPredictor::store(const PredictionBlock& block, const BlockMotion& motion) {
@@ -77,18 +106,11 @@ void MotionPredictor::store(const PredictionBlock& block, const BlockMotion& mot
     const int8_t code = motion.refs.list[list];
     pocs.list[list] = code < 0 ? kNoReference : slice_.ref_poc[list][static_cast<unsigned>(code) & 15];
   }
-  const int count = block.width >> 2, rows = block.height >> 2;
-  size_t begin = store_->at(block.x, block.y);
-  for (int row = 0; row < rows; ++row, begin += static_cast<size_t>(store_->columns)) {
-    VectorPair* vectors = &store_->vectors[begin];
-    PocPair* poc = &store_->pocs[begin];
-    RefPair* refs = &store_->refs[begin];
-    for (int i = 0; i < count; ++i) {
-      vectors[i] = motion.vectors;
-      poc[i] = pocs;
-      refs[i] = motion.refs;
-    }
-  }
+  const size_t begin = store_->at(block.x, block.y), stride = static_cast<size_t>(store_->columns);
+  const size_t across = static_cast<size_t>(block.width) >> 2, down = static_cast<size_t>(block.height) >> 2;
+  fill_block(&store_->vectors[begin], stride, across, down, motion.vectors);
+  fill_block(&store_->pocs[begin], stride, across, down, pocs);
+  fill_block(&store_->refs[begin], stride, across, down, motion.refs);
 }
 
 // 6.4.2 with 6.4.1: index of an available inter neighbour, or -1

@@ -1,10 +1,12 @@
 // Motion vector prediction (8.5.3.2) and the storage of motion.
 #pragma once
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <vector>
 
 namespace vssbench::hevc {
 
@@ -46,9 +48,25 @@ inline bool operator==(const BlockMotion& a, const BlockMotion& b) {
          std::memcmp(&a.refs, &b.refs, sizeof(RefPair)) == 0;
 }
 
+/// Fills `rows` rows of a block; the usual widths are constants to the compiler, since most blocks are small.
+template <size_t kCount, typename T>
+inline void fill_rows(T* row, size_t stride, size_t rows, T value) {
+  for (; rows > 0; --rows, row += stride) std::fill_n(row, kCount, value);
+}
+template <typename T>
+inline void fill_block(T* row, size_t stride, size_t columns, size_t rows, T value) {
+  if (columns == 2) return fill_rows<2>(row, stride, rows, value);
+  if (columns == 4) return fill_rows<4>(row, stride, rows, value);
+  if (columns == 8) return fill_rows<8>(row, stride, rows, value);
+  if (columns == 16) return fill_rows<16>(row, stride, rows, value);
+  for (; rows > 0; --rows, row += stride) std::fill_n(row, columns, value);
+}
+
 /// Everything kept per 4x4 luma block of a picture; the arrays are handed to Python as they are.
 struct MotionStore {
   MotionStore(int width, int height, bool with_details);
+  /// Makes a used store as good as a new one.
+  void reset();
   int columns, rows;
   std::unique_ptr<VectorPair[]> vectors;
   std::unique_ptr<PocPair[]> pocs;
@@ -66,6 +84,16 @@ struct MotionStore {
   }
   /// Marks a rectangle (luma samples, clipped to the picture) as intra without motion.
   void clear(int x, int y, int width, int height);
+};
+
+/// Hands out stores and takes those back that nobody else holds: fresh memory costs more than parsing at low bit rates.
+class MotionStorePool {
+ public:
+  std::shared_ptr<MotionStore> take(int width, int height, bool with_details);
+
+ private:
+  static constexpr size_t kKept = 8;
+  std::vector<std::shared_ptr<MotionStore>> stores_;
 };
 
 /// The prediction block whose motion is derived, inside its coding block.

@@ -106,9 +106,6 @@ inline uint32_t remaining(Cabac& cabac, unsigned rice) {
   return (base << rice) + (used & ((1u << suffix_bits) - 1));
 }
 
-// c1 of the next coeff_abs_level_greater1_flag: [flag][c1]
-constexpr uint8_t kNextGreater1[2][4] = {{0, 2, 3, 3}, {0, 0, 0, 0}};
-
 }  // namespace
 
 template <bool kRangeExtension>
@@ -192,7 +189,11 @@ unsigned PictureDecoder::residual_coding(const CodingUnit& cu, unsigned log2_siz
           base += (log2_size == 3 ? (scan == kDiagonal ? 9 : 15) : 21) + (block > 0 ? 3 : 0);
         }
       }
-      for (; n > 0; --n) mask |= cabac.bin(base[contexts[n]]) << n;
+      while (n > 0) {
+        cabac.fill();
+        for (const int stop = std::max(n - Cabac::kReadyBins, 0); n > stop; --n)
+          mask |= cabac.ready_bin(base[contexts[n]]) << n;
+      }
       if (n == 0) {
         if (infer_first && mask == 0) {
           mask = 1;
@@ -212,11 +213,19 @@ unsigned PictureDecoder::residual_coding(const CodingUnit& cu, unsigned log2_siz
     Model* const greater1 = model + kGreater1 + 16 * chroma + 4 * context_set;
     const unsigned flagged = std::min(count, 8u);
     unsigned greater = 0;
-    for (unsigned i = 0; i < flagged; ++i) {
-      const unsigned flag = cabac.bin(greater1[c1]);
-      greater |= flag << i;
-      c1 = kNextGreater1[flag][c1];
+    cabac.fill();
+    unsigned i = 0;
+    while (i < flagged) {
+      const unsigned flag = cabac.ready_bin(greater1[c1]);
+      greater |= flag << i++;
+      if (flag) {
+        c1 = 0;
+        break;
+      }
+      c1 = c1 < 3 ? c1 + 1 : 3;
     }
+    cabac.fill();
+    for (; i < flagged; ++i) greater |= cabac.ready_bin(greater1[0]) << i;
     unsigned escapes = greater;  // coefficients among the first eight that go on with coeff_abs_level_remaining
     unsigned first_greater = 8;
     if (greater) {
