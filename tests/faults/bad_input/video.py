@@ -95,6 +95,7 @@ VIDEOS: dict[str, Callable[[], Words]] = {
     "an HEVC stream without parameter sets": lambda: motion(b"\0\0\1\x26\1" + b"\xaf" * 400, "v.hevc"),
     "a codec without motion vectors to read": lambda: motion(video("avi", "mjpeg"), "v.avi"),
     "MPEG-4 with B pictures": lambda: motion(video("avi", "mpeg4", bf="2"), "v.avi"),
+    "interlaced MPEG-2": lambda: motion(video("m2v", "mpeg2video", flags="+ildct+ilme"), "v.m2v"),
     "a playlist that names other files": lambda: motion(
         b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n/etc/hostname\n#EXT-X-ENDLIST\n", "v.mp4"
     ),
@@ -123,6 +124,7 @@ VIDEOS: dict[str, Callable[[], Words]] = {
 ASKED_TOO_MUCH = (
     "a codec without motion vectors to read",
     "MPEG-4 with B pictures",
+    "interlaced MPEG-2",
     "an encrypted mp4",
     "an mp4 turned by 45 degrees",
     "a colour matrix that needs the transfer function",
