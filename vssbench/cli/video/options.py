@@ -13,7 +13,7 @@ from vssbench.codec.settings import Keyframes
 from vssbench.dataset import OrientationOption
 from vssbench.errors import BitstreamError
 
-Video = Annotated[Path, typer.Argument(metavar="VIDEO", help="Video file in HEVC, H.264 or MPEG-4.")]
+Video = Annotated[Path, typer.Argument(metavar="VIDEO", help="Video file in HEVC, H.264, MPEG-4 or MPEG-2.")]
 Classes = Annotated[
     Path | None,
     typer.Option(help="Class table (.csv, .json) with colours; default: what the weights name."),
