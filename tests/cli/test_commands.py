@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from vssbench import __version__
@@ -68,6 +69,11 @@ def test_no_summary_is_cut_on_eighty_columns(group, monkeypatch):
     commands = output_of(*group, "--help").partition("Commands:")[2]
     assert commands
     assert [line for line in commands.splitlines() if line.rstrip().endswith("...")] == []
+
+
+def test_conformance_leaves_torch_as_it_was():
+    assert "checks passed" in output_of("conformance", "--network", "light-fpn18")
+    assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_options_are_listed_with_what_they_take():
